@@ -1,0 +1,85 @@
+"""consentgate: only messages whose every data subject consented reach a training run.
+
+>>> import consentgate as cg
+>>> policy = cg.Policy.load("policy.toml")  # doctest: +SKIP
+>>> gate = cg.Gate(policy, consent, channels)  # doctest: +SKIP
+>>> admitted, excluded = gate.filter(table)  # doctest: +SKIP
+"""
+
+from importlib.metadata import version
+
+from consentgate.channels import ChannelRegistry
+from consentgate.columns import Columns
+from consentgate.decision import Decision
+from consentgate.errors import (
+    AsOfError,
+    ColumnAmbiguousError,
+    ColumnExistsError,
+    ColumnMissingError,
+    ColumnTypeError,
+    ConfigurationError,
+    ConsentGateError,
+    DuplicateRecordError,
+    FileError,
+    FutureSnapshotError,
+    IdFamilyError,
+    InputError,
+    NaiveTimestampError,
+    NotArrowError,
+    NullValueError,
+    OutputError,
+    PolicyError,
+    RecordNotFoundError,
+    RuleColumnMissingError,
+    RuleColumnTypeError,
+    SchemaMismatchError,
+    SnapshotError,
+    StaleSnapshotError,
+    UnknownStatusError,
+    UnreadableFileError,
+)
+from consentgate.explanation import Explanation
+from consentgate.gate import Gate
+from consentgate.policy import Policy, Rule
+from consentgate.reasons import Reason
+from consentgate.snapshot import ConsentSnapshot
+
+__version__ = version("consentgate")
+
+__all__ = [
+    "AsOfError",
+    "ChannelRegistry",
+    "ColumnAmbiguousError",
+    "ColumnExistsError",
+    "ColumnMissingError",
+    "ColumnTypeError",
+    "Columns",
+    "ConfigurationError",
+    "ConsentGateError",
+    "ConsentSnapshot",
+    "Decision",
+    "DuplicateRecordError",
+    "Explanation",
+    "FileError",
+    "FutureSnapshotError",
+    "Gate",
+    "IdFamilyError",
+    "InputError",
+    "NaiveTimestampError",
+    "NotArrowError",
+    "NullValueError",
+    "OutputError",
+    "Policy",
+    "PolicyError",
+    "Reason",
+    "RecordNotFoundError",
+    "Rule",
+    "RuleColumnMissingError",
+    "RuleColumnTypeError",
+    "SchemaMismatchError",
+    "SnapshotError",
+    "StaleSnapshotError",
+    "UnknownStatusError",
+    "UnreadableFileError",
+    "__version__",
+]

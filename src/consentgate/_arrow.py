@@ -1,0 +1,262 @@
+"""Arrow in, NumPy out: the few ways in which the rest of the package looks into Arrow data."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.errors import (
+    ColumnAmbiguousError,
+    ColumnMissingError,
+    ColumnTypeError,
+    ConfigurationError,
+    NaiveTimestampError,
+    NotArrowError,
+)
+
+__all__ = [
+    "EARLIEST",
+    "LATEST",
+    "ArrowStream",
+    "Bits",
+    "Bools",
+    "Instants",
+    "Int64s",
+    "Uint64s",
+    "as_micros",
+    "as_table",
+    "check_time_zone",
+    "decoded",
+    "dictionary_codes",
+    "find_column",
+    "is_list",
+    "is_text",
+    "plain_text",
+    "quoted",
+    "read_instants",
+    "valid_mask",
+]
+
+Bits: TypeAlias = npt.NDArray[np.uint32]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Uint64s: TypeAlias = npt.NDArray[np.uint64]
+
+EARLIEST = int(np.iinfo(np.int64).min)
+LATEST = int(np.iinfo(np.int64).max)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+class ArrowStream(Protocol):
+    """Any object that speaks the Arrow PyCapsule stream interface."""
+
+    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
+
+
+def as_table(data: Any) -> pa.Table:
+    """The data as a pyarrow table, without copying where the producer allows it.
+
+    Raises:
+        NotArrowError: The object speaks neither the stream nor the array PyCapsule interface.
+    """
+    if isinstance(data, pa.Table):
+        return data
+    if isinstance(data, pa.RecordBatch):
+        return pa.Table.from_batches([data])
+    if hasattr(data, "__arrow_c_stream__"):
+        return pa.RecordBatchReader.from_stream(data).read_all()
+    if hasattr(data, "__arrow_c_array__"):
+        return pa.Table.from_batches([pa.record_batch(data)])
+    raise NotArrowError(
+        f"An object of type '{type(data).__qualname__}' holds no Arrow data; give a pyarrow "
+        "table, a Polars data frame, or anything else with __arrow_c_stream__."
+    )
+
+
+def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
+    """The position of the one column of that name.
+
+    Raises:
+        ColumnMissingError: There is none.
+        ColumnAmbiguousError: There are several.
+    """
+    places = schema.get_all_field_indices(name)
+    if not places:
+        raise ColumnMissingError(
+            f"Column '{name}' ({role}) is missing; the columns are {quoted(schema.names)}. "
+            "Rename one, or say which column to use."
+        )
+    if len(places) > 1:
+        raise ColumnAmbiguousError(
+            f"{len(places)} columns are named '{name}' ({role}); rename or drop all but one."
+        )
+    return int(places[0])
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names as a message shows them, sorted; a word when there are none."""
+    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type holds text: string, large_string or string_view."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is a list of any layout (a map is none)."""
+    return any(
+        matches(kind)
+        for matches in (
+            pa.types.is_list,
+            pa.types.is_large_list,
+            pa.types.is_fixed_size_list,
+            pa.types.is_list_view,
+            pa.types.is_large_list_view,
+        )
+    )
+
+
+def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
+    """A column of text, whatever its layout or dictionary, as large_string."""
+    if pa.types.is_dictionary(column.type):
+        if isinstance(column, pa.ChunkedArray):
+            chunks = [plain_text(chunk) for chunk in column.chunks]
+            return pa.chunked_array(chunks, pa.large_string())
+        return plain_text(column.dictionary).take(column.indices)
+    return column.cast(pa.large_string())
+
+
+def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
+    """A dictionary-encoded column as the values it stands for; any other as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    if is_text(column.type.value_type):
+        return plain_text(column)
+    if isinstance(column, pa.ChunkedArray):
+        chunks = [chunk.dictionary_decode() for chunk in column.chunks]
+        return pa.chunked_array(chunks, column.type.value_type)
+    return column.dictionary_decode()
+
+
+def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
+    """Each entry's place in the dictionary; the dictionary's length for a null, or for a place
+    that it does not have."""
+    end = len(array.dictionary)
+    codes: Int64s = array.indices.cast(pa.int64()).fill_null(end).to_numpy(zero_copy_only=False)
+    return np.where((codes < 0) | (codes > end), end, codes)
+
+
+def valid_mask(array: pa.Array) -> Bools | None:
+    """True where an entry is not null; None when nothing is null."""
+    if array.null_count == 0:
+        return None
+    mask: Bools = array.is_valid().to_numpy(zero_copy_only=False)
+    return mask
+
+
+def as_micros(instant: datetime, *, name: str) -> int:
+    """An aware datetime as microseconds since 1970 in UTC.
+
+    Raises:
+        ConfigurationError: It is no datetime or has no time zone.
+    """
+    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+        raise ConfigurationError(
+            f"`{name}` must be a datetime with a time zone, such as "
+            "datetime(2026, 1, 31, tzinfo=timezone.utc)."
+        )
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True)
+class Instants:
+    """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
+
+    `floor` is never later and `ceil` never earlier than the true instant, so that each comparison
+    can use the one that goes against admission. What does not fit into 64 bits is clamped to
+    EARLIEST or LATEST, and `ceil` is never less than EARLIEST + 1, so that an instant too early
+    to be told apart never counts as late enough. Entries that are null hold an arbitrary number.
+    """
+
+    floor: Int64s
+    ceil: Int64s
+    valid: Bools | None
+
+    def __len__(self) -> int:
+        return len(self.floor)
+
+    def take(self, rows: Int64s) -> "Instants":
+        """The instants of those rows."""
+        valid = None if self.valid is None else self.valid[rows]
+        return Instants(self.floor[rows], self.ceil[rows], valid)
+
+
+def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None) -> Instants:
+    """A timestamp column of any unit and time zone as instants.
+
+    Raises:
+        ColumnTypeError: The column holds no timestamps.
+        NaiveTimestampError: It has no time zone and none is to be assumed.
+    """
+    if not pa.types.is_timestamp(array.type):
+        raise ColumnTypeError(
+            f"Column '{name}' is {array.type} but must be a timestamp with a time zone; "
+            "convert it first."
+        )
+    if array.type.tz is not None or assume_timezone == "UTC":
+        early = late = array
+    elif assume_timezone is None:
+        raise NaiveTimestampError(
+            f"Column '{name}' is {array.type}, which has no time zone, so its instants are "
+            "unknown; give it one, or for messages say Columns(assume_timezone=…)."
+        )
+    else:
+        early = _localise(array, assume_timezone, "earliest")
+        late = _localise(array, assume_timezone, "latest")
+    unit = array.type.unit
+    floor, ceil = _to_micros(early, unit, round_up=False), _to_micros(late, unit, round_up=True)
+    return Instants(floor, ceil, valid_mask(array))
+
+
+def check_time_zone(zone: str) -> None:
+    """Nothing, when the zone is known.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if zone != "UTC":
+        try:
+            _localise(pa.array([0], pa.timestamp("us")), zone, "earliest")
+        except pa.ArrowInvalid as error:
+            raise ConfigurationError(
+                f"Time zone '{zone}' is not known here; give a name of the IANA database, "
+                "such as 'UTC' or 'Europe/Berlin'."
+            ) from error
+
+
+def _localise(array: pa.Array, zone: str, side: str) -> pa.Array:
+    return pc.assume_timezone(array, zone, ambiguous=side, nonexistent=side)
+
+
+def _to_micros(array: pa.Array, unit: str, *, round_up: bool) -> Int64s:
+    ticks: Int64s = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    if unit == "ns":
+        return ticks // 1000 + (ticks % 1000 != 0) if round_up else ticks // 1000
+    factor = _MICROS_PER_UNIT[unit]
+    if factor > 1:
+        lowest, highest = EARLIEST // factor + 1, LATEST // factor
+        micros = np.clip(ticks, lowest, highest) * factor
+        micros[ticks > highest] = LATEST
+        micros[ticks < lowest] = EARLIEST
+        ticks = micros
+    return np.maximum(ticks, EARLIEST + 1) if round_up else ticks

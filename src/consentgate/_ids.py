@@ -1,0 +1,123 @@
+"""Id columns of every layout, as flat NumPy arrays of one of three families."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from consentgate._arrow import Int64s, Uint64s, is_text
+from consentgate.errors import ColumnTypeError
+
+__all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read_ids"]
+
+
+class IdFamily(StrEnum):
+    """What ids are made of. Families never meet: nothing is cast from one to another."""
+
+    INTEGER = "integer"
+    STRING = "string"
+    UUID = "UUID"
+
+
+@dataclass(frozen=True)
+class Integers:
+    """Integers of any width; `words` holds them as 64 bits, to be read as `is_signed` says."""
+
+    words: Uint64s
+    is_signed: bool
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: slice) -> "Integers":
+        return Integers(self.words[rows], self.is_signed)
+
+
+@dataclass(frozen=True)
+class Strings:
+    """n byte strings: `data[offsets[i]:offsets[i + 1]]`, compared byte by byte."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int32] | Int64s
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, rows: slice) -> "Strings":
+        start, stop, _ = rows.indices(len(self))
+        return Strings(self.data, self.offsets[start : stop + 1])
+
+
+@dataclass(frozen=True)
+class Uuids:
+    """n UUIDs as an (n, 2) array of 64-bit words, their 16 bytes in place."""
+
+    words: Uint64s
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: slice) -> "Uuids":
+        return Uuids(self.words[rows])
+
+
+Ids: TypeAlias = Integers | Strings | Uuids
+
+
+def id_family(kind: pa.DataType) -> IdFamily | None:
+    """The family of an id type, seen through a dictionary; None when it is no id type."""
+    if pa.types.is_dictionary(kind):
+        return id_family(kind.value_type)
+    if pa.types.is_integer(kind):
+        return IdFamily.INTEGER
+    if is_text(kind):
+        return IdFamily.STRING
+    if isinstance(kind, pa.UuidType) or kind == pa.binary(16):
+        return IdFamily.UUID
+    return None
+
+
+def read_ids(array: pa.Array) -> Ids:
+    """An id array that is no dictionary as flat ids; a null's place holds an arbitrary id.
+
+    Raises:
+        ColumnTypeError: The type is none of the three families.
+    """
+    family = id_family(array.type)
+    if family is IdFamily.INTEGER:
+        return _read_integers(array)
+    if family is IdFamily.STRING:
+        return _read_strings(array)
+    if family is IdFamily.UUID:
+        storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+        words = _buffer(storage, 1, np.dtype(np.uint64), 2 * storage.offset, 2 * len(storage))
+        return Uuids(words.reshape(len(storage), 2))
+    raise ColumnTypeError(f"Type {array.type} is no id type.")
+
+
+def _read_integers(array: pa.Array) -> Integers:
+    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    is_signed = values.dtype.kind == "i"
+    wide = values.astype(np.int64 if is_signed else np.uint64, copy=False)
+    return Integers(wide.view(np.uint64), is_signed)
+
+
+def _read_strings(array: pa.Array) -> Strings:
+    if pa.types.is_string_view(array.type):
+        array = array.cast(pa.large_string())
+    width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
+    if len(array) == 0:
+        return Strings(np.zeros(0, np.uint8), np.zeros(1, width))
+    offsets = _buffer(array, 1, width, array.offset, len(array) + 1)
+    data = array.buffers()[2]
+    return Strings(np.frombuffer(data or b"", dtype=np.uint8), offsets)
+
+
+def _buffer(array: pa.Array, place: int, dtype: "np.dtype[Any]", start: int, count: int) -> Any:
+    buffer = array.buffers()[place]
+    if count == 0 or buffer is None:
+        return np.zeros(count, dtype)
+    return np.frombuffer(buffer, dtype=dtype, count=count, offset=start * dtype.itemsize)

@@ -1,0 +1,131 @@
+"""Taking rows out of a table and leaving nothing of the other rows behind.
+
+Arrow's own kernels keep whole dictionaries and the child values of list views, and refuse string
+views (pyarrow 26). An excluded row's values would stay in the admitted table's buffers, and would
+be written to disk with it.
+"""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate._arrow import Int64s, is_list, valid_mask
+from consentgate.errors import ColumnTypeError
+
+__all__ = ["keep_rows"]
+
+_LIST_CLASSES = {
+    pa.ListType: pa.ListArray,
+    pa.LargeListType: pa.LargeListArray,
+    pa.ListViewType: pa.ListViewArray,
+    pa.LargeListViewType: pa.LargeListViewArray,
+}
+
+
+def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
+    """The rows where the mask is true, in order, with the same schema, metadata and values.
+
+    A dictionary keeps the values that these rows use, in their order, and no other.
+
+    Args:
+        table: n rows.
+        mask: n booleans, none null.
+
+    Raises:
+        ColumnTypeError: A map or union holds a type that pyarrow cannot filter.
+    """
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if _lingers(column.type):
+            columns.append(_keep_by_chunk(column, mask, name))
+        else:
+            columns.append(column.filter(mask))
+    return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
+    kept, start = [], 0
+    for chunk in column.chunks:
+        rows = np.flatnonzero(mask.slice(start, len(chunk)).to_numpy(zero_copy_only=False))
+        try:
+            kept.append(_take(chunk, rows))
+        except pa.ArrowNotImplementedError as error:
+            raise ColumnTypeError(
+                f"Column '{name}' is {column.type}, whose rows cannot be taken out; cast it."
+            ) from error
+        start += len(chunk)
+    return pa.chunked_array(kept, column.type)
+
+
+def _lingers(kind: pa.DataType) -> bool:
+    """Whether Arrow's filter would leave something behind, or refuse."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _lingers(kind.storage_type)
+    return (
+        pa.types.is_dictionary(kind)
+        or pa.types.is_run_end_encoded(kind)
+        or _plain_view(kind) is not None
+        or isinstance(kind, pa.ListViewType | pa.LargeListViewType)
+        or any(_lingers(kind.field(place).type) for place in range(kind.num_fields))
+    )
+
+
+def _take(array: pa.Array, rows: Int64s) -> pa.Array:
+    kind = array.type
+    if not _lingers(kind):
+        return array.take(pa.array(rows))
+    if isinstance(array, pa.ExtensionArray):
+        return pa.ExtensionArray.from_storage(kind, _take(array.storage, rows))
+    if (plain := _plain_view(kind)) is not None:
+        return array.cast(plain).take(pa.array(rows)).cast(kind)
+    if pa.types.is_dictionary(kind):
+        return _take_dictionary(array, rows)
+    if pa.types.is_struct(kind):
+        children = [_take(array.field(place), rows) for place in range(kind.num_fields)]
+        return pa.StructArray.from_arrays(children, fields=list(kind), mask=_nulls(array, rows))
+    if is_list(kind):
+        return _take_lists(array, rows)
+    if pa.types.is_run_end_encoded(kind):
+        values = _take(pc.run_end_decode(array), rows)
+        return pc.run_end_encode(values, run_end_type=kind.run_end_type)
+    return array.take(pa.array(rows))
+
+
+def _plain_view(kind: pa.DataType) -> pa.DataType | None:
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryArray:
+    codes = array.indices.take(pa.array(rows))
+    used = np.unique(codes.drop_null().to_numpy())
+    places = pc.index_in(codes, pa.array(used, codes.type)).cast(codes.type)
+    dictionary = _take(array.dictionary, used.astype(np.int64))
+    return pa.DictionaryArray.from_arrays(places, dictionary, ordered=array.type.ordered)
+
+
+def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
+    kind, mask = array.type, _nulls(array, rows)
+    if pa.types.is_fixed_size_list(kind):
+        size = kind.list_size
+        places = ((array.offset + rows) * size)[:, None] + np.arange(size)
+        values = _take(array.values, places.ravel())
+        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=mask)
+    lengths = pc.list_value_length(array).fill_null(0)
+    counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    starts, counts = (np.cumsum(counts) - counts)[rows], counts[rows]
+    ends = np.cumsum(counts)
+    places = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+    values = _take(array.flatten(), places)
+    offsets = pa.array(np.concatenate([[0], ends]), lengths.type)
+    build = _LIST_CLASSES[type(kind)]
+    if isinstance(kind, pa.ListViewType | pa.LargeListViewType):
+        sizes = pa.array(counts, lengths.type)
+        return build.from_arrays(offsets[:-1], sizes, values, type=kind, mask=mask)
+    return build.from_arrays(offsets, values, type=kind, mask=mask)
+
+
+def _nulls(array: pa.Array, rows: Int64s) -> pa.BooleanArray | None:
+    valid = valid_mask(array)
+    return None if valid is None else pa.array(~valid[rows])

@@ -1,0 +1,96 @@
+"""The channel registry: every channel's visibility, as of one instant."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from consentgate import _tables
+from consentgate._arrow import as_table
+from consentgate._files import read_table
+from consentgate._ids import IdFamily, id_family
+
+__all__ = ["ChannelRegistry"]
+
+_TEXT_FILE_TYPES = {"visibility": pa.string(), "public_since": pa.timestamp("us", "UTC")}
+
+
+@dataclass(frozen=True, eq=False)
+class ChannelRegistry:
+    """Every channel's visibility as of one instant. Make one with `read` or `from_arrow`.
+
+    Attributes:
+        table: one row per channel, tidied: one chunk a column; `channel_id` as int64, uint64,
+            large_string or 16-byte binary; `visibility` dictionary-encoded; `public_since` where
+            it was given.
+        as_of: the instant as of which it speaks, in UTC.
+        source: where it came from, in words.
+    """
+
+    table: pa.Table
+    as_of: datetime
+    source: str
+
+    @classmethod
+    def read(
+        cls, path: str | Path, *, as_of: datetime | None = None, source: str | None = None
+    ) -> "ChannelRegistry":
+        """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
+
+        Args:
+            as_of: needed unless the file's metadata has `consentgate.as_of`.
+            source: None means the path.
+
+        Raises:
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+        """
+        table = read_table(path, _TEXT_FILE_TYPES, "channel_id")
+        return cls.from_arrow(table, as_of=as_of, source=str(path) if source is None else source)
+
+    @classmethod
+    def from_arrow(
+        cls, data: Any, *, as_of: datetime | None = None, source: str = "Arrow data"
+    ) -> "ChannelRegistry":
+        """Check and take over a registry.
+
+        Args:
+            data: anything that speaks the Arrow PyCapsule interface. `channel_id` (integers,
+                strings or UUIDs, never null) and `visibility` (text; null counts as unknown) must
+                be there; `public_since` (timestamp with a time zone) may be: messages from before
+                it were written in private and stay private. Other columns are left out.
+            as_of: an instant with a time zone; None takes it from the schema's metadata.
+            source: a label for evidence.
+
+        Raises:
+            AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
+            ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
+            ColumnTypeError, NaiveTimestampError: A column's type does not fit.
+            NullValueError: A channel id is null.
+            DuplicateRecordError: Two rows are about one channel.
+            SnapshotError: A string id is longer than 65,536 bytes.
+        """
+        table = as_table(data)
+        columns = {
+            "channel_id": _tables.id_column(table, "channel_id"),
+            "visibility": _tables.word_column(table, "visibility", nulls=True),
+        }
+        if "public_since" in table.column_names:
+            columns["public_since"] = _tables.instant_column(table, "public_since")
+        tidy = pa.table(columns)
+        _tables.refuse_repeats(tidy, "channel_id", None, "the channel")
+        return cls(tidy, _tables.read_as_of(as_of, table, "channel registry"), source)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the content, in hexadecimal; see `ConsentSnapshot.digest`."""
+        return _tables.content_digest(self.table, "channel_id", None)
+
+    @property
+    def id_family(self) -> IdFamily:
+        """What the channel ids are made of."""
+        family = id_family(self.table.schema.field("channel_id").type)
+        assert family is not None
+        return family

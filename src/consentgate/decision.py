@@ -1,0 +1,84 @@
+"""The decision: what a gate says about every row of a batch."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate._arrow import Bits, Int64s
+
+__all__ = ["Decision"]
+
+
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """What a gate says about n rows, in their order. Nothing of the rows is copied.
+
+    Attributes:
+        reason_bits: uint32 array of n entries, never null; 0 = admitted.
+        reason_names: the code of every reason that could apply, by bit number, in order of
+            precedence.
+    """
+
+    reason_bits: pa.UInt32Array
+    reason_names: dict[int, str]
+
+    def __len__(self) -> int:
+        return len(self.reason_bits)
+
+    def __repr__(self) -> str:
+        return f"<Decision: {self.num_admitted} admitted, {self.num_excluded} excluded>"
+
+    @cached_property
+    def admitted(self) -> pa.BooleanArray:
+        """A boolean array of n entries, never null: which rows are admitted."""
+        return pa.array(self._bits == 0)
+
+    @property
+    def num_admitted(self) -> int:
+        """How many rows are admitted."""
+        return len(self) - self.num_excluded
+
+    @cached_property
+    def num_excluded(self) -> int:
+        """How many rows are excluded."""
+        return int(np.count_nonzero(self._bits))
+
+    @cached_property
+    def reason(self) -> pa.DictionaryArray:
+        """The primary reason of each row: dictionary<int32, string>, null where admitted."""
+        names = pa.array(list(self.reason_names.values()), pa.string())
+        place_of_bit = np.zeros(33, dtype=np.int32)
+        place_of_bit[list(self.reason_names)] = np.arange(len(names))
+        places = pa.array(place_of_bit[self._primary], mask=self._bits == 0)
+        return pa.DictionaryArray.from_arrays(places, names)
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """Rows by primary reason, in order of precedence; reasons without a row are left out."""
+        by_bit = np.bincount(self._primary, minlength=33)
+        return Counter(
+            {name: int(by_bit[bit]) for bit, name in self.reason_names.items() if by_bit[bit]}
+        )
+
+    @cached_property
+    def occurrences(self) -> Counter[str]:
+        """Rows by every reason that applies; reasons without a row are left out."""
+        by_bit = {bit: np.count_nonzero(self._bits & np.uint32(1 << bit)) for bit in self.reason_names}
+        return Counter(
+            {name: int(by_bit[bit]) for bit, name in self.reason_names.items() if by_bit[bit]}
+        )
+
+    @property
+    def _bits(self) -> Bits:
+        bits: Bits = self.reason_bits.to_numpy()
+        return bits
+
+    @cached_property
+    def _primary(self) -> Int64s:
+        """The number of the lowest bit set; 32 where none is."""
+        bits = self._bits
+        below_lowest = (bits & -bits) - np.uint32(1)
+        return np.bitwise_count(below_lowest).astype(np.int64)

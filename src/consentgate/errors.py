@@ -1,0 +1,214 @@
+"""Everything that can go wrong, as one tree.
+
+::
+
+    ConsentGateError
+    ├── InputError                  the messages are at fault
+    │   ├── NotArrowError           no Arrow data at all
+    │   ├── ColumnMissingError      a column that Columns names is absent
+    │   │   └── RuleColumnMissingError
+    │   ├── ColumnAmbiguousError    two columns share a name that is needed
+    │   ├── ColumnExistsError       a column that would be added is there already
+    │   ├── ColumnTypeError         a column's type does not fit
+    │   │   ├── IdFamilyError       ids of another family than the snapshot's
+    │   │   ├── NaiveTimestampError a timestamp without a time zone
+    │   │   └── RuleColumnTypeError
+    │   ├── SchemaMismatchError     batches or files of differing schemas
+    │   └── RecordNotFoundError     no row has the record id asked for
+    ├── SnapshotError               the consent snapshot or channel registry is at fault
+    │   ├── NullValueError          a null where a value is required
+    │   ├── DuplicateRecordError    two rows about the same thing
+    │   ├── UnknownStatusError      a status outside the vocabulary
+    │   ├── AsOfError               nobody says, or two disagree, as of when it speaks
+    │   ├── StaleSnapshotError      older than the policy allows
+    │   └── FutureSnapshotError     as of an instant that the clock has not reached
+    ├── PolicyError                 the policy is at fault
+    ├── ConfigurationError          arguments that do not fit together
+    └── FileError                   a file is at fault
+        ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
+        └── OutputError             an output exists already, or cannot be written
+
+Every class has a stable ``code``, pickles across process borders, and carries a message that
+says what was found, what was needed and what to do. Messages name columns, types and counts and
+never hold a cell's value, because ids are people.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AsOfError",
+    "ColumnAmbiguousError",
+    "ColumnExistsError",
+    "ColumnMissingError",
+    "ColumnTypeError",
+    "ConfigurationError",
+    "ConsentGateError",
+    "DuplicateRecordError",
+    "FileError",
+    "FutureSnapshotError",
+    "IdFamilyError",
+    "InputError",
+    "NaiveTimestampError",
+    "NotArrowError",
+    "NullValueError",
+    "OutputError",
+    "PolicyError",
+    "RecordNotFoundError",
+    "RuleColumnMissingError",
+    "RuleColumnTypeError",
+    "SchemaMismatchError",
+    "SnapshotError",
+    "StaleSnapshotError",
+    "UnknownStatusError",
+    "UnreadableFileError",
+]
+
+
+class ConsentGateError(Exception):
+    """Any fault that consentgate reports. `code` is stable and fit for machines."""
+
+    code: ClassVar[str] = "error"
+
+
+class InputError(ConsentGateError):
+    """The messages cannot be judged as they are."""
+
+    code = "input"
+
+
+class NotArrowError(InputError, TypeError):
+    """The object does not speak the Arrow PyCapsule interface."""
+
+    code = "not_arrow"
+
+
+class ColumnMissingError(InputError):
+    """A column that is needed is absent."""
+
+    code = "column_missing"
+
+
+class RuleColumnMissingError(ColumnMissingError):
+    """The column that a policy rule looks at is absent."""
+
+    code = "rule_column_missing"
+
+
+class ColumnAmbiguousError(InputError):
+    """More than one column has a name that is needed."""
+
+    code = "column_ambiguous"
+
+
+class ColumnExistsError(InputError):
+    """A column that would be added is there already."""
+
+    code = "column_exists"
+
+
+class ColumnTypeError(InputError):
+    """A column's type does not fit."""
+
+    code = "column_type"
+
+
+class IdFamilyError(ColumnTypeError):
+    """A column's ids are of another family (integers, strings, UUIDs) than the snapshot's."""
+
+    code = "id_family"
+
+
+class NaiveTimestampError(ColumnTypeError):
+    """A timestamp column has no time zone."""
+
+    code = "naive_timestamp"
+
+
+class RuleColumnTypeError(ColumnTypeError):
+    """A policy rule cannot be evaluated on a column of this type."""
+
+    code = "rule_column_type"
+
+
+class SchemaMismatchError(InputError):
+    """Batches or files that should share one schema do not."""
+
+    code = "schema_mismatch"
+
+
+class RecordNotFoundError(InputError, LookupError):
+    """No row has the record id asked for."""
+
+    code = "record_not_found"
+
+
+class SnapshotError(ConsentGateError):
+    """A consent snapshot or channel registry cannot be trusted as it is."""
+
+    code = "snapshot"
+
+
+class NullValueError(SnapshotError):
+    """A null stands where a value is required."""
+
+    code = "null_value"
+
+
+class DuplicateRecordError(SnapshotError):
+    """Two rows speak about the same subject and purpose, or the same channel."""
+
+    code = "duplicate_record"
+
+
+class UnknownStatusError(SnapshotError):
+    """A status is outside the vocabulary and `status_map` does not translate it."""
+
+    code = "unknown_status"
+
+
+class AsOfError(SnapshotError):
+    """Nobody says as of which instant the data speaks, or two sources disagree."""
+
+    code = "as_of"
+
+
+class StaleSnapshotError(SnapshotError):
+    """The snapshot or registry is older than the policy's `max_snapshot_age`."""
+
+    code = "stale_snapshot"
+
+
+class FutureSnapshotError(SnapshotError):
+    """The snapshot or registry claims an `as_of` that the clock has not reached."""
+
+    code = "future_snapshot"
+
+
+class PolicyError(ConsentGateError, ValueError):
+    """The policy is malformed."""
+
+    code = "policy"
+
+
+class ConfigurationError(ConsentGateError, ValueError):
+    """Arguments that do not fit together or are out of range."""
+
+    code = "configuration"
+
+
+class FileError(ConsentGateError):
+    """A file is at fault."""
+
+    code = "file"
+
+
+class UnreadableFileError(FileError):
+    """A file is missing, truncated, corrupt or of an unknown format."""
+
+    code = "unreadable_file"
+
+
+class OutputError(FileError):
+    """An output exists already or cannot be written."""
+
+    code = "output"

@@ -1,0 +1,344 @@
+"""The gate: a policy, a consent snapshot and a channel registry compiled together.
+
+The only judge. Everything else asks it.
+"""
+
+import json
+import os
+import time
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from datetime import datetime, timedelta
+from functools import cached_property
+from itertools import chain
+from multiprocessing import parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate._arrow import Bits, as_micros, as_table, quoted
+from consentgate._rows import keep_rows
+from consentgate.channels import ChannelRegistry
+from consentgate.columns import Columns
+from consentgate.decision import Decision
+from consentgate.errors import (
+    ColumnExistsError,
+    ConfigurationError,
+    FutureSnapshotError,
+    NotArrowError,
+    SchemaMismatchError,
+    StaleSnapshotError,
+)
+from consentgate.explanation import Explanation, explain
+from consentgate.facts import ChannelFacts, ConsentFacts
+from consentgate.hashing import digest_json
+from consentgate.index import BLOCK_ROWS
+from consentgate.judgement import Judge
+from consentgate.ledger import LedgerPart, excluded_rows, ledger_schema
+from consentgate.policy import Policy
+from consentgate.reasons import reason_names
+from consentgate.snapshot import ConsentSnapshot
+
+__all__ = ["Gate"]
+
+CLOCK_SKEW = timedelta(minutes=5)
+"""How far ahead of this machine's clock a snapshot's `as_of` may be."""
+
+
+class Gate:
+    """Judges messages. Immutable, and safe to use from many threads and processes.
+
+    Args:
+        policy: what is accepted.
+        consent: every subject's decisions.
+        channels: every channel's visibility; None for a gate without channel columns.
+        columns: where in the messages things are.
+        judged_at: the instant of judgement, with a time zone, for reproducible runs. None: the
+            clock, read once per call (in `stream`, once per batch).
+
+    Raises:
+        ConfigurationError: There are channel columns but no registry, or the reverse.
+        RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        consent: ConsentSnapshot,
+        channels: ChannelRegistry | None = None,
+        *,
+        columns: Columns | None = None,
+        judged_at: datetime | None = None,
+    ) -> None:
+        self.policy = policy
+        self.consent = consent
+        self.channels = channels
+        self.columns = columns or Columns()
+        self.judged_at = judged_at
+        _check_registry(self.columns, channels)
+        self._judge = Judge.compile(policy, consent, channels, self.columns)
+        self._reason_names = reason_names(policy.rule_names)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
+        return digest_json([self._evidence, vars(self.columns)])
+
+    def decide(
+        self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
+    ) -> Decision:
+        """Judge every row of a batch.
+
+        Args:
+            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the gate's
+                columns; ids of the snapshot's family, any layout.
+            judged_at: the instant of judgement for this call; None takes the gate's.
+            threads: how many threads judge; None: one per available core, or one in a worker
+                process.
+
+        Returns:
+            n entries in input order; `reason_bits` is uint32, never null, 0 = admitted.
+
+        Raises:
+            NotArrowError: `data` holds no Arrow data.
+            ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
+                is absent or there twice.
+            ColumnTypeError: A column's type does not fit; nothing is cast across families.
+            StaleSnapshotError: The snapshot or registry is older than the policy allows.
+            FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`.
+        """
+        table = as_table(data)
+        needed = table.select(self._judge.check(table.schema))
+        now = self._now(judged_at)
+        blocks = list(_blocks(needed))
+        workers = min(_thread_count(threads), len(blocks))
+        if workers > 1:
+            with ThreadPoolExecutor(workers) as pool:
+                bits = list(pool.map(lambda block: self._judge.judge(block, now), blocks))
+        else:
+            bits = [self._judge.judge(block, now) for block in blocks]
+        return Decision(pa.array(_joined(bits)), self._reason_names)
+
+    def filter(
+        self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
+    ) -> tuple[pa.Table, pa.Table]:
+        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s.
+
+        Returns:
+            The admitted rows as they are in the input: same columns, types, metadata and order;
+            dictionaries keep only the values that admitted rows use. And the excluded ones:
+            `record_id` (the input's type), `row` (int64, position in the input), `reason`
+            (dictionary of strings), `reason_bits` (uint32), with the reasons' names and the
+            digests of policy, snapshot and registry in the schema's metadata.
+        """
+        table = as_table(data)
+        decision = self.decide(table, judged_at=judged_at, threads=threads)
+        return keep_rows(table, decision.admitted), self._excluded(table, decision, first_row=0)
+
+    def annotate(
+        self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
+    ) -> pa.Table:
+        """The table with its verdicts: all rows, `reason` and `reason_bits` appended.
+
+        `reason` is null where the row is admitted. Arguments and errors are `decide`'s, and:
+
+        Raises:
+            ColumnExistsError: The table has a column of one of those names.
+        """
+        table = as_table(data)
+        for name in ("reason", "reason_bits"):
+            if name in table.column_names:
+                raise ColumnExistsError(f"Column '{name}' is there already; rename or drop it.")
+        decision = self.decide(table, judged_at=judged_at, threads=threads)
+        table = table.append_column("reason", decision.reason)
+        bits = pa.field("reason_bits", pa.uint32(), nullable=False)
+        return table.append_column(bits, decision.reason_bits)
+
+    def stream(
+        self,
+        batches: Any,
+        *,
+        ledger: str | Path | None = None,
+        judged_at: datetime | None = None,
+        threads: int | None = None,
+    ) -> pa.RecordBatchReader:
+        """The admitted rows of a stream, judged batch by batch as they are asked for.
+
+        Args:
+            batches: anything that speaks the Arrow PyCapsule stream interface, or an iterable of
+                such objects or of record batches, all of one schema.
+            ledger: a directory that gets one Parquet file of all excluded rows judged, complete
+                once the reader is exhausted or closed; None keeps no record of them.
+            judged_at: the instant of judgement for the whole stream; None takes the gate's, or
+                else the clock at each batch, so that a long stream notices expiry and staleness.
+            threads: as in `decide`.
+
+        Raises:
+            OutputError: The ledger cannot be written.
+            SchemaMismatchError: While reading: a batch has another schema than the first.
+            Whatever `decide` raises: at once for the schema, else while reading.
+        """
+        schema, tables = _open_stream(batches)
+        self._judge.check(schema)
+        self._now(judged_at)
+        part = None
+        if ledger is not None:
+            record_id = schema.field(self.columns.record_id).type
+            part = LedgerPart(ledger, ledger_schema(record_id, self._evidence))
+        admitted = self._admitted(schema, tables, part, judged_at, threads)
+        return pa.RecordBatchReader.from_batches(schema, admitted)
+
+    def explain(
+        self, data: Any, record_id: Any, *, judged_at: datetime | None = None
+    ) -> Explanation:
+        """Why the rows with a record id are admitted or excluded, in words.
+
+        For people who may see what is in the snapshot: unlike the ledger, it shows subject ids.
+
+        Args:
+            record_id: as the column holds it; for UUIDs a `uuid.UUID` or 16 bytes.
+
+        Raises:
+            RecordNotFoundError: No row has that id.
+            Whatever `decide` raises.
+        """
+        table = as_table(data)
+        decision = self.decide(table, judged_at=judged_at)
+        return explain(
+            self.policy, self.consent, self.channels, self.columns, table, decision, record_id
+        )
+
+    @cached_property
+    def _evidence(self) -> dict[str, str]:
+        """What decides a row's fate, as ledgers carry it in their metadata."""
+        evidence = {
+            "reason_names": json.dumps(self._reason_names),
+            "policy_digest": self.policy.digest,
+            "snapshot_digest": self.consent.digest,
+            "snapshot_as_of": self.consent.as_of.isoformat(),
+        }
+        if self.channels is not None:
+            evidence["registry_digest"] = self.channels.digest
+            evidence["registry_as_of"] = self.channels.as_of.isoformat()
+        return {f"consentgate.{key}": value for key, value in evidence.items()}
+
+    def _excluded(self, table: pa.Table, decision: Decision, *, first_row: int) -> pa.Table:
+        record_ids = table.column(self.columns.record_id)
+        return excluded_rows(record_ids, decision, self._evidence, first_row=first_row)
+
+    def _admitted(
+        self,
+        schema: pa.Schema,
+        tables: Iterable[pa.Table],
+        part: LedgerPart | None,
+        judged_at: datetime | None,
+        threads: int | None,
+    ) -> Iterator[pa.RecordBatch]:
+        first_row = 0
+        with part or nullcontext():
+            for table in tables:
+                _check_same_schema(schema, table.schema)
+                decision = self.decide(table, judged_at=judged_at, threads=threads)
+                if part is not None:
+                    part.write(self._excluded(table, decision, first_row=first_row))
+                first_row += table.num_rows
+                yield from keep_rows(table, decision.admitted).to_batches()
+
+    def _now(self, judged_at: datetime | None) -> int:
+        """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
+        given = judged_at or self.judged_at
+        now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
+        sources = {"consent snapshot": self.consent, "channel registry": self.channels}
+        for what, source in sources.items():
+            if source is not None:
+                self._check_age(what, as_micros(source.as_of, name="as_of"), now)
+                if given is None:
+                    _check_reached(what, as_micros(source.as_of, name="as_of"), now)
+        return now
+
+    def _check_age(self, what: str, as_of: int, now: int) -> None:
+        limit = self.policy.max_snapshot_age
+        if limit is not None and now - as_of > limit // timedelta(microseconds=1):
+            raise StaleSnapshotError(
+                f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
+                f"judgement, but the policy allows {limit}; take a new one."
+            )
+
+
+def _check_reached(what: str, as_of: int, now: int) -> None:
+    if as_of - now > CLOCK_SKEW // timedelta(microseconds=1):
+        raise FutureSnapshotError(
+            f"The {what} is said to be as of {timedelta(microseconds=as_of - now)} from now; "
+            "correct its as_of or this machine's clock, or judge at a given instant (judged_at)."
+        )
+
+
+def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
+    if columns.channels and channels is None:
+        raise ConfigurationError(
+            f"Columns names channel columns ({', '.join(columns.channels)}) but there is no "
+            "channel registry to judge them by; give one, or Columns(channels=(), visibility=…)."
+        )
+    if channels is not None and not columns.channels:
+        raise ConfigurationError(
+            "There is a channel registry but Columns names no channel column; name one, or leave "
+            "the registry out."
+        )
+
+
+def _blocks(table: pa.Table) -> Iterator[pa.RecordBatch]:
+    """The table's rows in order, in blocks that fit the cache and are worth the overhead."""
+    batches = table.to_batches()
+    if table.num_rows < len(batches) * BLOCK_ROWS // 16:
+        batches = table.combine_chunks().to_batches()
+    for batch in batches:
+        for start in range(0, batch.num_rows, BLOCK_ROWS):
+            yield batch.slice(start, BLOCK_ROWS)
+
+
+def _joined(bits: list[Bits]) -> Bits:
+    return np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint32)
+
+
+def _thread_count(threads: int | None) -> int:
+    if threads is None:
+        return len(os.sched_getaffinity(0)) if parent_process() is None else 1
+    if threads < 1:
+        raise ConfigurationError(f"`threads` is {threads} but must be at least 1.")
+    return threads
+
+
+def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
+    """The schema of a stream and its batches, of which the first may have been read."""
+    if hasattr(batches, "__arrow_c_stream__"):
+        reader = pa.RecordBatchReader.from_stream(batches)
+        return reader.schema, (pa.Table.from_batches([batch]) for batch in reader)
+    if not isinstance(batches, Iterable):
+        raise NotArrowError(
+            f"An object of type '{type(batches).__qualname__}' is no stream of Arrow data; give a "
+            "RecordBatchReader or an iterable of record batches."
+        )
+    tables = map(as_table, batches)
+    first = next(tables, None)
+    if first is None:
+        raise NotArrowError(
+            "An iterable without a batch has no schema; give a RecordBatchReader, which has one."
+        )
+    return first.schema, chain([first], tables)
+
+
+def _check_same_schema(first: pa.Schema, other: pa.Schema) -> None:
+    if not first.equals(other, check_metadata=False):
+        differing = {name for name in {*first.names, *other.names} if not _same_field(first, other, name)}
+        raise SchemaMismatchError(
+            f"A batch has another schema than the first: columns {quoted(differing)} differ; "
+            "cast the batches to one schema."
+        )
+
+
+def _same_field(first: pa.Schema, other: pa.Schema, name: str) -> bool:
+    places = first.get_all_field_indices(name), other.get_all_field_indices(name)
+    return [first.field(at) for at in places[0]] == [other.field(at) for at in places[1]]

@@ -1,0 +1,223 @@
+"""The judgement: section 4 of the design, over one block of messages.
+
+Pure: the same block, facts and instant give the same bits, and nothing else is looked at.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate._arrow import (
+    EARLIEST,
+    LATEST,
+    Bits,
+    Instants,
+    Int64s,
+    as_micros,
+    decoded,
+    dictionary_codes,
+    find_column,
+    is_list,
+    is_text,
+    plain_text,
+    read_instants,
+    valid_mask,
+)
+from consentgate._ids import IdFamily, id_family, read_ids
+from consentgate.channels import ChannelRegistry
+from consentgate.columns import Columns
+from consentgate.errors import ColumnTypeError, IdFamilyError
+from consentgate.facts import ChannelFacts, ConsentFacts, find_rule_column, flag, visibility_bits
+from consentgate.index import Index
+from consentgate.policy import Policy
+from consentgate.reasons import FIRST_RULE_BIT, Reason
+from consentgate.rules import match_rule
+from consentgate.snapshot import ConsentSnapshot
+
+__all__ = ["Judge"]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """All that judging takes, but for the messages and the instant.
+
+    Attributes:
+        snapshot_as_of: microseconds since 1970 in UTC; no consent speaks for later messages.
+    """
+
+    policy: Policy
+    columns: Columns
+    consent: ConsentFacts
+    channels: ChannelFacts | None
+    snapshot_as_of: int
+    subject_family: IdFamily
+    channel_family: IdFamily | None
+
+    @classmethod
+    def compile(
+        cls,
+        policy: Policy,
+        consent: ConsentSnapshot,
+        channels: ChannelRegistry | None,
+        columns: Columns,
+    ) -> "Judge":
+        """Bring policy, snapshot and registry into the form in which they are looked up.
+
+        Raises:
+            RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
+        """
+        return cls(
+            policy,
+            columns,
+            ConsentFacts.compile(policy, consent),
+            None if channels is None else ChannelFacts.compile(policy, channels),
+            as_micros(consent.as_of, name="as_of"),
+            consent.id_family,
+            None if channels is None else channels.id_family,
+        )
+
+    def check(self, schema: pa.Schema) -> list[str]:
+        """The names of the columns that judging looks at, once they are known to be fit for it.
+
+        Raises:
+            ColumnMissingError, ColumnAmbiguousError: A column is absent or there twice.
+            ColumnTypeError: A column's type does not fit. IdFamilyError, NaiveTimestampError and
+                RuleColumnTypeError say more precisely why.
+        """
+        columns = self.columns
+        _check_record_id(schema, columns.record_id)
+        for name in columns.subjects:
+            _check_ids(schema, name, self.subject_family, lists=True)
+        for name in columns.channels:
+            _check_ids(schema, name, self.channel_family, lists=False)
+        if columns.visibility is not None:
+            _check_text(schema, columns.visibility)
+        created_at = schema.field(find_column(schema, columns.created_at, role="created_at"))
+        read_instants(pa.array([], created_at.type), columns.created_at, columns.assume_timezone)
+        rules = [find_rule_column(schema, rule, "messages") for rule in self.policy.record_rules]
+        named = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
+        named += [schema.field(place).name for place in rules]
+        return list(dict.fromkeys(name for name in named if name is not None))
+
+    def judge(self, block: pa.RecordBatch, now: int) -> Bits:
+        """The reasons against every row of a block.
+
+        Args:
+            block: n rows of a schema that `check` has let through.
+            now: the instant of judgement, microseconds since 1970 in UTC.
+
+        Returns:
+            n uint32, 0 = admitted.
+        """
+        created = read_instants(
+            block.column(self.columns.created_at),
+            self.columns.created_at,
+            self.columns.assume_timezone,
+        )
+        bits = flag(created.ceil > self.snapshot_as_of, Reason.AFTER_SNAPSHOT)
+        if created.valid is not None:
+            bits = np.where(created.valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
+            created = _without_nulls(created)
+        bits |= self._channel_bits(block, created)
+        bits |= self._subject_bits(block, created, now)
+        for place, rule in enumerate(self.policy.record_rules):
+            matched = match_rule(rule, block.column(rule.column))
+            bits |= flag(matched, 1 << (FIRST_RULE_BIT + place))
+        return bits
+
+    def _channel_bits(self, block: pa.RecordBatch, created: Instants) -> Bits:
+        bits = np.zeros(block.num_rows, dtype=np.uint32)
+        if self.channels is not None:
+            for name in self.columns.channels:
+                slots = _slots(self.channels.index, block.column(name))
+                bits |= self.channels.judge(slots, created)
+        if self.columns.visibility is not None:
+            words = block.column(self.columns.visibility)
+            if not pa.types.is_dictionary(words.type):
+                words = plain_text(words).dictionary_encode()
+            bits |= visibility_bits(words, self.policy)
+        return bits
+
+    def _subject_bits(self, block: pa.RecordBatch, created: Instants, now: int) -> Bits:
+        bits = np.zeros(block.num_rows, dtype=np.uint32)
+        named = np.zeros(block.num_rows, dtype=np.int64)
+        for name in self.columns.subjects:
+            column = block.column(name)
+            if is_list(column.type):
+                named += self._judge_lists(bits, column, created, now)
+            else:
+                bits |= self.consent.judge(_slots(self.consent.index, column), created, now)
+                named += 1
+        return bits | flag(named == 0, Reason.SUBJECT_MISSING)
+
+    def _judge_lists(self, bits: Bits, lists: pa.Array, created: Instants, now: int) -> Int64s:
+        """Add the reasons against each row's list of subjects to `bits`; returns their lengths."""
+        lengths = pc.list_value_length(lists)
+        if (present := valid_mask(lengths)) is not None:
+            bits |= flag(~present, Reason.SUBJECT_MISSING)
+        counts: Int64s = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+        slots = _slots(self.consent.index, lists.flatten())
+        owners = np.repeat(np.arange(len(lists)), counts)
+        against = self.consent.judge(slots, created.take(owners), now)
+        holders = np.flatnonzero(counts)
+        if holders.size:
+            starts = np.cumsum(counts) - counts
+            bits[holders] |= np.bitwise_or.reduceat(against, starts[holders])
+        return counts
+
+
+def _slots(index: Index, ids: pa.Array) -> Int64s:
+    """The slot of every id of a column, dictionary-encoded or not."""
+    if pa.types.is_null(ids.type):
+        return np.full(len(ids), index.null)
+    if not pa.types.is_dictionary(ids.type):
+        return index.find(read_ids(ids), valid_mask(ids))
+    if len(ids.dictionary) > len(ids):
+        return _slots(index, decoded(ids))
+    by_value = np.append(_slots(index, ids.dictionary), index.null)
+    return by_value[dictionary_codes(ids)]
+
+
+def _without_nulls(created: Instants) -> Instants:
+    """Instants that exclude nothing where they are null."""
+    return Instants(
+        np.where(created.valid, created.floor, LATEST),
+        np.where(created.valid, created.ceil, EARLIEST),
+        None,
+    )
+
+
+def _check_record_id(schema: pa.Schema, name: str) -> None:
+    kind = schema.field(find_column(schema, name, role="record_id")).type
+    if id_family(kind) is None:
+        raise ColumnTypeError(
+            f"Column '{name}' (record_id) is {kind} but must be an integer, string, UUID or "
+            "16-byte binary; cast it."
+        )
+
+
+def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: bool) -> None:
+    """A column's ids are of the snapshot's family; a column of nulls alone is of every family."""
+    kind = schema.field(find_column(schema, name, role="ids")).type
+    item = kind.value_type if lists and is_list(kind) else kind
+    found = id_family(item)
+    if found is None and not pa.types.is_null(item):
+        wanted = "ids or lists of ids" if lists else "ids"
+        raise ColumnTypeError(
+            f"Column '{name}' is {kind} but must hold {wanted}: integers, strings or UUIDs; cast it."
+        )
+    if found is not None and found is not family:
+        where = "consent snapshot" if lists else "channel registry"
+        raise IdFamilyError(
+            f"Column '{name}' is {kind}, so its ids are {found}s, but those of the {where} are "
+            f"{family}s; cast one of them."
+        )
+
+
+def _check_text(schema: pa.Schema, name: str) -> None:
+    kind = schema.field(find_column(schema, name, role="visibility")).type
+    value = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (is_text(value) or pa.types.is_null(value)):
+        raise ColumnTypeError(f"Column '{name}' (visibility) is {kind} but must be text; cast it.")

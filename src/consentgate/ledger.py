@@ -1,0 +1,94 @@
+"""The ledger: which rows were excluded, and why; never their text, never a subject's id."""
+
+import os
+import uuid
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from consentgate._rows import keep_rows
+from consentgate.decision import Decision
+from consentgate.errors import OutputError
+
+__all__ = ["LedgerPart", "excluded_rows", "ledger_schema"]
+
+
+def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema:
+    """The schema of excluded rows, with the evidence in its metadata.
+
+    Args:
+        record_id: the type of the messages' record ids.
+        evidence: what judged them: digests, instants and the reasons' names by bit.
+    """
+    fields = [
+        pa.field("record_id", record_id),
+        pa.field("row", pa.int64(), nullable=False),
+        pa.field("reason", pa.dictionary(pa.int32(), pa.string()), nullable=False),
+        pa.field("reason_bits", pa.uint32(), nullable=False),
+    ]
+    return pa.schema(fields, metadata=evidence)
+
+
+def excluded_rows(
+    record_ids: pa.ChunkedArray, decision: Decision, evidence: dict[str, str], *, first_row: int = 0
+) -> pa.Table:
+    """The excluded ones of n judged rows, in their order, as `ledger_schema` says.
+
+    Args:
+        record_ids: n record ids.
+        decision: what was decided of the n rows.
+        first_row: the position of the first of the n rows in the whole input.
+    """
+    mask = pc.invert(decision.admitted)
+    ids = keep_rows(pa.table({"record_id": record_ids}), mask)["record_id"]
+    rows = pa.array(np.flatnonzero(mask) + first_row)
+    columns = [ids, rows, decision.reason.filter(mask), decision.reason_bits.filter(mask)]
+    return pa.table(columns, schema=ledger_schema(record_ids.type, evidence))
+
+
+class LedgerPart:
+    """One Parquet file of a ledger directory, written bit by bit and named when it is whole.
+
+    Args:
+        directory: made if it is not there. Parts have names of their own, so several processes
+            may write into one directory.
+        schema: what `ledger_schema` gives.
+
+    Raises:
+        OutputError: The directory cannot be written to.
+    """
+
+    def __init__(self, directory: str | Path, schema: pa.Schema) -> None:
+        self.path = Path(directory) / f"part-{uuid.uuid4().hex}.parquet"
+        self._partial = self.path.with_suffix(".partial")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._writer = pq.ParquetWriter(self._partial, schema, compression="zstd")
+        except OSError as error:
+            raise OutputError(
+                f"Ledger directory '{directory}' cannot be written to: {error.strerror}."
+            ) from error
+
+    def write(self, excluded: pa.Table) -> None:
+        """Append excluded rows."""
+        self._writer.write_table(excluded)
+
+    def close(self) -> None:
+        """Complete the file and give it its name."""
+        self._writer.close()
+        os.replace(self._partial, self.path)
+
+    def __enter__(self) -> "LedgerPart":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

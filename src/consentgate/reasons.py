@@ -1,0 +1,64 @@
+"""Why a row is excluded: the reason bits, their codes and what they mean in words.
+
+A row's primary reason is its lowest bit, so the order of the members is their precedence.
+Bits 13 to 15 are reserved; bits 16 to 31 belong to the policy's own rules.
+"""
+
+from collections.abc import Sequence
+from enum import IntFlag
+
+__all__ = ["FIRST_RULE_BIT", "MAX_RULES", "REASON_WORDS", "Reason", "reason_names"]
+
+FIRST_RULE_BIT = 16
+MAX_RULES = 16
+
+
+class Reason(IntFlag):
+    """The built-in reasons; a member's lower-case name is its code."""
+
+    PRIVATE_CHANNEL = 1 << 0
+    CHANNEL_UNKNOWN = 1 << 1
+    SUBJECT_MISSING = 1 << 2
+    NO_CONSENT_RECORD = 1 << 3
+    CONSENT_REFUSED = 1 << 4
+    CONSENT_WITHDRAWN = 1 << 5
+    CONSENT_NOT_GIVEN = 1 << 6
+    CONSENT_EXPIRED = 1 << 7
+    CONSENT_NOT_EXPLICIT = 1 << 8
+    NOTICE_NOT_ACCEPTED = 1 << 9
+    PREDATES_CONSENT = 1 << 10
+    TIMESTAMP_MISSING = 1 << 11
+    AFTER_SNAPSHOT = 1 << 12
+
+    @property
+    def code(self) -> str:
+        """The stable word for this reason, as ledgers and reports spell it."""
+        assert self.name is not None
+        return self.name.lower()
+
+
+REASON_WORDS: dict[Reason, str] = {
+    Reason.PRIVATE_CHANNEL: "it was posted in a private place, or before the place became public",
+    Reason.CHANNEL_UNKNOWN: "nothing says whether the place it was posted in is public",
+    Reason.SUBJECT_MISSING: "a data subject is not named",
+    Reason.NO_CONSENT_RECORD: "a data subject has no consent record for a purpose",
+    Reason.CONSENT_REFUSED: "a data subject refused",
+    Reason.CONSENT_WITHDRAWN: "a data subject withdrew consent",
+    Reason.CONSENT_NOT_GIVEN: "a data subject was asked but has not given consent",
+    Reason.CONSENT_EXPIRED: "a data subject's consent has expired",
+    Reason.CONSENT_NOT_EXPLICIT: "consent was not indicated in a way that the policy accepts",
+    Reason.NOTICE_NOT_ACCEPTED: "consent was given under a notice that the policy does not accept",
+    Reason.PREDATES_CONSENT: "it was written before a data subject's consent began",
+    Reason.TIMESTAMP_MISSING: "nothing says when it was written",
+    Reason.AFTER_SNAPSHOT: "it is newer than the consent snapshot, which cannot speak for it",
+}
+
+
+def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
+    """Every reason's code by its bit number (0 to 31), in order of precedence.
+
+    Args:
+        rules: the names of the policy's rules, record rules first.
+    """
+    built_in = {reason.value.bit_length() - 1: reason.code for reason in Reason}
+    return built_in | {FIRST_RULE_BIT + place: name for place, name in enumerate(rules)}

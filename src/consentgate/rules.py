@@ -1,0 +1,69 @@
+"""Where a policy rule matches, over a whole column."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate._arrow import Bools, is_text, plain_text
+from consentgate.errors import RuleColumnTypeError
+from consentgate.policy import Rule
+
+__all__ = ["check_rule", "match_rule"]
+
+
+def check_rule(rule: Rule, kind: pa.DataType) -> None:
+    """Nothing, when the rule can be evaluated on a column of that type.
+
+    Raises:
+        RuleColumnTypeError: The type is nested, or not that of the rule's values.
+    """
+    if pa.types.is_dictionary(kind):
+        return check_rule(rule, kind.value_type)
+    fits = {
+        type(None): not pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind),
+        str: is_text(kind),
+        int: bool(pa.types.is_integer(kind)),
+        bool: bool(pa.types.is_boolean(kind)),
+    }
+    value_type = type(rule.values[0]) if rule.values else type(None)
+    if not (fits[value_type] or pa.types.is_null(kind)):
+        wanted = f"hold {value_type.__name__} values" if rule.values else "not be nested"
+        raise RuleColumnTypeError(
+            f"Rule '{rule.name}' looks at column '{rule.column}', which is {kind} but must "
+            f"{wanted}; change the rule or cast the column."
+        )
+
+
+def match_rule(rule: Rule, column: pa.Array) -> Bools:
+    """Where the rule matches: n booleans, true for every null.
+
+    Args:
+        rule: one that `check_rule` has let through for this column's type.
+        column: n values, dictionary-encoded or not.
+    """
+    if pa.types.is_dictionary(column.type):
+        by_value = pa.array(match_rule(rule, column.dictionary))
+        matched = by_value.take(column.indices)
+        return _as_mask(pc.fill_null(matched, True))
+    is_null = _as_mask(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
+    if rule.is_null or pa.types.is_null(column.type):
+        return is_null
+    listed = _as_mask(pc.is_in(*_comparable(column, rule.values)))
+    return is_null | (listed if rule.any_of is not None else ~listed)
+
+
+def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa.Array]:
+    """The column and the values in one type; values that it cannot hold equal nothing in it."""
+    if is_text(column.type):
+        return plain_text(column), pa.array(values, pa.large_string())
+    if pa.types.is_boolean(column.type):
+        return column, pa.array(values, pa.bool_())
+    bounds = np.iinfo(column.type.to_pandas_dtype())
+    return column, pa.array([v for v in values if bounds.min <= v <= bounds.max], column.type)
+
+
+def _as_mask(array: pa.Array) -> Bools:
+    mask: Bools = array.to_numpy(zero_copy_only=False)
+    return mask

@@ -1,0 +1,191 @@
+"""The consent snapshot: every subject's standing decision for each purpose, as of one instant."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate import _tables
+from consentgate._arrow import as_table, quoted
+from consentgate._files import read_table
+from consentgate._ids import IdFamily, id_family
+from consentgate.errors import NullValueError, UnknownStatusError
+from consentgate.reasons import Reason
+
+__all__ = ["STATUSES", "VALID_STATUSES", "ConsentSnapshot"]
+
+VALID_STATUSES = frozenset({"given", "renewed"})
+
+STATUSES: dict[str, Reason | None] = {
+    "given": None,
+    "renewed": None,
+    "refused": Reason.CONSENT_REFUSED,
+    "withdrawn": Reason.CONSENT_WITHDRAWN,
+    "revoked": Reason.CONSENT_WITHDRAWN,
+    "expired": Reason.CONSENT_EXPIRED,
+    "requested": Reason.CONSENT_NOT_GIVEN,
+    "request_deferred": Reason.CONSENT_NOT_GIVEN,
+    "invalidated": Reason.CONSENT_NOT_GIVEN,
+    "unknown": Reason.CONSENT_NOT_GIVEN,
+}
+"""The vocabulary (ISO/IEC TS 27560 through W3C DPV), and the reason that each status gives."""
+
+_TEXT_FILE_TYPES: dict[str, pa.DataType] = {
+    "purpose": pa.string(),
+    "status": pa.string(),
+    "method": pa.string(),
+    "notice_version": pa.string(),
+    "effective_from": pa.timestamp("us", "UTC"),
+    "expires_at": pa.timestamp("us", "UTC"),
+    "covers_prior": pa.bool_(),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ConsentSnapshot:
+    """All consent records as of one instant. Make one with `read` or `from_arrow`.
+
+    Attributes:
+        table: one row per subject and purpose, tidied: one chunk a column; `subject_id` as int64,
+            uint64, large_string or 16-byte binary; words dictionary-encoded; the attributes
+            behind the known columns.
+        as_of: the instant as of which it speaks, in UTC.
+        source: where it came from, in words.
+    """
+
+    table: pa.Table
+    as_of: datetime
+    source: str
+
+    @classmethod
+    def read(
+        cls,
+        path: str | Path,
+        *,
+        as_of: datetime | None = None,
+        source: str | None = None,
+        status_map: Mapping[str, str] | None = None,
+        method_map: Mapping[str, str] | None = None,
+    ) -> "ConsentSnapshot":
+        """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
+
+        Args:
+            as_of: needed unless the file's metadata has `consentgate.as_of`.
+            source: None means the path.
+
+        Raises:
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+        """
+        return cls.from_arrow(
+            read_table(path, _TEXT_FILE_TYPES, "subject_id"),
+            as_of=as_of,
+            source=str(path) if source is None else source,
+            status_map=status_map,
+            method_map=method_map,
+        )
+
+    @classmethod
+    def from_arrow(
+        cls,
+        data: Any,
+        *,
+        as_of: datetime | None = None,
+        source: str = "Arrow data",
+        status_map: Mapping[str, str] | None = None,
+        method_map: Mapping[str, str] | None = None,
+    ) -> "ConsentSnapshot":
+        """Check and take over consent records.
+
+        Args:
+            data: anything that speaks the Arrow PyCapsule interface. `subject_id` (integers,
+                strings or UUIDs), `purpose`, `status` (all never null) and `method` (text) must
+                be there; `effective_from` (timestamp with a time zone) wherever the status is
+                given or renewed. `expires_at`, `covers_prior` (null means false) and
+                `notice_version` may be. Any other column that is not nested is an attribute.
+            as_of: an instant with a time zone; None takes it from the schema's metadata.
+            source: a label for evidence.
+            status_map: translates status words of another vocabulary.
+            method_map: translates method words.
+
+        Raises:
+            AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
+            ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
+            ColumnTypeError, NaiveTimestampError: A column's type does not fit.
+            NullValueError: A required value is null; the message counts them.
+            SnapshotError: A string id is longer than 65,536 bytes.
+            UnknownStatusError: A status is outside the vocabulary; the message lists the words.
+            DuplicateRecordError: Two rows are about one subject and purpose.
+        """
+        table = as_table(data)
+        columns = {
+            "subject_id": _tables.id_column(table, "subject_id"),
+            "purpose": _tables.word_column(table, "purpose", nulls=False),
+            "status": _translated(_tables.word_column(table, "status", nulls=False), status_map),
+            "method": _translated(_tables.word_column(table, "method", nulls=True), method_map),
+        }
+        _refuse_unknown_statuses(columns["status"])
+        for name, read in _OPTIONAL.items():
+            if name in table.column_names:
+                columns[name] = read(table, name)
+        _refuse_valid_without_start(columns)
+        columns |= _tables.attribute_columns(table, _TEXT_FILE_TYPES | {"subject_id": None})
+        tidy = pa.table(columns)
+        _tables.refuse_repeats(tidy, "subject_id", "purpose", "the subject and purpose")
+        return cls(tidy, _tables.read_as_of(as_of, table, "consent snapshot"), source)
+
+    @cached_property
+    def digest(self) -> str:
+        """The SHA-256 of the content, in hexadecimal; computed when first asked for.
+
+        It depends on the records alone: not on their order, chunking, layout or file format, nor
+        on `as_of` and `source`.
+        """
+        return _tables.content_digest(self.table, "subject_id", "purpose")
+
+    @property
+    def id_family(self) -> IdFamily:
+        """What the subject ids are made of."""
+        family = id_family(self.table.schema.field("subject_id").type)
+        assert family is not None
+        return family
+
+
+_OPTIONAL = {
+    "effective_from": _tables.instant_column,
+    "expires_at": _tables.instant_column,
+    "covers_prior": _tables.flag_column,
+    "notice_version": lambda table, name: _tables.word_column(table, name, nulls=True),
+}
+
+
+def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str] | None) -> pa.DictionaryArray:
+    if not mapping:
+        return words
+    translated = [mapping.get(word, word) for word in words.dictionary.to_pylist()]
+    dictionary = pa.array(translated, pa.large_string())
+    return pa.DictionaryArray.from_arrays(words.indices, dictionary)
+
+
+def _refuse_unknown_statuses(status: pa.DictionaryArray) -> None:
+    if unknown := set(status.dictionary.to_pylist()) - STATUSES.keys():
+        raise UnknownStatusError(
+            f"Column 'status' holds {quoted(unknown)}, outside the vocabulary "
+            f"({quoted(STATUSES)}); translate them with status_map={{…}}."
+        )
+
+
+def _refuse_valid_without_start(columns: Mapping[str, pa.Array]) -> None:
+    is_valid = pc.is_in(columns["status"].dictionary, pa.array(sorted(VALID_STATUSES), pa.large_string()))
+    is_valid = is_valid.take(columns["status"].indices)
+    starts = columns.get("effective_from")
+    missing = is_valid if starts is None else pc.and_(is_valid, starts.is_null())
+    if count := pc.sum(missing).as_py():
+        raise NullValueError(
+            f"Column 'effective_from' is null in {count} rows whose status is given or renewed; "
+            "say when each of those consents began."
+        )

@@ -1,0 +1,111 @@
+"""`consentgate demo`: real messages judged, and what a careless pipeline would have done."""
+
+from pathlib import Path
+from typing import Annotated
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import typer
+
+from consentgate.channels import ChannelRegistry
+from consentgate.cli import _chitchat
+from consentgate.columns import Columns
+from consentgate.errors import OutputError
+from consentgate.gate import Gate
+from consentgate.policy import Policy
+from consentgate.reasons import REASON_WORDS
+from consentgate.snapshot import ConsentSnapshot
+
+__all__ = ["demo"]
+
+_COLUMNS = Columns(subjects=("sender_id", "participant_ids"))
+
+
+def demo(
+    out: Annotated[Path, typer.Option(help="A folder for inputs, policy and outputs.")] = Path(
+        "demo-output"
+    ),
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder's files.")] = False,
+) -> None:
+    """Judge 258,145 real messages, and leave everything in a folder to look at."""
+    _make_folder(out, overwrite)
+    messages = _chitchat.messages()
+    _write_inputs(out, messages)
+    typer.echo(_INTRODUCTION.format(rows=messages.num_rows))
+
+    policy = Policy.load(out / "policy.toml")
+    consent = ConsentSnapshot.read(out / "consent.parquet")
+    channels = ChannelRegistry.read(out / "channels.parquet")
+    gate = Gate(policy, consent, channels, columns=_COLUMNS, judged_at=_chitchat.JUDGED_AT)
+    admitted, excluded = gate.filter(messages)
+    pq.write_table(admitted, out / "admitted.parquet", compression="zstd")
+    pq.write_table(excluded, out / "excluded.parquet", compression="zstd")
+
+    _tell_careless_pipeline(messages, consent, channels, excluded)
+    _tell_gate(policy, messages, admitted, gate.decide(messages).counts)
+    typer.echo(_ENDING.format(out=out, judged_at=_chitchat.JUDGED_AT.isoformat()))
+
+
+_INTRODUCTION = """\
+{rows:,} real chat messages of 2018 (the Chit Chat data set, MIT licence). It says nothing of
+consent or visibility: BOTH ARE MADE UP HERE, from hashes of the ids, to tell a story. In it the
+network switched a setting on for everybody on 2018-05-10, whether or not they were asked.
+"""
+
+_ENDING = """
+All of it is in {out}/: messages, consent, channels, policy.toml, admitted, excluded.
+Judge the same files yourself:
+
+  consentgate filter {out}/messages.parquet --out judged --judged-at {judged_at} \\
+    --policy {out}/policy.toml --consent {out}/consent.parquet --channels {out}/channels.parquet \\
+    --subject-column sender_id --subject-column participant_ids
+"""
+
+
+def _make_folder(out: Path, overwrite: bool) -> None:
+    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise OutputError(f"'{out}' exists already; give another --out, or --overwrite.")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"Folder '{out}' cannot be made: {error.strerror}.") from error
+
+
+def _write_inputs(out: Path, messages: pa.Table) -> None:
+    senders = messages["sender_id"].unique().to_pylist()
+    conversations = messages["channel_id"].unique().to_pylist()
+    pq.write_table(messages, out / "messages.parquet", compression="zstd")
+    pq.write_table(_chitchat.consent(senders), out / "consent.parquet")
+    pq.write_table(_chitchat.channels(conversations), out / "channels.parquet")
+    (out / "policy.toml").write_text(_chitchat.POLICY, encoding="utf-8")
+
+
+def _tell_careless_pipeline(
+    messages: pa.Table, consent: ConsentSnapshot, channels: ChannelRegistry, excluded: pa.Table
+) -> None:
+    """The usual join: it trusts any valid status of the sender, and asks nothing else."""
+    trusted = (
+        pl.DataFrame(messages.select(["message_id", "sender_id", "channel_id"]))
+        .join(pl.DataFrame(consent.table), left_on="sender_id", right_on="subject_id")
+        .filter(pl.col("status").cast(pl.String).is_in(["given", "renewed"]))
+        .join(pl.DataFrame(channels.table), on="channel_id", how="left")
+    )
+    default_on = trusted.filter(pl.col("method").cast(pl.String) == "default_on").height
+    private = trusted.filter(pl.col("visibility").cast(pl.String) == "private").height
+    wrong = trusted.join(
+        pl.DataFrame(excluded.select(["record_id"])), left_on="message_id", right_on="record_id", how="semi"
+    ).height
+    typer.echo(f"A pipeline that joins on the sender and trusts the setting trains on {trusted.height:,} messages:")
+    typer.echo(f"  {default_on:>9,}  by people whose setting was merely on by default")
+    typer.echo(f"  {private:>9,}  from private conversations")
+    typer.echo(f"  {wrong:>9,}  that the gate excludes, for one reason or another\n")
+
+
+def _tell_gate(policy: Policy, messages: pa.Table, admitted: pa.Table, counts: dict[str, int]) -> None:
+    share = admitted.num_rows / messages.num_rows
+    words = {reason.code: text for reason, text in REASON_WORDS.items()}
+    words |= {rule.name: f"the policy's rule on {rule.column}" for rule in policy.subject_rules}
+    typer.echo(f"The gate admits {admitted.num_rows:,} messages ({share:.1%}) and excludes the rest:")
+    for code, count in counts.items():
+        typer.echo(f"  {count:>9,}  {code:<21} {words[code]}")

@@ -154,8 +154,8 @@ def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
     hashes = mix(hashes, odd)
     order = np.argsort(hashes)
     in_order = hashes[order]
-    same_as_next = in_order[1:] == in_order[:-1]
-    suspects = order[np.append(same_as_next, False) | np.append(False, same_as_next)]
+    twins = np.flatnonzero(in_order[1:] == in_order[:-1])
+    suspects = order[np.union1d(twins, twins + 1)]
     keys = np.stack([lane[suspects] for lane in lanes], axis=1)
     return len(keys) - len(np.unique(keys, axis=0))
 

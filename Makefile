@@ -1,0 +1,34 @@
+# Every target sets itself up in .venv; all that is needed is Python 3.11 or newer, pip and make.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: demo test check bench constraints clean
+
+demo: .venv/ready ## Judge real messages and show why each excluded one is
+	$(BIN)/consentgate demo --overwrite
+
+test: .venv/ready ## Run the tests
+	$(BIN)/python -m pytest
+
+check: .venv/ready ## Lint, formatting and strict types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready ## Time the gate against the joins that people write instead
+	$(BIN)/python benchmarks/decide.py
+
+constraints: ## Pin anew what CI installs (needs uv)
+	uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \
+	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
+	  --upgrade --quiet --output-file constraints.txt
+
+.venv/ready: constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "consentgate needs Python 3.11 or newer; say make PYTHON=python3.11")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf .venv demo-output

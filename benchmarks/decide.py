@@ -10,7 +10,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import duckdb
 import numpy as np
@@ -19,8 +19,8 @@ import pyarrow as pa
 
 import consentgate as cg
 
-AS_OF = datetime(2026, 1, 31, tzinfo=timezone.utc)
-BEGAN = datetime(2025, 6, 1, tzinfo=timezone.utc)
+AS_OF = datetime(2026, 1, 31, tzinfo=UTC)
+BEGAN = datetime(2025, 6, 1, tzinfo=UTC)
 RUNS = 5
 Counts = dict[str, int]
 

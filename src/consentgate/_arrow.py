@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -50,7 +50,7 @@ Uint64s: TypeAlias = npt.NDArray[np.uint64]
 EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -150,7 +150,8 @@ def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
 
 def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
     """Each entry's place in the dictionary; the dictionary's length for a null, or for a place
-    that it does not have."""
+    that it does not have.
+    """
     end = len(array.dictionary)
     codes: Int64s = array.indices.cast(pa.int64()).fill_null(end).to_numpy(zero_copy_only=False)
     return np.where((codes < 0) | (codes > end), end, codes)

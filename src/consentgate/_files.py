@@ -12,7 +12,6 @@ import pyarrow.csv
 import pyarrow.json
 import pyarrow.parquet as pq
 
-from consentgate._arrow import is_text
 from consentgate.errors import UnreadableFileError
 
 __all__ = ["MessageFile", "read_table"]

@@ -5,7 +5,7 @@ checked and brought into the fewest layouts, one chunk each; and their content g
 """
 
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
@@ -128,7 +128,9 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
     """Every other column that a rule could look at; nested ones are left out."""
     names = [name for name in table.column_names if name not in known]
-    columns = {name: table.column(find_column(table.schema, name, role="attribute")) for name in names}
+    columns = {
+        name: table.column(find_column(table.schema, name, role="attribute")) for name in names
+    }
     plain = {name: _attribute(column) for name, column in columns.items()}
     return {name: column for name, column in plain.items() if column is not None}
 
@@ -160,7 +162,7 @@ def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetim
     instants = {_parse_as_of(text, what) for text in texts}
     if argument is not None:
         as_micros(argument, name="as_of")
-        instants.add(argument.astimezone(timezone.utc))
+        instants.add(argument.astimezone(UTC))
     if len(instants) > 1:
         raise AsOfError(
             f"The {what} is said to be as of {' and '.join(str(i) for i in sorted(instants))}; "
@@ -267,4 +269,4 @@ def _parse_as_of(text: str, what: str) -> datetime:
             f"The {what}'s metadata says as_of '{text}', which is no ISO 8601 instant with an "
             "offset from UTC; correct it."
         )
-    return instant.astimezone(timezone.utc)
+    return instant.astimezone(UTC)

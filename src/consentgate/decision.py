@@ -66,7 +66,9 @@ class Decision:
     @cached_property
     def occurrences(self) -> Counter[str]:
         """Rows by every reason that applies; reasons without a row are left out."""
-        by_bit = {bit: np.count_nonzero(self._bits & np.uint32(1 << bit)) for bit in self.reason_names}
+        by_bit = {
+            bit: np.count_nonzero(self._bits & np.uint32(1 << bit)) for bit in self.reason_names
+        }
         return Counter(
             {name: int(by_bit[bit]) for bit, name in self.reason_names.items() if by_bit[bit]}
         )

@@ -45,7 +45,9 @@ class Reference:
         about = f"{self.column} {_show(self.id)}" + (f" for {self.purpose}" if self.purpose else "")
         if self.record is None:
             return f"{about}: no record"
-        fields = [f"{name}={_show(value)}" for name, value in self.record.items() if value is not None]
+        fields = [
+            f"{name}={_show(value)}" for name, value in self.record.items() if value is not None
+        ]
         return f"{about}: {', '.join(fields)}"
 
 

@@ -227,7 +227,9 @@ def _bits_of_words(
 def _index_subjects(subjects: pa.Array, rows: list[Int64s]) -> tuple[Index, list[Int64s]]:
     """An index of the subjects in some rows, and the slots of those rows, purpose by purpose."""
     if len(rows) == 1:
-        index = Index(read_ids(subjects if len(rows[0]) == len(subjects) else subjects.take(rows[0])))
+        index = Index(
+            read_ids(subjects if len(rows[0]) == len(subjects) else subjects.take(rows[0]))
+        )
         return index, [index.slots]
     mentions = [subjects.take(of_purpose) for of_purpose in rows]
     index = Index(read_ids(pc.unique(pa.concat_arrays(mentions))))

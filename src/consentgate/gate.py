@@ -33,7 +33,6 @@ from consentgate.errors import (
     StaleSnapshotError,
 )
 from consentgate.explanation import Explanation, explain
-from consentgate.facts import ChannelFacts, ConsentFacts
 from consentgate.hashing import digest_json
 from consentgate.index import BLOCK_ROWS
 from consentgate.judgement import Judge
@@ -136,7 +135,21 @@ class Gate:
         """
         table = as_table(data)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
-        return keep_rows(table, decision.admitted), self._excluded(table, decision, first_row=0)
+        return self.part(table, decision)
+
+    def part(
+        self, table: pa.Table, decision: Decision, *, first_row: int = 0
+    ) -> tuple[pa.Table, pa.Table]:
+        """Part rows as decided already; returns what `filter` returns.
+
+        Args:
+            table: the n rows that were judged.
+            decision: what this gate decided of them.
+            first_row: the position of the first of them in the whole input.
+        """
+        record_ids = table.column(self.columns.record_id)
+        excluded = excluded_rows(record_ids, decision, self._evidence, first_row=first_row)
+        return keep_rows(table, decision.admitted), excluded
 
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -225,27 +238,24 @@ class Gate:
             evidence["registry_as_of"] = self.channels.as_of.isoformat()
         return {f"consentgate.{key}": value for key, value in evidence.items()}
 
-    def _excluded(self, table: pa.Table, decision: Decision, *, first_row: int) -> pa.Table:
-        record_ids = table.column(self.columns.record_id)
-        return excluded_rows(record_ids, decision, self._evidence, first_row=first_row)
-
     def _admitted(
         self,
         schema: pa.Schema,
         tables: Iterable[pa.Table],
-        part: LedgerPart | None,
+        ledger: LedgerPart | None,
         judged_at: datetime | None,
         threads: int | None,
     ) -> Iterator[pa.RecordBatch]:
         first_row = 0
-        with part or nullcontext():
+        with ledger or nullcontext():
             for table in tables:
                 _check_same_schema(schema, table.schema)
                 decision = self.decide(table, judged_at=judged_at, threads=threads)
-                if part is not None:
-                    part.write(self._excluded(table, decision, first_row=first_row))
+                admitted, excluded = self.part(table, decision, first_row=first_row)
+                if ledger is not None:
+                    ledger.write(excluded)
                 first_row += table.num_rows
-                yield from keep_rows(table, decision.admitted).to_batches()
+                yield from admitted.to_batches()
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
@@ -332,7 +342,9 @@ def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
 
 def _check_same_schema(first: pa.Schema, other: pa.Schema) -> None:
     if not first.equals(other, check_metadata=False):
-        differing = {name for name in {*first.names, *other.names} if not _same_field(first, other, name)}
+        differing = {
+            name for name in {*first.names, *other.names} if not _same_field(first, other, name)
+        }
         raise SchemaMismatchError(
             f"A batch has another schema than the first: columns {quoted(differing)} differ; "
             "cast the batches to one schema."

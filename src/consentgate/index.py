@@ -101,9 +101,7 @@ class Index:
         self.null = self.nobody + 1
         self.size = self.null + 1
         self._empty = _unused_key(keys.lanes)
-        self._lanes = tuple(
-            np.full(self.size, empty) for empty in self._empty
-        )
+        self._lanes = tuple(np.full(self.size, empty) for empty in self._empty)
         for lane, values in zip(self._lanes, keys.lanes, strict=True):
             lane[self.slots] = values
 

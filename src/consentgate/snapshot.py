@@ -180,7 +180,9 @@ def _refuse_unknown_statuses(status: pa.DictionaryArray) -> None:
 
 
 def _refuse_valid_without_start(columns: Mapping[str, pa.Array]) -> None:
-    is_valid = pc.is_in(columns["status"].dictionary, pa.array(sorted(VALID_STATUSES), pa.large_string()))
+    is_valid = pc.is_in(
+        columns["status"].dictionary, pa.array(sorted(VALID_STATUSES), pa.large_string())
+    )
     is_valid = is_valid.take(columns["status"].indices)
     starts = columns.get("effective_from")
     missing = is_valid if starts is None else pc.and_(is_valid, starts.is_null())

@@ -7,7 +7,7 @@ percentile decides. The same messages therefore always give the same numbers.
 """
 
 import hashlib
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import polars as pl
@@ -17,11 +17,11 @@ from consentgate.errors import ConfigurationError
 
 __all__ = ["AS_OF", "JUDGED_AT", "POLICY", "channels", "consent", "messages"]
 
-SWITCHED_ON = datetime(2018, 5, 10, tzinfo=timezone.utc)
+SWITCHED_ON = datetime(2018, 5, 10, tzinfo=UTC)
 """When the derived story's network switched its setting on for everybody."""
 
-AS_OF = datetime(2018, 11, 10, tzinfo=timezone.utc)
-JUDGED_AT = datetime(2018, 11, 12, tzinfo=timezone.utc)
+AS_OF = datetime(2018, 11, 10, tzinfo=UTC)
+JUDGED_AT = datetime(2018, 11, 12, tzinfo=UTC)
 
 POLICY = """\
 # What the demonstration's training run accepts. `consentgate policy init` explains every key.
@@ -43,8 +43,8 @@ column = "account_tier"
 any_of = ["premium"]
 """
 
-_START = datetime(2018, 4, 1, tzinfo=timezone.utc)
-_MIDWAY = datetime(2018, 5, 15, tzinfo=timezone.utc)
+_START = datetime(2018, 4, 1, tzinfo=UTC)
+_MIDWAY = datetime(2018, 5, 15, tzinfo=UTC)
 _NOTICE = "2018-04"
 
 # Up to which percentile a sender has which consent: status, method, effective_from, expires_at,
@@ -83,12 +83,17 @@ def messages() -> pa.Table:
         for turn in conversation["messages"]
         for said in turn
     ]
-    table = pl.DataFrame(rows, orient="row", schema=["channel_id", "sender_id", "created_at", "text"])
+    table = pl.DataFrame(
+        rows, orient="row", schema=["channel_id", "sender_id", "created_at", "text"]
+    )
     return _with_flaws(
         table.with_row_index("message_id").with_columns(
             pl.col("message_id").cast(pl.Int64),
             pl.col("created_at").str.to_datetime(time_unit="us", time_zone="UTC"),
-            participant_ids=pl.col("sender_id").unique(maintain_order=True).implode().over("channel_id"),
+            participant_ids=pl.col("sender_id")
+            .unique(maintain_order=True)
+            .implode()
+            .over("channel_id"),
         )
     ).to_arrow(compat_level=pl.CompatLevel.oldest())
 
@@ -114,7 +119,11 @@ def channels(conversations: list[str]) -> pa.Table:
     """A made-up visibility for most conversations, with `as_of` in the metadata."""
     found = [(name, _chosen(_VISIBILITIES, name)) for name in conversations]
     rows = [(name, *record) for name, record in found if record is not None]
-    schema = {"channel_id": pl.String, "visibility": pl.String, "public_since": pl.Datetime("us", "UTC")}
+    schema = {
+        "channel_id": pl.String,
+        "visibility": pl.String,
+        "public_since": pl.Datetime("us", "UTC"),
+    }
     return _as_of(pl.DataFrame(rows, orient="row", schema=schema))
 
 

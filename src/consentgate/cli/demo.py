@@ -26,7 +26,9 @@ def demo(
     out: Annotated[Path, typer.Option(help="A folder for inputs, policy and outputs.")] = Path(
         "demo-output"
     ),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder's files.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the folder's files.")
+    ] = False,
 ) -> None:
     """Judge 258,145 real messages, and leave everything in a folder to look at."""
     _make_folder(out, overwrite)
@@ -94,18 +96,27 @@ def _tell_careless_pipeline(
     default_on = trusted.filter(pl.col("method").cast(pl.String) == "default_on").height
     private = trusted.filter(pl.col("visibility").cast(pl.String) == "private").height
     wrong = trusted.join(
-        pl.DataFrame(excluded.select(["record_id"])), left_on="message_id", right_on="record_id", how="semi"
+        pl.DataFrame(excluded.select(["record_id"])),
+        left_on="message_id",
+        right_on="record_id",
+        how="semi",
     ).height
-    typer.echo(f"A pipeline that joins on the sender and trusts the setting trains on {trusted.height:,} messages:")
+    typer.echo(
+        f"A pipeline that joins on the sender and trusts the setting trains on {trusted.height:,} messages:"
+    )
     typer.echo(f"  {default_on:>9,}  by people whose setting was merely on by default")
     typer.echo(f"  {private:>9,}  from private conversations")
     typer.echo(f"  {wrong:>9,}  that the gate excludes, for one reason or another\n")
 
 
-def _tell_gate(policy: Policy, messages: pa.Table, admitted: pa.Table, counts: dict[str, int]) -> None:
+def _tell_gate(
+    policy: Policy, messages: pa.Table, admitted: pa.Table, counts: dict[str, int]
+) -> None:
     share = admitted.num_rows / messages.num_rows
     words = {reason.code: text for reason, text in REASON_WORDS.items()}
     words |= {rule.name: f"the policy's rule on {rule.column}" for rule in policy.subject_rules}
-    typer.echo(f"The gate admits {admitted.num_rows:,} messages ({share:.1%}) and excludes the rest:")
+    typer.echo(
+        f"The gate admits {admitted.num_rows:,} messages ({share:.1%}) and excludes the rest:"
+    )
     for code, count in counts.items():
         typer.echo(f"  {count:>9,}  {code:<21} {words[code]}")

@@ -1,0 +1,6 @@
+"""`python -m consentgate`."""
+
+from consentgate.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,4 @@
-"""`python -m consentgate`."""
+"""`python -m consentgate` is the command `consentgate`."""
 
 from consentgate.cli import main
 

@@ -83,4 +83,5 @@ class Decision:
         """The number of the lowest bit set; 32 where none is."""
         bits = self._bits
         below_lowest = (bits & -bits) - np.uint32(1)
-        return np.bitwise_count(below_lowest).astype(np.int64)
+        numbers: Int64s = np.bitwise_count(below_lowest).astype(np.int64)
+        return numbers

@@ -10,7 +10,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate._arrow import (
-    EARLIEST,
     LATEST,
     Bits,
     Instants,
@@ -117,9 +116,9 @@ class Judge:
             self.columns.assume_timezone,
         )
         bits = flag(created.ceil > self.snapshot_as_of, Reason.AFTER_SNAPSHOT)
-        if created.valid is not None:
-            bits = np.where(created.valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
-            created = _without_nulls(created)
+        if (valid := created.valid) is not None:
+            bits = np.where(valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
+            created = Instants(np.where(valid, created.floor, LATEST), created.ceil, None)
         bits |= self._channel_bits(block, created)
         bits |= self._subject_bits(block, created, now)
         for place, rule in enumerate(self.policy.record_rules):
@@ -180,15 +179,6 @@ def _slots(index: Index, ids: pa.Array) -> Int64s:
     return by_value[dictionary_codes(ids)]
 
 
-def _without_nulls(created: Instants) -> Instants:
-    """Instants that exclude nothing where they are null."""
-    return Instants(
-        np.where(created.valid, created.floor, LATEST),
-        np.where(created.valid, created.ceil, EARLIEST),
-        None,
-    )
-
-
 def _check_record_id(schema: pa.Schema, name: str) -> None:
     kind = schema.field(find_column(schema, name, role="record_id")).type
     if id_family(kind) is None:
@@ -206,7 +196,8 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
     if found is None and not pa.types.is_null(item):
         wanted = "ids or lists of ids" if lists else "ids"
         raise ColumnTypeError(
-            f"Column '{name}' is {kind} but must hold {wanted}: integers, strings or UUIDs; cast it."
+            f"Column '{name}' is {kind} but must hold {wanted}: integers, strings or UUIDs; "
+            "cast it."
         )
     if found is not None and found is not family:
         where = "consent snapshot" if lists else "channel registry"

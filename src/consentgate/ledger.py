@@ -1,6 +1,5 @@
 """The ledger: which rows were excluded, and why; never their text, never a subject's id."""
 
-import os
 import uuid
 from pathlib import Path
 from types import TracebackType
@@ -80,7 +79,7 @@ class LedgerPart:
     def close(self) -> None:
         """Complete the file and give it its name."""
         self._writer.close()
-        os.replace(self._partial, self.path)
+        self._partial.replace(self.path)
 
     def __enter__(self) -> "LedgerPart":
         return self

@@ -19,8 +19,7 @@ def check_rule(rule: Rule, kind: pa.DataType) -> None:
     Raises:
         RuleColumnTypeError: The type is nested, or not that of the rule's values.
     """
-    if pa.types.is_dictionary(kind):
-        return check_rule(rule, kind.value_type)
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
     fits = {
         type(None): not pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind),
         str: is_text(kind),

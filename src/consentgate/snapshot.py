@@ -1,6 +1,6 @@
 """The consent snapshot: every subject's standing decision for each purpose, as of one instant."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -155,7 +155,7 @@ class ConsentSnapshot:
         return family
 
 
-_OPTIONAL = {
+_OPTIONAL: dict[str, Callable[[pa.Table, str], pa.Array]] = {
     "effective_from": _tables.instant_column,
     "expires_at": _tables.instant_column,
     "covers_prior": _tables.flag_column,

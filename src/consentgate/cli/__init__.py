@@ -1,37 +1,50 @@
-"""The command line. Thin: it reads files, asks the library, and writes files."""
+"""The command line. Nothing of it is loaded by `import consentgate`."""
 
+import signal
 import sys
-from typing import Annotated
+from types import FrameType
+from typing import Annotated, NoReturn
 
 import typer
 
 from consentgate import __version__
-from consentgate.cli._output import print_error
+from consentgate.cli._options import EXIT_CODES
+from consentgate.cli._text import print_error, tolerate_any_text
 from consentgate.cli.demo import demo
 from consentgate.cli.explain import explain
-from consentgate.cli.filter import filter_files
-from consentgate.cli.policy import policy
-from consentgate.errors import ConsentGateError
+from consentgate.cli.filter import filter_messages
+from consentgate.cli.policy import policy_app
+from consentgate.errors import ConfigurationError, ConsentGateError
 
 __all__ = ["app", "main"]
 
-_EXIT_CODES = """
-Exit codes: 0 done; 1 the input, the policy or an output is at fault; 2 wrong usage; 130 interrupted.
-"""
-
 app = typer.Typer(
     name="consentgate",
-    help="Only messages whose every data subject consented reach a training run.",
-    epilog=_EXIT_CODES,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
 )
-app.command(epilog=_EXIT_CODES)(demo)
-app.command("filter", epilog=_EXIT_CODES)(filter_files)
-app.command(epilog=_EXIT_CODES)(explain)
-app.add_typer(policy, name="policy", epilog=_EXIT_CODES)
+app.command(epilog=EXIT_CODES)(demo)
+app.command("filter", epilog=EXIT_CODES)(filter_messages)
+app.command(epilog=EXIT_CODES)(explain)
+app.add_typer(policy_app, name="policy")
+
+
+def main() -> None:
+    """Run the command line and exit: 0 done, 1 input or policy at fault, 2 usage."""
+    tolerate_any_text()
+    signal.signal(signal.SIGTERM, _leave)
+    try:
+        app(prog_name="consentgate")
+    except ConsentGateError as error:
+        print_error(error)
+        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+
+
+def _leave(number: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind instead of dying at once, so that no partial output stays behind."""
+    sys.exit(128 + number)
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,22 +53,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(epilog=EXIT_CODES)
 def _root(
-    version: Annotated[
+    version: Annotated[  # noqa: ARG001  (the callback prints it)
         bool,
-        typer.Option(
-            "--version", callback=_print_version, is_eager=True, help="Print the version."
-        ),
+        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
     ] = False,
 ) -> None:
     """Only messages whose every data subject consented reach a training run."""
-
-
-def main() -> None:
-    """Run the command line; any fault that consentgate knows becomes a paragraph and exit 1."""
-    try:
-        app()
-    except ConsentGateError as error:
-        print_error(error)
-        sys.exit(1)

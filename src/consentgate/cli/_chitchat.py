@@ -107,7 +107,7 @@ def consent(senders: list[str]) -> pa.Table:
             tier = "premium" if _percentile("tier", sender) < 12 else "free"
             rows.append((sender, "train_ai_system", *record, age, tier))
     instant = pl.Datetime("us", "UTC")
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "subject_id": pl.String, "purpose": pl.String, "status": pl.String, "method": pl.String,
         "effective_from": instant, "expires_at": instant, "covers_prior": pl.Boolean,
         "notice_version": pl.String, "age_band": pl.String, "account_tier": pl.String,
@@ -119,7 +119,7 @@ def channels(conversations: list[str]) -> pa.Table:
     """A made-up visibility for most conversations, with `as_of` in the metadata."""
     found = [(name, _chosen(_VISIBILITIES, name)) for name in conversations]
     rows = [(name, *record) for name, record in found if record is not None]
-    schema = {
+    schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "channel_id": pl.String,
         "visibility": pl.String,
         "public_since": pl.Datetime("us", "UTC"),

@@ -1,9 +1,12 @@
-"""The options that say what judges and where in the messages things are."""
+"""The options that say who judges: each is written once, and `takes_judge` gives it to a command."""
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Any
 
 import typer
 
@@ -13,131 +16,197 @@ from consentgate.gate import Gate
 from consentgate.policy import Policy
 from consentgate.snapshot import ConsentSnapshot
 
-__all__ = [
-    "AssumeTimezone",
-    "ChannelColumns",
-    "ChannelsAsOf",
-    "ChannelsFile",
-    "ConsentAsOf",
-    "ConsentFile",
-    "CreatedAtColumn",
-    "JudgedAt",
-    "MethodMap",
-    "PolicyFile",
-    "RecordIdColumn",
-    "StatusMap",
-    "SubjectColumns",
-    "VisibilityColumn",
-    "make_columns",
-    "make_gate",
-    "parse_map",
-]
+__all__ = ["EXIT_CODES", "JudgeOptions", "takes_judge"]
+
+EXIT_CODES = (
+    "Exit codes: 0 done; 1 the input or the policy is at fault, or an output cannot be written; "
+    "2 the command line is at fault; 130 interrupted."
+)
 
 
-def parse_instant(text: str) -> datetime:
-    """An ISO 8601 instant with an offset from UTC; anything else is wrong usage."""
-    try:
-        instant = datetime.fromisoformat(text)
-    except ValueError:
-        instant = datetime.min
-    if instant.utcoffset() is None:
-        raise typer.BadParameter("give an ISO 8601 instant with an offset, as 2026-01-31T00:00:00Z")
+@dataclass(frozen=True)
+class Translation:
+    """A word of another vocabulary and the word it stands for."""
+
+    word: str
+    meaning: str
+
+
+def _instant(text: str | datetime) -> datetime:
+    instant = _datetime(text) if isinstance(text, str) else text
+    if instant is None or instant.utcoffset() is None:
+        raise typer.BadParameter(
+            f"'{text}' is no ISO 8601 instant with an offset, such as 2026-01-31T00:00:00Z."
+        )
     return instant
 
 
-def parse_map(pairs: Sequence[str] | None, option: str) -> dict[str, str]:
-    """WORD=TERM pairs as a mapping; anything else is wrong usage."""
-    words = dict[str, str]()
-    for pair in pairs or ():
-        word, equals, term = pair.partition("=")
-        if not (word and equals and term) or words.setdefault(word, term) != term:
-            raise typer.BadParameter("give WORD=TERM, each word once", param_hint=option)
-    return words
+def _datetime(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
-PolicyFile: TypeAlias = Annotated[Path, typer.Option("--policy", help="The policy, TOML or JSON.")]
-ConsentFile: TypeAlias = Annotated[Path, typer.Option("--consent", help="The consent snapshot.")]
-ChannelsFile: TypeAlias = Annotated[
-    Path | None,
-    typer.Option("--channels", help="The channel registry; needed where messages name channels."),
-]
-ConsentAsOf: TypeAlias = Annotated[
-    datetime | None,
-    typer.Option(parser=parse_instant, metavar="INSTANT", help="If the file does not say."),
-]
-ChannelsAsOf: TypeAlias = Annotated[
-    datetime | None,
-    typer.Option(parser=parse_instant, metavar="INSTANT", help="If the file does not say."),
-]
-StatusMap: TypeAlias = Annotated[
-    list[str] | None, typer.Option(metavar="WORD=STATUS", help="Translate a status. Repeatable.")
-]
-MethodMap: TypeAlias = Annotated[
-    list[str] | None, typer.Option(metavar="WORD=METHOD", help="Translate a method. Repeatable.")
-]
-RecordIdColumn: TypeAlias = Annotated[str, typer.Option(help="The messages' own ids.")]
-SubjectColumns: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--subject-column", help="Subject ids, or lists of them [sender_id]. Repeatable."),
-]
-ChannelColumns: TypeAlias = Annotated[
-    list[str] | None,
-    typer.Option("--channel-column", help="Channel ids [channel_id, with --channels]. Repeatable."),
-]
-VisibilityColumn: TypeAlias = Annotated[
-    str | None, typer.Option(help="The row's own visibility, if it has one.")
-]
-CreatedAtColumn: TypeAlias = Annotated[str, typer.Option(help="When messages were written.")]
-AssumeTimezone: TypeAlias = Annotated[
-    str | None, typer.Option(metavar="ZONE", help="The zone of timestamps that have none.")
-]
-JudgedAt: TypeAlias = Annotated[
-    datetime | None,
-    typer.Option(parser=parse_instant, metavar="INSTANT", help="Judge as at then, not now."),
-]
+def _translation(text: str | Translation) -> Translation:
+    if isinstance(text, Translation):
+        return text
+    word, equals, meaning = text.rpartition("=")
+    if not (word and equals and meaning):
+        raise typer.BadParameter(f"'{text}' must be written as WORD=MEANING.")
+    return Translation(word, meaning)
 
 
-def make_columns(
-    record_id: str,
-    subjects: list[str] | None,
-    channels: list[str] | None,
-    visibility: str | None,
-    created_at: str,
-    assume_timezone: str | None,
-    *,
-    has_registry: bool,
-) -> Columns:
-    """The columns as the options name them; without a registry the row's visibility is enough."""
-    if not channels:
-        channels = ["channel_id"] if has_registry or visibility is None else []
-    return Columns(
-        record_id=record_id,
-        subjects=tuple(subjects or ["sender_id"]),
-        channels=tuple(channels),
-        visibility=visibility,
-        created_at=created_at,
-        assume_timezone=assume_timezone,
-    )
+def _as_mapping(translations: list[Translation] | None, option: str) -> dict[str, str]:
+    mapping = {entry.word: entry.meaning for entry in translations or ()}
+    if len(mapping) < len(translations or ()):
+        raise typer.BadParameter("a word is translated twice.", param_hint=f"'{option}'")
+    return mapping
 
 
-def make_gate(
-    policy: Path,
-    consent: Path,
-    channels: Path | None,
-    columns: Columns,
-    *,
-    consent_as_of: datetime | None,
-    channels_as_of: datetime | None,
-    status_map: list[str] | None,
-    method_map: list[str] | None,
-    judged_at: datetime | None,
-) -> Gate:
-    """Read what judges, and compile it."""
-    snapshot_maps = {
-        "status_map": parse_map(status_map, "--status-map"),
-        "method_map": parse_map(method_map, "--method-map"),
+@dataclass(frozen=True, kw_only=True)
+class JudgeOptions:
+    """Policy, snapshot, registry and columns as a command line names them."""
+
+    policy: Annotated[
+        Path, typer.Option(metavar="FILE", help="The policy, .toml or .json.", show_default=False)
+    ]
+    consent: Annotated[
+        Path,
+        typer.Option(
+            metavar="FILE",
+            help="The consent snapshot: Parquet, Arrow IPC, CSV or JSON lines.",
+            show_default=False,
+        ),
+    ]
+    channels: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The channel registry; may be left out with --visibility-column.",
+        ),
+    ] = None
+    consent_as_of: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_instant,
+            metavar="INSTANT",
+            help="As of when the snapshot speaks, if its file does not say: ISO 8601 with an "
+            "offset.",
+        ),
+    ] = None
+    channels_as_of: Annotated[
+        datetime | None,
+        typer.Option(parser=_instant, metavar="INSTANT", help="Likewise for the registry."),
+    ] = None
+    record_id_column: Annotated[
+        str, typer.Option(metavar="NAME", help="The message's own id.")
+    ] = Columns.record_id
+    subject_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A column of subject ids, or of lists of them; repeatable.  [default: "
+            f"{Columns.subjects[0]}]",
+        ),
+    ] = None
+    channel_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help=f"A column of channel ids; repeatable.  [default: {Columns.channels[0]}]",
+        ),
+    ] = None
+    visibility_column: Annotated[
+        str | None, typer.Option(metavar="NAME", help="A column with the message's visibility.")
+    ] = None
+    created_at_column: Annotated[
+        str, typer.Option(metavar="NAME", help="When the message was written.")
+    ] = Columns.created_at
+    assume_timezone: Annotated[
+        str | None,
+        typer.Option(metavar="ZONE", help="The IANA time zone of naive message timestamps."),
+    ] = None
+    judged_at: Annotated[
+        datetime | None,
+        typer.Option(
+            parser=_instant,
+            metavar="INSTANT",
+            help="The instant of judgement, for reproducible runs; the clock is read otherwise.",
+        ),
+    ] = None
+    status_map: Annotated[
+        list[Translation] | None,
+        typer.Option(
+            parser=_translation,
+            metavar="WORD=STATUS",
+            help="Translate a status word of the snapshot; repeatable.",
+        ),
+    ] = None
+    method_map: Annotated[
+        list[Translation] | None,
+        typer.Option(
+            parser=_translation,
+            metavar="WORD=METHOD",
+            help="Translate a method word of the snapshot; repeatable.",
+        ),
+    ] = None
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the judge is made of."""
+        files = (self.policy, self.consent, self.channels)
+        return tuple(file for file in files if file is not None)
+
+    def columns(self) -> Columns:
+        """Where in the messages things are; without a registry, visibility may stand alone."""
+        channels = tuple(self.channel_column or Columns.channels)
+        if self.channels is None and self.visibility_column and not self.channel_column:
+            channels = ()
+        return Columns(
+            record_id=self.record_id_column,
+            subjects=tuple(self.subject_column or Columns.subjects),
+            channels=channels,
+            visibility=self.visibility_column,
+            created_at=self.created_at_column,
+            assume_timezone=self.assume_timezone,
+        )
+
+    def gate(self) -> Gate:
+        """The gate, all its files read."""
+        status_map = _as_mapping(self.status_map, "--status-map")
+        method_map = _as_mapping(self.method_map, "--method-map")
+        columns = self.columns()
+        policy = Policy.load(self.policy)
+        consent = ConsentSnapshot.read(
+            self.consent, as_of=self.consent_as_of, status_map=status_map, method_map=method_map
+        )
+        registry = None
+        if self.channels is not None:
+            registry = ChannelRegistry.read(self.channels, as_of=self.channels_as_of)
+        return Gate(policy, consent, registry, columns=columns)
+
+
+def takes_judge(command: Callable[..., None]) -> Callable[..., None]:
+    """The command with every field of `JudgeOptions` as an option of its own.
+
+    The command takes them as one keyword argument, `judge`.
+    """
+    names = [option.name for option in fields(JudgeOptions)]
+
+    @wraps(command)
+    def with_options(**arguments: Any) -> None:
+        judge = JudgeOptions(**{name: arguments.pop(name) for name in names})
+        command(judge=judge, **arguments)
+
+    of_command = inspect.signature(command).parameters.values()
+    own = [parameter for parameter in of_command if parameter.name != "judge"]
+    options = inspect.signature(JudgeOptions).parameters.values()
+    parameters = [
+        parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in (*own, *options)
+    ]
+    with_options.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    with_options.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in parameters
     }
-    rules = Policy.load(policy)
-    snapshot = ConsentSnapshot.read(consent, as_of=consent_as_of, **snapshot_maps)
-    registry = None if channels is None else ChannelRegistry.read(channels, as_of=channels_as_of)
-    return Gate(rules, snapshot, registry, columns=columns, judged_at=judged_at)
+    return with_options

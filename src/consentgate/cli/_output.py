@@ -1,99 +1,155 @@
-"""What people read on a terminal or in a pipe."""
+"""Outputs that are whole or not there at all."""
 
-import shutil
-import sys
-import textwrap
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Protocol
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
-import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from consentgate.errors import ConsentGateError
+from consentgate.errors import OutputError
 
-__all__ = ["Tally", "print_error", "print_summary", "show_progress"]
+__all__ = ["TableWriter", "faults_named", "refuse_outputs", "written_together"]
 
-
-class Tally:
-    """What a run has decided so far."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self.counts: Counter[str] = Counter()
-        self.occurrences: Counter[str] = Counter()
-
-    @property
-    def excluded(self) -> int:
-        """How many rows are excluded."""
-        return self.counts.total()
-
-    @property
-    def admitted(self) -> int:
-        """How many rows are admitted."""
-        return self.rows - self.excluded
-
-
-class Advance(Protocol):
-    """Called with the tally after every batch."""
-
-    def __call__(self, tally: Tally) -> None: ...
-
-
-def print_error(error: ConsentGateError) -> None:
-    """One paragraph on standard error, as wide as the terminal."""
-    width = shutil.get_terminal_size().columns
-    typer.echo(textwrap.fill(f"consentgate: {error} [{error.code}]", width), err=True)
-
-
-def print_summary(tally: Tally, reasons: list[str]) -> None:
-    """The counts on standard output, in plain columns that any tool can read.
-
-    Args:
-        reasons: the codes in order of precedence.
-    """
-    for word, count in (
-        ("rows", tally.rows),
-        ("admitted", tally.admitted),
-        ("excluded", tally.excluded),
-    ):
-        share = f"{count / tally.rows:8.2%}" if tally.rows else ""
-        typer.echo(f"{word:<24}{count:>14,}{share}")
-    if tally.excluded:
-        typer.echo(f"\n{'reason':<24}{'primary':>14}{'applies':>14}")
-    for name in reasons:
-        if tally.occurrences[name]:
-            typer.echo(f"{name:<24}{tally.counts[name]:>14,}{tally.occurrences[name]:>14,}")
+ROW_GROUP_ROWS = 131_072
 
 
 @contextmanager
-def show_progress(total: int | None) -> Iterator[Advance]:
-    """A bar on standard error while it is a terminal; nothing in a pipe.
+def faults_named(path: Path) -> Iterator[None]:
+    """Turn what writing raises into an error that names the output."""
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise OutputError(f"Output '{path}' cannot be written: {why}.") from error
+    except pa.ArrowException as error:
+        raise OutputError(
+            f"Output '{path}' cannot be written ({type(error).__name__}): Parquet does not hold "
+            "every type that Arrow has; cast run-end encoded, union and empty struct columns."
+        ) from error
 
-    Args:
-        total: how many rows there are to judge; None when nobody knows.
+
+def refuse_outputs(
+    directory: Path, names: Iterable[str], inputs: Iterable[Path], *, overwrite: bool
+) -> None:
+    """Nothing, when these files may be written into the directory.
+
+    Raises:
+        OutputError: The directory is none, or an output is there and may not be replaced.
     """
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("rows, {task.fields[rate]} a second, {task.fields[share]} admitted"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task("judging", total=total, rate="–", share="–")
-
-        def advance(tally: Tally) -> None:
-            seconds = progress.tasks[task].elapsed or 0.0
-            progress.update(
-                task,
-                completed=tally.rows,
-                rate=f"{tally.rows / seconds:,.0f}" if seconds else "–",
-                share=f"{tally.admitted / tally.rows:.1%}" if tally.rows else "–",
+    if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
+        raise OutputError(f"Output '{directory}' is no directory; name another one.")
+    for path in (directory / name for name in names):
+        if any(_is_same(path, file) for file in inputs):
+            raise OutputError(
+                f"Output '{path}' would replace a file that this command reads; name another "
+                "directory."
+            )
+        if os.path.isdir(path):  # noqa: PTH112
+            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(
+                f"Output '{path}' exists already; name another directory, or say --overwrite."
             )
 
-        yield advance
+
+def _is_same(path: Path, other: Path) -> bool:
+    if os.path.realpath(path) == os.path.realpath(other):
+        return True
+    with suppress(OSError):
+        return path.samefile(other)
+    return False
+
+
+class TableWriter:
+    """A Parquet file that is written a table at a time, under a hidden name until it is placed.
+
+    Attributes:
+        path: the name it gets in the end.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._schema = schema
+        self._file: pq.ParquetWriter | None = None
+        self._pending: list[pa.Table] = []
+        self._placed = False
+
+    def open(self) -> None:
+        """Begin the file."""
+        with faults_named(self.path):
+            self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; they are gathered into row groups of a good size."""
+        self._pending.append(table)
+        if sum(part.num_rows for part in self._pending) >= ROW_GROUP_ROWS:
+            self._flush()
+
+    def close(self) -> None:
+        """Complete the file, still under its hidden name."""
+        assert self._file is not None
+        self._flush()
+        with faults_named(self.path):
+            self._file.close()
+
+    def place(self) -> None:
+        """Give the file its name."""
+        with faults_named(self.path):
+            self._placed = True
+            os.replace(self._partial, self.path)
+
+    def discard(self) -> None:
+        """Leave nothing behind, whatever has been done so far."""
+        if self._file is not None:
+            with suppress(Exception):
+                self._file.close()
+        was_placed = self._placed and not self._partial.exists()
+        with suppress(OSError):
+            (self.path if was_placed else self._partial).unlink(missing_ok=True)
+
+    def _flush(self) -> None:
+        assert self._file is not None
+        if self._pending:
+            table = pa.concat_tables(self._pending)
+            self._pending = []
+            with faults_named(self.path):
+                self._file.write_table(table)
+
+
+@contextmanager
+def written_together(
+    directory: Path, schemas: Mapping[str, pa.Schema]
+) -> Iterator[tuple[TableWriter, ...]]:
+    """Writers for Parquet files that appear together when the block ends, or not at all.
+
+    Args:
+        directory: made if it is not there, and removed again if the block fails.
+        schemas: each file's schema by its name. A file of that name is replaced.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    folders = (directory, *directory.parents)
+    made = [folder for folder in folders if not os.path.lexists(folder)]
+    writers = tuple(TableWriter(directory / name, schema) for name, schema in schemas.items())
+    try:
+        with faults_named(directory):
+            directory.mkdir(parents=True, exist_ok=True)
+        for writer in writers:
+            writer.open()
+        yield writers
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            writer.place()
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise

@@ -95,18 +95,15 @@ def _tell_careless_pipeline(
     )
     default_on = trusted.filter(pl.col("method").cast(pl.String) == "default_on").height
     private = trusted.filter(pl.col("visibility").cast(pl.String) == "private").height
-    wrong = trusted.join(
-        pl.DataFrame(excluded.select(["record_id"])),
-        left_on="message_id",
-        right_on="record_id",
-        how="semi",
-    ).height
+    ids = pl.DataFrame(excluded.select(["record_id"]))
+    wrong = trusted.join(ids, left_on="message_id", right_on="record_id", how="semi").height
     typer.echo(
-        f"A pipeline that joins on the sender and trusts the setting trains on {trusted.height:,} messages:"
+        "A pipeline that joins on the sender and trusts the setting trains on "
+        f"{trusted.height:,} messages:\n"
+        f"  {default_on:>9,}  by people whose setting was merely on by default\n"
+        f"  {private:>9,}  from private conversations\n"
+        f"  {wrong:>9,}  that the gate excludes, for one reason or another\n"
     )
-    typer.echo(f"  {default_on:>9,}  by people whose setting was merely on by default")
-    typer.echo(f"  {private:>9,}  from private conversations")
-    typer.echo(f"  {wrong:>9,}  that the gate excludes, for one reason or another\n")
 
 
 def _tell_gate(

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain
@@ -303,7 +303,9 @@ def _blocks(table: pa.Table) -> Iterator[pa.RecordBatch]:
     """The table's rows in order, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
     if table.num_rows < len(batches) * BLOCK_ROWS // 16:
-        batches = table.combine_chunks().to_batches()
+        # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
+        with suppress(pa.ArrowException):
+            batches = table.combine_chunks().to_batches()
     for batch in batches:
         for start in range(0, batch.num_rows, BLOCK_ROWS):
             yield batch.slice(start, BLOCK_ROWS)

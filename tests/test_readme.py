@@ -1,0 +1,77 @@
+"""The README's commands and code give what it shows."""
+
+import re
+import runpy
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The folder in which the demonstration ran, and what it printed."""
+    folder = tmp_path_factory.mktemp("readme")
+    command = [sys.executable, "-m", "consentgate", "demo"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return folder, done.stdout
+
+
+def blocks(language: str) -> list[str]:
+    """The README's fenced blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, flags=re.MULTILINE | re.DOTALL)
+
+
+def test_demo_prints_what_the_readme_shows(demo: tuple[Path, str]) -> None:
+    assert blocks("text") == [demo[1].rstrip("\n") + "\n"]
+
+
+def test_demo_covers_every_reason(demo: tuple[Path, str]) -> None:
+    import consentgate as cg
+
+    rules = cg.Policy.load(demo[0] / "demo-output" / "policy.toml").rule_names
+    for code in [*(reason.code for reason in cg.Reason), *rules]:
+        assert re.search(rf"[1-9]\s+{code} ", demo[1]), code
+
+
+def test_demo_refuses_to_overwrite(demo: tuple[Path, str]) -> None:
+    command = [sys.executable, "-m", "consentgate", "demo"]
+    again = subprocess.run(command, cwd=demo[0], capture_output=True, text=True, check=False)
+    assert again.returncode == 1
+    assert "[output]" in again.stderr
+
+
+def test_command_that_the_demo_suggests_gives_the_same_rows(demo: tuple[Path, str]) -> None:
+    import pyarrow.parquet as pq
+
+    folder, printed = demo
+    suggested = printed[printed.index("  consentgate filter") :].replace("\\\n", " ").split()
+    command = [sys.executable, "-m", "consentgate", *suggested[1:]]
+    subprocess.run(command, cwd=folder, capture_output=True, check=True)
+    for name in ("admitted.parquet", "excluded.parquet"):
+        assert pq.read_table(folder / "judged" / name).equals(
+            pq.read_table(folder / "demo-output" / name), check_metadata=True
+        )
+
+
+def test_python_in_the_readme_runs(
+    demo: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(demo[0])
+    for code in blocks("python"):
+        exec(compile(code, "README.md", "exec"), {})
+    assert "record 998" in capsys.readouterr().out
+
+
+def test_readme_is_short() -> None:
+    assert README.count("\n") <= 150
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda path: path.name)
+def test_example_runs(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runpy.run_path(str(path), run_name="__main__")
+    assert "train on ['hello, everyone']" in capsys.readouterr().out

@@ -1,6 +1,6 @@
 """Judge messages batch by batch, as a data loader does, with a ledger of what was excluded.
 
-    python examples/filter_batches.py
+python examples/filter_batches.py
 """
 
 import tempfile

@@ -9,8 +9,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import consentgate as cg
 import pyarrow as pa
+
+import consentgate as cg
 
 ABSENT = ...
 MICRO = timedelta(microseconds=1)
@@ -25,9 +26,7 @@ def build_table(columns: dict[str, Any]) -> pa.Table:
     given = {name: column for name, column in columns.items() if column is not ABSENT}
     lengths = [len(c) for c in given.values() if is_column(c)]
     rows = max(lengths, default=1)
-    return pa.table(
-        {n: as_array(c if is_column(c) else [c] * rows) for n, c in given.items()}
-    )
+    return pa.table({n: as_array(c if is_column(c) else [c] * rows) for n, c in given.items()})
 
 
 def is_column(column: Any) -> bool:

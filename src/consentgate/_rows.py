@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from consentgate._arrow import Int64s, is_list, valid_mask
 from consentgate.errors import ColumnTypeError
 
-__all__ = ["keep_rows"]
+__all__ = ["keep_rows", "keep_values"]
 
 _LIST_CLASSES = {
     pa.ListType: pa.ListArray,
@@ -34,13 +34,18 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
     Raises:
         ColumnTypeError: A map or union holds a type that pyarrow cannot filter.
     """
-    columns = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if _lingers(column.type):
-            columns.append(_keep_by_chunk(column, mask, name))
-        else:
-            columns.append(column.filter(mask))
+    columns = [
+        keep_values(column, mask, name)
+        for name, column in zip(table.column_names, table.columns, strict=True)
+    ]
     return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def keep_values(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
+    """The values of one column where the mask is true; see `keep_rows`."""
+    if _lingers(column.type):
+        return _keep_by_chunk(column, mask, name)
+    return column.filter(mask)
 
 
 def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
@@ -48,7 +53,8 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
     for chunk in column.chunks:
         rows = np.flatnonzero(mask.slice(start, len(chunk)).to_numpy(zero_copy_only=False))
         try:
-            kept.append(_take(chunk, rows))
+            if len(rows):
+                kept.append(_take(chunk, rows))
         except pa.ArrowNotImplementedError as error:
             raise ColumnTypeError(
                 f"Column '{name}' is {column.type}, whose rows cannot be taken out; cast it."

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from consentgate._rows import keep_rows
+from consentgate._rows import keep_values
 from consentgate.decision import Decision
 from consentgate.errors import OutputError
 
@@ -43,7 +43,7 @@ def excluded_rows(
         first_row: the position of the first of the n rows in the whole input.
     """
     mask = pc.invert(decision.admitted)
-    ids = keep_rows(pa.table({"record_id": record_ids}), mask)["record_id"]
+    ids = keep_values(record_ids, mask, "record_id")
     rows = pa.array(np.flatnonzero(mask) + first_row)
     columns = [ids, rows, decision.reason.filter(mask), decision.reason_bits.filter(mask)]
     return pa.table(columns, schema=ledger_schema(record_ids.type, evidence))

@@ -55,9 +55,11 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback(epilog=EXIT_CODES)
 def _root(
-    version: Annotated[  # noqa: ARG001  (the callback prints it)
+    version: Annotated[
         bool,
-        typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True),
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Only messages whose every data subject consented reach a training run."""

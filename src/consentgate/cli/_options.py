@@ -1,4 +1,4 @@
-"""The options that say who judges: each is written once, and `takes_judge` gives it to a command."""
+"""The options that say who judges: written once, given to commands by `takes_judge`."""
 
 import inspect
 from collections.abc import Callable
@@ -99,9 +99,9 @@ class JudgeOptions:
         datetime | None,
         typer.Option(parser=_instant, metavar="INSTANT", help="Likewise for the registry."),
     ] = None
-    record_id_column: Annotated[
-        str, typer.Option(metavar="NAME", help="The message's own id.")
-    ] = Columns.record_id
+    record_id_column: Annotated[str, typer.Option(metavar="NAME", help="The message's own id.")] = (
+        Columns.record_id
+    )
     subject_column: Annotated[
         list[str] | None,
         typer.Option(

@@ -100,7 +100,7 @@ class TableWriter:
         """Give the file its name."""
         with faults_named(self.path):
             self._placed = True
-            os.replace(self._partial, self.path)
+            self._partial.replace(self.path)
 
     def discard(self) -> None:
         """Leave nothing behind, whatever has been done so far."""

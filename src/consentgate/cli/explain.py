@@ -1,5 +1,9 @@
-"""`consentgate explain`: why one record is admitted or excluded."""
+"""`consentgate explain`: why one record is admitted or excluded, in words."""
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
@@ -9,67 +13,66 @@ import typer
 
 from consentgate._files import MessageFile
 from consentgate._ids import IdFamily, id_family
-from consentgate.cli import _options as options
+from consentgate.cli._options import JudgeOptions, takes_judge
+from consentgate.cli._text import printable
 from consentgate.errors import RecordNotFoundError
+from consentgate.explanation import Explanation, RowExplanation
+from consentgate.gate import Gate
 
 __all__ = ["explain"]
 
 
+@takes_judge
 def explain(
-    input: Annotated[Path, typer.Argument(help="A Parquet or Arrow IPC file of messages.")],  # noqa: A002 - its name in --help
-    record_id: Annotated[str, typer.Argument(help="The record to explain.")],
-    policy: options.PolicyFile,
-    consent: options.ConsentFile,
-    channels: options.ChannelsFile = None,
-    consent_as_of: options.ConsentAsOf = None,
-    channels_as_of: options.ChannelsAsOf = None,
-    record_id_column: options.RecordIdColumn = "message_id",
-    subject_columns: options.SubjectColumns = None,
-    channel_columns: options.ChannelColumns = None,
-    visibility_column: options.VisibilityColumn = None,
-    created_at_column: options.CreatedAtColumn = "created_at",
-    assume_timezone: options.AssumeTimezone = None,
-    status_map: options.StatusMap = None,
-    method_map: options.MethodMap = None,
-    judged_at: options.JudgedAt = None,
+    source: Annotated[
+        Path,
+        typer.Argument(metavar="INPUT", help="A Parquet or Arrow IPC file.", show_default=False),
+    ],
+    record_id: Annotated[
+        str, typer.Option(metavar="ID", help="The record to explain.", show_default=False)
+    ],
+    *,
+    judge: JudgeOptions,
 ) -> None:
-    """Say every reason against a record, and show the consent records behind them.
+    """Say why a record is admitted or excluded.
 
-    For people who may see the snapshot: it prints subject ids.
+    Shows every reason and the consent records behind it, subject ids included: for people who
+    may see what is in the snapshot.
     """
-    columns = options.make_columns(
-        record_id_column,
-        subject_columns,
-        channel_columns,
-        visibility_column,
-        created_at_column,
-        assume_timezone,
-        has_registry=channels is not None,
-    )
-    gate = options.make_gate(
-        policy,
-        consent,
-        channels,
-        columns,
-        consent_as_of=consent_as_of,
-        channels_as_of=channels_as_of,
-        status_map=status_map,
-        method_map=method_map,
-        judged_at=judged_at,
-    )
-    file = MessageFile.open(input)
-    gate.decide(file.schema.empty_table())
-    wanted = _parse_id(record_id, file.schema.field(record_id_column).type)
-    table = pa.Table.from_batches(file.batches(), file.schema)
-    typer.echo(gate.explain(table, wanted))
-
-
-def _parse_id(text: str, kind: pa.DataType) -> Any:
-    try:
-        if id_family(kind) is IdFamily.INTEGER:
-            return int(text)
-        return UUID(text) if id_family(kind) is IdFamily.UUID else text
-    except ValueError as error:
+    file = MessageFile.open(source)
+    gate = judge.gate()
+    gate.decide(file.schema.empty_table(), judged_at=judge.judged_at)
+    wanted = parse_id(record_id, file.schema.field(gate.columns.record_id).type)
+    now = judge.judged_at or datetime.now(UTC)
+    rows = tuple(_explained(gate, file, wanted, now))
+    if not rows:
         raise RecordNotFoundError(
-            f"Record ids are {kind}, which the one asked for is not; check it."
-        ) from error
+            f"No row of '{source}' has the record id asked for in column "
+            f"'{gate.columns.record_id}'; check the id."
+        )
+    typer.echo(printable(str(Explanation(wanted, rows))))
+
+
+def parse_id(text: str, kind: pa.DataType) -> Any:
+    """The id as a column of that type holds it."""
+    parsers = {IdFamily.INTEGER: int, IdFamily.UUID: UUID, IdFamily.STRING: str}
+    family = id_family(kind) or IdFamily.STRING
+    try:
+        return parsers[family](text)
+    except ValueError:
+        article = "a" if family is IdFamily.UUID else "an"
+        raise typer.BadParameter(
+            f"it is no {family} id, but the file's record ids are {kind}; give {article} {family}.",
+            param_hint="'--record-id'",
+        ) from None
+
+
+def _explained(
+    gate: Gate, file: MessageFile, wanted: Any, now: datetime
+) -> Iterator[RowExplanation]:
+    first_row = 0
+    for batch in file.batches():
+        with suppress(RecordNotFoundError):
+            for row in gate.explain(batch, wanted, judged_at=now).rows:
+                yield replace(row, row=row.row + first_row)
+        first_row += batch.num_rows

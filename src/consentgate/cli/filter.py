@@ -1,10 +1,8 @@
 """`consentgate filter`: files of messages in, the admitted and the excluded ones out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -32,11 +30,13 @@ OUTPUTS = ("admitted.parquet", "excluded.parquet")
 def filter_messages(
     inputs: Annotated[
         list[Path],
-        typer.Argument(metavar="INPUT...", help="Parquet or Arrow IPC files.", show_default=False),
+        typer.Argument(metavar="INPUT", help="Parquet or Arrow IPC files.", show_default=False),
     ],
     out: Annotated[
         Path,
-        typer.Option(metavar="DIR", help="Where the outputs go; made if missing.", show_default=False),
+        typer.Option(
+            metavar="DIR", help="Where the outputs go; made if missing.", show_default=False
+        ),
     ],
     *,
     judge: JudgeOptions,
@@ -59,7 +59,7 @@ def filter_messages(
     gate = judge.gate()
     empty = files[0].schema.empty_table()
     schemas = [part.schema for part in gate.filter(empty, judged_at=judge.judged_at)]
-    now = judge.judged_at or datetime.now(timezone.utc)
+    now = judge.judged_at or datetime.now(UTC)
     with written_together(out, dict(zip(OUTPUTS, schemas, strict=True))) as writers:
         run = FilterRun(gate, now, threads, *writers)
         with progress_bar(known_rows(files)) as advance:
@@ -67,3 +67,98 @@ def filter_messages(
         refuse_outputs(out, OUTPUTS, (*inputs, *judge.files), overwrite=overwrite)
     print_summary(run.summary())
     typer.echo(f"\nwrote {' and '.join(str(out / name) for name in OUTPUTS)}")
+
+
+def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
+    """The files, which share one schema; their metadata may differ.
+
+    Raises:
+        UnreadableFileError: A file is missing, truncated, corrupt or of another format.
+        SchemaMismatchError: A file has another schema than the first.
+    """
+    files = [MessageFile.open(path) for path in paths]
+    for file in files[1:]:
+        refuse_other_schema(files[0], file)
+    return files
+
+
+def refuse_other_schema(first: MessageFile, other: MessageFile) -> None:
+    """Nothing, when both have the same columns of the same types in the same order."""
+    if first.schema.equals(other.schema, check_metadata=False):
+        return
+    names = {*first.schema.names, *other.schema.names}
+    differing = {name for name in names if _fields(first, name) != _fields(other, name)}
+    what = f"columns {quoted(differing)} differ" if differing else "the columns' order differs"
+    raise SchemaMismatchError(
+        f"File '{other.path}' has another schema than '{first.path}': {what}; cast the files to "
+        "one schema, or judge them one by one."
+    )
+
+
+def _fields(file: MessageFile, name: str) -> list[pa.Field]:
+    return [file.schema.field(place) for place in file.schema.get_all_field_indices(name)]
+
+
+def known_rows(files: Sequence[MessageFile]) -> int | None:
+    """How many rows the files have together, where they say so."""
+    counts = [file.rows for file in files if file.rows is not None]
+    return sum(counts) if len(counts) == len(files) else None
+
+
+class FilterRun:
+    """Judges files batch by batch, writes both fates and keeps count.
+
+    Args:
+        gate: the judge.
+        now: the instant of judgement for all rows.
+        threads: as `Gate.decide` takes them.
+        admitted: gets the admitted rows.
+        excluded: gets the excluded ones, their `row` counted over all files.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        now: datetime,
+        threads: int | None,
+        admitted: TableWriter,
+        excluded: TableWriter,
+    ) -> None:
+        self._gate, self._now, self._threads = gate, now, threads
+        self._admitted, self._excluded = admitted, excluded
+        self._names = reason_names(gate.policy.rule_names)
+        self._rows = 0
+        self._by_primary: Counter[str] = Counter()
+        self._by_any: Counter[str] = Counter()
+
+    def judge_all(self, files: Sequence[MessageFile], advance: Advance) -> None:
+        """Judge every row of the files, in order."""
+        for file in files:
+            for batch in file.batches():
+                self._judge(pa.Table.from_batches([batch]))
+                advance(self._rows, self._rows - self._by_primary.total())
+
+    def summary(self) -> Summary:
+        """What has been judged so far."""
+        reasons = [
+            (name, self._by_primary[name], self._by_any[name])
+            for name in self._names.values()
+            if self._by_any[name]
+        ]
+        return Summary(self._rows, self._by_primary.total(), reasons)
+
+    def _judge(self, table: pa.Table) -> None:
+        admitted, excluded = self._gate.filter(table, judged_at=self._now, threads=self._threads)
+        decision = Decision(excluded["reason_bits"].combine_chunks(), self._names)
+        self._admitted.write(admitted)
+        self._excluded.write(_moved(excluded, self._rows))
+        self._rows += table.num_rows
+        self._by_primary.update(decision.counts)
+        self._by_any.update(decision.occurrences)
+
+
+def _moved(excluded: pa.Table, rows: int) -> pa.Table:
+    """The same excluded rows, `row` counted from that many rows earlier."""
+    place = excluded.schema.get_field_index("row")
+    moved = pc.add(excluded.column(place), pa.scalar(rows, pa.int64()))
+    return excluded.set_column(place, excluded.schema.field(place), moved)

@@ -1,85 +1,151 @@
-"""`consentgate policy`: write a policy to start from, and check one."""
+"""`consentgate policy`: begin a policy, and look one over."""
 
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from consentgate.cli._options import EXIT_CODES
+from consentgate.cli._output import faults_named
+from consentgate.cli._text import printable
 from consentgate.errors import OutputError
-from consentgate.policy import Policy
+from consentgate.policy import Policy, Rule
 
-__all__ = ["policy"]
-
-policy = typer.Typer(help="Write a policy to start from, or check one.", no_args_is_help=True)
+__all__ = ["TEMPLATE", "policy_app"]
 
 TEMPLATE = """\
-# What a training run accepts. Every key may be left out; those shown are the defaults.
+# A policy says what a training run accepts. Every key has a default, which is what stands here;
+# lines that begin with '#' and no space are examples to uncomment.
 
+# What people call this policy.
 name = "default"
 
-# Every data subject must have consented to all of these.
+# Every data subject must have consented to all of these purposes.
 purposes = ["train_ai_system"]
 
-# The ways of indicating consent that count. A setting that was on by default ("default_on"), a
-# pre-ticked box ("pre_ticked") or silence ("implied") is not consent.
+# The ways of indicating consent that count. Silence, pre-ticked boxes and settings that were on by
+# default are no consent (GDPR Recital 32), so think twice before you add a word.
 methods = ["explicit"]
 
-# The notices under which consent counts. Without this key any does.
-# notice_versions = ["2026-01"]
+# The notices under which consent counts. Without this key, any notice and none will do.
+#notice_versions = ["2025-11", "2026-03"]
 
-# A consent older than this has expired (an ISO 8601 duration). "none" sets no limit.
+# A consent older than this has expired: an ISO 8601 duration, or "none" for no limit.
 max_consent_age = "none"
 
-# A consent snapshot or channel registry older than this is refused.
+# A consent snapshot or channel registry older than this is refused: withdrawals that it does not
+# know of could not be honoured. An ISO 8601 duration, or "none" for no limit.
 max_snapshot_age = "P7D"
 
-# The words that mean public, compared exactly.
+# The words that mean public in the channel registry or the visibility column, compared exactly.
 public_visibilities = ["public"]
 
-# Named exclusions by a column of the messages: any_of, none_of, or is_null = true.
-# A null in the column always excludes.
-# [[record_rules]]
-# name = "not_english"
-# column = "language"
-# none_of = ["en"]
+# Rules exclude more rows; they never admit one. A rule's name is the reason that the ledger gives.
+# It matches by exactly one of any_of, none_of and is_null = true, and always where it finds a null.
+# There may be 16 rules.
 
-# Named exclusions by an attribute of the consent snapshot.
-# [[subject_rules]]
-# name = "minor"
-# column = "age_band"
-# any_of = ["0-12", "13-17"]
+# Record rules look at a column of the messages.
+#[record_rules.is_draft]
+#column = "draft"
+#any_of = [true]
+
+#[record_rules.unsupported_language]
+#column = "language"
+#none_of = ["en", "de"]
+
+# Subject rules look at an attribute of the consent snapshot, for every data subject.
+#[subject_rules.exempt_region]
+#column = "jurisdiction"
+#any_of = ["EU", "UK"]
+
+#[subject_rules.age_unknown]
+#column = "age_band"
+#is_null = true
 """
 
+policy_app = typer.Typer(
+    name="policy",
+    help="Begin a policy, or look one over.",
+    epilog=EXIT_CODES,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 
-@policy.command()
+
+@policy_app.command(epilog=EXIT_CODES)
 def init(
-    path: Annotated[Path, typer.Argument(help="Where to.")] = Path("policy.toml"),
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A .toml file.")] = Path(
+        "policy.toml"
+    ),
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that exists.")
+    ] = False,
 ) -> None:
-    """Write a commented policy that holds the defaults."""
+    """Write a commented template, which is the default policy."""
+    if path.suffix.lower() != ".toml":
+        raise typer.BadParameter("the name must end in .toml.", param_hint="'PATH'")
     try:
-        with path.open("w" if overwrite else "x", encoding="utf-8") as file:
+        with faults_named(path), path.open("w" if overwrite else "x", encoding="utf-8") as file:
             file.write(TEMPLATE)
-    except FileExistsError as error:
-        raise OutputError(f"'{path}' exists already; give another path, or --overwrite.") from error
-    except OSError as error:
-        raise OutputError(f"'{path}' cannot be written: {error.strerror}.") from error
-    typer.echo(f"Wrote {path}; read it, change it, then: consentgate policy check {path}")
+    except OutputError as error:
+        if isinstance(error.__cause__, FileExistsError):
+            raise OutputError(
+                f"Output '{path}' exists already; name another file, or say --overwrite."
+            ) from error
+        raise
+    typer.echo(f"wrote {printable(str(path))}")
 
 
-@policy.command()
+@policy_app.command(epilog=EXIT_CODES)
 def check(
-    path: Annotated[Path, typer.Argument(help="A policy, TOML or JSON.")],
-    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 on warnings too.")] = False,
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help="A .toml or .json file.", show_default=False)
+    ],
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 when there are warnings.")
+    ] = False,
 ) -> None:
-    """Validate a policy, and name what weakens it."""
-    checked = Policy.load(path)
-    typer.echo(f"policy {checked.name}, sha256 {checked.digest}")
-    for field, value in checked.model_dump(mode="json").items():
-        if field != "name":
-            typer.echo(f"  {field:<20} {value}")
-    findings = checked.lint()
-    for finding in findings:
-        typer.echo(f"warning: {finding}")
-    if strict and findings:
+    """Validate a policy, show what it accepts, and warn of what weakens it."""
+    policy = Policy.load(path)
+    for key, value in describe(policy).items():
+        typer.echo(printable(f"{key + ':':<20} {value}").rstrip())
+    warnings = policy.lint()
+    for warning in warnings:
+        typer.echo(printable(f"warning: {warning}"))
+    if strict and warnings:
         raise typer.Exit(1)
+
+
+def describe(policy: Policy) -> dict[str, str]:
+    """What a policy accepts, in words by key."""
+    rules = {"record rule": policy.record_rules, "subject rule": policy.subject_rules}
+    return {
+        "name": policy.name,
+        "digest": policy.digest,
+        "purposes": _listed(policy.purposes),
+        "methods": _listed(policy.methods),
+        "notice versions": "any"
+        if policy.notice_versions is None
+        else _listed(policy.notice_versions),
+        "max consent age": _age(policy.max_consent_age),
+        "max snapshot age": _age(policy.max_snapshot_age),
+        "public visibilities": _listed(policy.public_visibilities),
+        **{f"{kind} {rule.name}": _rule(rule) for kind, of in rules.items() for rule in of},
+    }
+
+
+def _listed(words: frozenset[str]) -> str:
+    return ", ".join(sorted(words))
+
+
+def _age(age: timedelta | None) -> str:
+    return "no limit" if age is None else str(age)
+
+
+def _rule(rule: Rule) -> str:
+    values = ", ".join(map(repr, rule.values))
+    if rule.is_null:
+        return f"excludes where '{rule.column}' is null"
+    test = "any of" if rule.any_of is not None else "none of"
+    return f"excludes where '{rule.column}' is {test} {values}, or null"

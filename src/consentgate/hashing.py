@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from consentgate._arrow import Uint64s
+from consentgate._arrow import Int64s, Uint64s
 
 __all__ = ["MAX_ID_BYTES", "StringHasher", "digest_bytes", "digest_json", "mix"]
 
@@ -26,6 +26,8 @@ Fingerprints look at an id's length and its first MAX_ID_BYTES bytes.
 _LOW_HALF = np.uint64(0xFFFF_FFFF)
 _HALF = np.uint64(32)
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
+_FEW = 64
+"""So many strings are hashed word by word together; fewer, all their words at once."""
 _FIRST_BYTES = np.array([(1 << 8 * kept) - 1 for kept in range(9)], dtype=np.uint64)
 
 assert sys.byteorder == "little", "consentgate reads Arrow buffers in place, as little-endian words"
@@ -54,7 +56,7 @@ class StringHasher:
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
-        self._keys = np.zeros((0, 2, 2), dtype=np.uint64)
+        self._keys = np.zeros((4, 0), dtype=np.uint64)
         self._grow_keys(8)
 
     def fingerprint(
@@ -77,29 +79,44 @@ class StringHasher:
         starts = offsets[:-1].astype(np.int64) - first
         lengths = np.diff(offsets).astype(np.int64)
         lanes = self._products(0, lengths.astype(np.uint64))
-        longest = min(int(lengths.max(initial=0)), MAX_ID_BYTES)
-        for place in range((longest + 7) // 8):
-            left = lengths - 8 * place
-            rows = slice(None) if left.min() > 0 else np.flatnonzero(left > 0)
-            word = words[starts[rows] + 8 * place] & _FIRST_BYTES[np.minimum(left[rows], 8)]
+        hashed = np.minimum(lengths, MAX_ID_BYTES)
+        self._grow_keys(1 + (int(hashed.max(initial=0)) + 7) // 8)
+        rows, place = np.flatnonzero(hashed), 0
+        while len(rows) > _FEW:
+            word = words[starts[rows] + 8 * place] & _first_bytes(lengths[rows] - 8 * place)
             for lane, term in zip(lanes, self._products(place + 1, word), strict=True):
                 lane[rows] += term
+            place += 1
+            rows = rows[hashed[rows] > 8 * place]
+        if len(rows):
+            counts = (hashed[rows] + 7) // 8 - place
+            ends = np.cumsum(counts)
+            places = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + place
+            owners = np.repeat(rows, counts)
+            word = words[starts[owners] + 8 * places] & _first_bytes(lengths[owners] - 8 * places)
+            for lane, term in zip(lanes, self._products(places + 1, word), strict=True):
+                lane[rows] += np.add.reduceat(term, ends - counts)
         return lanes
 
-    def _products(self, place: int, word: Uint64s) -> tuple[Uint64s, Uint64s]:
-        self._grow_keys(place + 1)
+    def _products(self, places: int | Int64s, word: Uint64s) -> tuple[Uint64s, Uint64s]:
+        """Each lane's term for words at given places in their strings (the length is at 0)."""
         spread = mix(word, _SPREAD)
         spread ^= spread >> _HALF
         low, high = spread & _LOW_HALF, spread >> _HALF
-        (a, b), (c, d) = self._keys[place]
+        a, b, c, d = self._keys[:, places]
         return (low + a) * (high + b), (low + c) * (high + d)
 
     def _grow_keys(self, places: int) -> None:
         """Draw the keys of as many words as are needed; SHAKE-256 gives the same ones each time."""
-        if places > len(self._keys):
-            places = max(places, 2 * len(self._keys))
+        if places > self._keys.shape[1]:
+            places = max(places, 2 * self._keys.shape[1])
             stream = hashlib.shake_256(b"consentgate string keys" + self._seed).digest(32 * places)
-            self._keys = np.frombuffer(stream, dtype="<u8").reshape(places, 2, 2)
+            self._keys = np.frombuffer(stream, dtype="<u8").reshape(places, 4).T.copy()
+
+
+def _first_bytes(count: Int64s) -> Uint64s:
+    """Masks that keep the first `count` bytes of a word, and all of it where that is over 8."""
+    return _FIRST_BYTES[np.minimum(count, 8)]
 
 
 def digest_bytes(parts: Iterable[Any]) -> str:

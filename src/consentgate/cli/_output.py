@@ -76,6 +76,7 @@ class TableWriter:
         self._schema = schema
         self._file: pq.ParquetWriter | None = None
         self._pending: list[pa.Table] = []
+        self._pending_rows = 0
         self._placed = False
 
     def open(self) -> None:
@@ -86,7 +87,8 @@ class TableWriter:
     def write(self, table: pa.Table) -> None:
         """Append rows; they are gathered into row groups of a good size."""
         self._pending.append(table)
-        if sum(part.num_rows for part in self._pending) >= ROW_GROUP_ROWS:
+        self._pending_rows += table.num_rows
+        if self._pending_rows >= ROW_GROUP_ROWS:
             self._flush()
 
     def close(self) -> None:
@@ -115,7 +117,7 @@ class TableWriter:
         assert self._file is not None
         if self._pending:
             table = pa.concat_tables(self._pending)
-            self._pending = []
+            self._pending, self._pending_rows = [], 0
             with faults_named(self.path):
                 self._file.write_table(table)
 

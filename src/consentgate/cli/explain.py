@@ -13,6 +13,7 @@ import typer
 
 from consentgate._files import MessageFile
 from consentgate._ids import IdFamily, id_family
+from consentgate.cli._input import read_tables
 from consentgate.cli._options import JudgeOptions, takes_judge
 from consentgate.cli._text import printable
 from consentgate.errors import RecordNotFoundError
@@ -71,8 +72,8 @@ def _explained(
     gate: Gate, file: MessageFile, wanted: Any, now: datetime
 ) -> Iterator[RowExplanation]:
     first_row = 0
-    for batch in file.batches():
+    for table in read_tables(file):
         with suppress(RecordNotFoundError):
-            for row in gate.explain(batch, wanted, judged_at=now).rows:
+            for row in gate.explain(table, wanted, judged_at=now).rows:
                 yield replace(row, row=row.row + first_row)
-        first_row += batch.num_rows
+        first_row += table.num_rows

@@ -10,14 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from consentgate._arrow import quoted
 from consentgate._files import MessageFile
+from consentgate.cli._input import known_rows, open_alike, read_tables
 from consentgate.cli._options import JudgeOptions, takes_judge
 from consentgate.cli._output import TableWriter, refuse_outputs, written_together
 from consentgate.cli._progress import Advance, progress_bar
 from consentgate.cli._summary import Summary, print_summary
+from consentgate.cli._text import printable
 from consentgate.decision import Decision
-from consentgate.errors import SchemaMismatchError
 from consentgate.gate import Gate
 from consentgate.reasons import reason_names
 
@@ -66,43 +66,8 @@ def filter_messages(
             run.judge_all(files, advance)
         refuse_outputs(out, OUTPUTS, (*inputs, *judge.files), overwrite=overwrite)
     print_summary(run.summary())
-    typer.echo(f"\nwrote {' and '.join(str(out / name) for name in OUTPUTS)}")
-
-
-def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
-    """The files, which share one schema; their metadata may differ.
-
-    Raises:
-        UnreadableFileError: A file is missing, truncated, corrupt or of another format.
-        SchemaMismatchError: A file has another schema than the first.
-    """
-    files = [MessageFile.open(path) for path in paths]
-    for file in files[1:]:
-        refuse_other_schema(files[0], file)
-    return files
-
-
-def refuse_other_schema(first: MessageFile, other: MessageFile) -> None:
-    """Nothing, when both have the same columns of the same types in the same order."""
-    if first.schema.equals(other.schema, check_metadata=False):
-        return
-    names = {*first.schema.names, *other.schema.names}
-    differing = {name for name in names if _fields(first, name) != _fields(other, name)}
-    what = f"columns {quoted(differing)} differ" if differing else "the columns' order differs"
-    raise SchemaMismatchError(
-        f"File '{other.path}' has another schema than '{first.path}': {what}; cast the files to "
-        "one schema, or judge them one by one."
-    )
-
-
-def _fields(file: MessageFile, name: str) -> list[pa.Field]:
-    return [file.schema.field(place) for place in file.schema.get_all_field_indices(name)]
-
-
-def known_rows(files: Sequence[MessageFile]) -> int | None:
-    """How many rows the files have together, where they say so."""
-    counts = [file.rows for file in files if file.rows is not None]
-    return sum(counts) if len(counts) == len(files) else None
+    written = " and ".join(str(out / name) for name in OUTPUTS)
+    typer.echo(printable(f"\nwrote {written}"))
 
 
 class FilterRun:
@@ -134,8 +99,8 @@ class FilterRun:
     def judge_all(self, files: Sequence[MessageFile], advance: Advance) -> None:
         """Judge every row of the files, in order."""
         for file in files:
-            for batch in file.batches():
-                self._judge(pa.Table.from_batches([batch]))
+            for table in read_tables(file):
+                self._judge(table)
                 advance(self._rows, self._rows - self._by_primary.total())
 
     def summary(self) -> Summary:

@@ -1,0 +1,64 @@
+"""Files of messages, some at a time."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from consentgate._arrow import quoted
+from consentgate._files import MessageFile
+from consentgate.errors import SchemaMismatchError
+
+__all__ = ["known_rows", "open_alike", "read_tables"]
+
+TABLE_ROWS = 65_536
+
+
+def read_tables(file: MessageFile) -> Iterator[pa.Table]:
+    """The file's rows in order; small batches are gathered, because each judgement has a price."""
+    gathered: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in file.batches():
+        gathered.append(batch)
+        rows += batch.num_rows
+        if rows >= TABLE_ROWS:
+            yield pa.Table.from_batches(gathered)
+            gathered, rows = [], 0
+    if rows:
+        yield pa.Table.from_batches(gathered)
+
+
+def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
+    """The files, which share one schema; their metadata may differ.
+
+    Raises:
+        UnreadableFileError: A file is missing, truncated, corrupt or of another format.
+        SchemaMismatchError: A file has another schema than the first.
+    """
+    files = [MessageFile.open(path) for path in paths]
+    for file in files[1:]:
+        refuse_other_schema(files[0], file)
+    return files
+
+
+def refuse_other_schema(first: MessageFile, other: MessageFile) -> None:
+    """Nothing, when both have the same columns of the same types in the same order."""
+    if first.schema.equals(other.schema, check_metadata=False):
+        return
+    names = {*first.schema.names, *other.schema.names}
+    differing = {name for name in names if _fields(first, name) != _fields(other, name)}
+    what = f"columns {quoted(differing)} differ" if differing else "the columns' order differs"
+    raise SchemaMismatchError(
+        f"File '{other.path}' has another schema than '{first.path}': {what}; cast the files to "
+        "one schema, or judge them one by one."
+    )
+
+
+def _fields(file: MessageFile, name: str) -> list[pa.Field]:
+    return [file.schema.field(place) for place in file.schema.get_all_field_indices(name)]
+
+
+def known_rows(files: Sequence[MessageFile]) -> int | None:
+    """How many rows the files have together, where they say so."""
+    counts = [file.rows for file in files if file.rows is not None]
+    return sum(counts) if len(counts) == len(files) else None

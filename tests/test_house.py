@@ -1,0 +1,192 @@
+"""What the code looks like from outside: its names, its docstrings, and who imports whom."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+import consentgate as cg
+
+ROOT = Path(cg.__file__).parent
+STAGES = [
+    ["errors"],
+    ["_arrow", "reasons"],
+    ["_ids", "hashing", "columns"],
+    ["index", "policy", "_files", "_rows"],
+    ["_tables", "rules"],
+    ["snapshot", "channels"],
+    ["facts"],
+    ["judgement", "decision"],
+    ["ledger", "explanation"],
+    ["gate"],
+    [""],
+    ["cli._chitchat", "cli._output", "cli._progress", "cli._summary", "cli._text"],
+    ["cli._options"],
+    ["cli.demo", "cli.explain", "cli.filter", "cli.policy"],
+    ["cli"],
+    ["__main__"],
+]
+# pandas is left out: pyarrow itself loads it, where it is installed, to look at Python lists.
+ENGINES = ("polars", "duckdb", "typer", "rich", "sqlite3")
+
+
+def module_name(path: Path) -> str:
+    """A module's name below the package; the package's own is empty."""
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+PATHS = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+def syntax(name: str) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(PATHS[name].read_text())
+
+
+def load(name: str) -> ModuleType:
+    """A module by its name below the package."""
+    return importlib.import_module(f"consentgate.{name}" if name else "consentgate")
+
+
+def functions_and_classes(tree: ast.Module) -> set[str]:
+    """The public functions and classes that a module defines at its top."""
+    code = ast.FunctionDef | ast.ClassDef
+    return {n.name for n in tree.body if isinstance(n, code) and not n.name.startswith("_")}
+
+
+def assigned_names(tree: ast.Module) -> set[str]:
+    """The constants and aliases that a module defines at its top."""
+    targets = [t for node in tree.body if isinstance(node, ast.Assign) for t in node.targets]
+    targets += [node.target for node in tree.body if isinstance(node, ast.AnnAssign)]
+    return {target.id for target in targets if isinstance(target, ast.Name)}
+
+
+def imports(name: str) -> set[str]:
+    """The package's modules that a module imports, wherever in it."""
+    found = set()
+    for node in ast.walk(syntax(name)):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= {m for m in inner if m.removeprefix("consentgate.") in PATHS} or {
+                str(node.module)
+            }
+    package = {m for m in found if m == "consentgate" or m.startswith("consentgate.")}
+    return {m.removeprefix("consentgate").removeprefix(".") for m in package}
+
+
+def public_objects() -> Iterator[tuple[str, Any]]:
+    """Every public name of the package that can have a docstring, and all it offers."""
+    for name in PATHS:
+        module = load(name)
+        yield f"module {name}", module
+        for word in getattr(module, "__all__", ()):
+            thing = getattr(module, word)
+            if inspect.isfunction(thing) or inspect.isclass(thing):
+                yield f"{name}.{word}", thing
+            if inspect.isclass(thing):
+                yield from public_members(f"{name}.{word}", thing)
+
+
+def public_members(name: str, cls: type) -> Iterator[tuple[str, Any]]:
+    """The methods and properties that a class defines itself under a public name."""
+    for word, member in vars(cls).items():
+        inner = getattr(member, "__func__", getattr(member, "func", member))
+        is_code = inspect.isfunction(inner) or isinstance(member, property)
+        if is_code and not word.startswith("_"):
+            yield f"{name}.{word}", inner
+
+
+@pytest.mark.parametrize("name", [name for name in PATHS if name != "__main__"])
+def test_all_lists_the_public_names(name: str) -> None:
+    listed, tree = load(name).__all__, syntax(name)
+    assert len(set(listed)) == len(listed)
+    if not name.startswith("cli"):  # the command line is no library; its modules list their use
+        assert functions_and_classes(tree) <= set(listed)
+    if PATHS[name].name != "__init__.py":
+        assert set(listed) <= functions_and_classes(tree) | assigned_names(tree)
+    assert all(hasattr(load(name), word) for word in listed)
+
+
+def test_the_package_offers_what_it_imports() -> None:
+    tree = syntax("")
+    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
+    names = {
+        a.name for node in froms if str(node.module).startswith("consentgate") for a in node.names
+    }
+    assert {*names, "__version__"} == set(cg.__all__)
+
+
+@pytest.mark.parametrize(("name", "thing"), list(public_objects()))
+def test_every_public_name_has_a_docstring(name: str, thing: Any) -> None:
+    doc = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
+    assert doc, name
+    assert doc.strip().splitlines()[0].rstrip(), name
+
+
+def test_every_module_has_its_stage() -> None:
+    staged = [name for stage in STAGES for name in stage]
+    assert sorted(staged) == sorted(PATHS)
+
+
+@pytest.mark.parametrize("name", list(PATHS))
+def test_a_module_imports_only_from_stages_before_it(name: str) -> None:
+    before: set[str] = set()
+    for stage in STAGES:
+        if name in stage:
+            break
+        before.update(stage)
+    assert imports(name) <= before
+
+
+def loaded_after(code: str) -> set[str]:
+    """Which engines a fresh process has loaded after running some code."""
+    report = f"import sys; print(*(n for n in {ENGINES} if n in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", f"{code}\n{report}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        cwd=ROOT.parents[1],
+    )
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.split())
+
+
+JUDGE = """
+from tests.build import make_gate, message_table
+gate = make_gate()
+table = message_table(sender_id=[1, 2, None])
+assert gate.decide(table).num_admitted == 1
+admitted, excluded = gate.filter(table)
+assert (admitted.num_rows, excluded.num_rows) == (1, 2)
+assert gate.annotate(table).num_rows == 3
+assert gate.stream([table]).read_all().num_rows == 1
+"""
+
+
+def test_importing_loads_no_pandas() -> None:
+    code = "import consentgate, sys; assert 'pandas' not in sys.modules"
+    assert loaded_after(code) == set()
+
+
+@pytest.mark.parametrize("code", ["import consentgate", JUDGE], ids=["importing", "judging"])
+def test_no_engine_is_loaded_by(code: str) -> None:
+    assert loaded_after(code) == set()
+
+
+def test_an_engine_that_is_loaded_would_be_noticed() -> None:
+    assert "sqlite3" in loaded_after("import consentgate, sqlite3")

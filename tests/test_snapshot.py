@@ -1,0 +1,421 @@
+"""Reading snapshots and registries: one content, one digest, in whatever form it comes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
+import pytest
+
+import consentgate as cg
+from tests.build import (
+    ABSENT,
+    AS_OF,
+    BEGUN,
+    MICRO,
+    WRITTEN,
+    channel_table,
+    consent_table,
+    make_channels,
+    make_consent,
+    make_gate,
+    message_table,
+    reasons,
+)
+
+RECORDS: dict[str, Any] = {
+    "subject_id": [1, 2, 3, 3],
+    "purpose": ["train_ai_system", "train_ai_system", "train_ai_system", "other"],
+    "status": ["given", "withdrawn", "renewed", "given"],
+    "method": ["explicit", None, "implied", "explicit"],
+    "effective_from": [BEGUN, None, WRITTEN, BEGUN],
+    "expires_at": [None, None, WRITTEN, None],
+    "covers_prior": [True, None, False, None],
+    "notice_version": ["v1", "", None, "v1"],
+    "tier": ["paid", None, "", "free"],
+    "score": [1, -1, None, 0],
+    "is_minor": [True, False, None, False],
+    "joined": [BEGUN, None, WRITTEN, BEGUN],
+}
+TABLE = consent_table(**RECORDS)
+CHANNELS: dict[str, Any] = {
+    "channel_id": ["a", "b", "c"],
+    "visibility": ["public", None, "private"],
+    "public_since": [WRITTEN, None, BEGUN],
+}
+AS_OF_KEY = {b"consentgate.as_of": AS_OF.isoformat().encode()}
+
+
+def take(table: Any, **options: Any) -> cg.ConsentSnapshot:
+    """The table as a snapshot."""
+    return cg.ConsentSnapshot.from_arrow(table, as_of=AS_OF, **options)
+
+
+DIGEST = take(TABLE).digest
+
+
+# --- files ----------------------------------------------------------------------------------
+
+
+def write_ipc(table: pa.Table, path: Path, *, is_file: bool) -> None:
+    make = pa.ipc.new_file if is_file else pa.ipc.new_stream
+    with make(path, table.schema) as writer:
+        writer.write_table(table, max_chunksize=2)
+
+
+def write_csv(table: pa.Table, path: Path) -> None:
+    options = pa.csv.WriteOptions(quoting_style="needed")
+    pa.csv.write_csv(table, path, options)
+
+
+def write_json_lines(table: pa.Table, path: Path) -> None:
+    rows = [{n: v for n, v in row.items() if v is not None} for row in table.to_pylist()]
+    path.write_text("\n".join(json.dumps(row, default=datetime.isoformat) for row in rows) + "\n")
+
+
+WRITERS: dict[str, Callable[[pa.Table, Path], Any]] = {
+    "parquet": pq.write_table,
+    "arrow": lambda table, path: write_ipc(table, path, is_file=True),
+    "arrows": lambda table, path: write_ipc(table, path, is_file=False),
+    "csv": write_csv,
+    "jsonl": write_json_lines,
+    "NDJSON": write_json_lines,
+}
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_snapshot_is_the_same_from_every_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"consent.{suffix}"
+    table = TABLE.drop("joined")  # an attribute; text formats cannot say that it is an instant
+    WRITERS[suffix](table, path)
+    snapshot = cg.ConsentSnapshot.read(path, as_of=AS_OF)
+    assert snapshot.digest == take(table).digest
+    assert (snapshot.as_of, snapshot.source) == (AS_OF, str(path))
+    messages = message_table(sender_id=[1, 2, 3, 4, 1], created_at=[WRITTEN] * 4 + [BEGUN - MICRO])
+    found = reasons(make_gate(snapshot), messages)
+    assert found == reasons(make_gate(take(table)), messages)
+    assert found[4] == []
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_registry_is_the_same_from_every_format(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"channels.{suffix}"
+    WRITERS[suffix](channel_table(**CHANNELS), path)
+    registry = cg.ChannelRegistry.read(str(path), as_of=AS_OF, source="mine")
+    assert registry.digest == make_channels(**CHANNELS).digest
+    assert registry.source == "mine"
+
+
+@pytest.mark.parametrize("name", ["subject_id", "channel_id"])
+def test_text_ids_that_look_like_numbers_stay_text(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text(f"{name},purpose,status,method,visibility\n007,a,refused,b,public\n")
+    cls = cg.ConsentSnapshot if name == "subject_id" else cg.ChannelRegistry
+    assert cls.read(path, as_of=AS_OF).table[name].to_pylist() == ["007"]
+
+
+@pytest.mark.parametrize(
+    ("written", "ids", "kind"),
+    [
+        (["7", "-8"], [7, -8], pa.int64()),
+        (["7", "08"], ["7", "08"], pa.large_string()),
+        (["7", "+8"], ["7", "+8"], pa.large_string()),
+        (["7", "-0"], ["7", "-0"], pa.large_string()),
+        (["7", "8.0"], ["7", "8.0"], pa.large_string()),
+        (["7", "1e3"], ["7", "1e3"], pa.large_string()),
+        (["7", " 8"], ["7", " 8"], pa.large_string()),
+        (["7", str(2**63)], [7, 2**63], pa.uint64()),
+        (["7", str(2**64)], ["7", str(2**64)], pa.large_string()),
+        (["-7", str(2**63)], ["-7", str(2**63)], pa.large_string()),
+        (["NULL", "nan"], ["NULL", "nan"], pa.large_string()),
+        (["0", "2025-01-01"], ["0", "2025-01-01"], pa.large_string()),
+    ],
+)
+def test_csv_ids_are_integers_only_in_canonical_form(
+    written: list[str], ids: list[Any], kind: pa.DataType, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("\n".join(["channel_id,visibility", *(f"{w},public" for w in written)]))
+    registry = cg.ChannelRegistry.read(path, as_of=AS_OF)
+    assert registry.table["channel_id"].to_pylist() == ids
+    assert registry.table.schema.field("channel_id").type == kind
+
+
+def test_a_field_without_quotes_is_null_and_an_empty_text_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text('channel_id,visibility\n1,\n2,""\n3,"a\nb"\n')
+    registry = cg.ChannelRegistry.read(path, as_of=AS_OF)
+    assert registry.table["visibility"].to_pylist() == [None, "", "a\nb"]
+
+
+def test_csv_attributes_are_truths_integers_or_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    header = "subject_id,purpose,status,method,a,b,c,d\n"
+    path.write_text(header + "1,p,refused,,true,1,01,\n2,p,refused,,,-2,True,\n")
+    table = cg.ConsentSnapshot.read(path, as_of=AS_OF).table
+    assert table.select(["a", "b", "c"]).to_pydict() == {
+        "a": [True, None], "b": [1, -2], "c": ["01", "True"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("ids", [[2**63, 1], [2**64 - 1, 2**64 - 2], [2**53 + 1, 2**53]])
+def test_great_integers_in_json_stay_exact(ids: list[int], tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    rows = [{"channel_id": i, "visibility": "public"} for i in ids]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    registry = cg.ChannelRegistry.read(path, as_of=AS_OF)
+    assert registry.table["channel_id"].to_pylist() == ids
+
+
+def test_json_ids_that_look_like_instants_stay_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.jsonl"
+    path.write_text('{"channel_id": "2025-01-01T00:00:00Z", "visibility": "public"}\n')
+    registry = cg.ChannelRegistry.read(path, as_of=AS_OF)
+    assert registry.table["channel_id"].to_pylist() == ["2025-01-01T00:00:00Z"]
+
+
+@pytest.mark.parametrize(
+    "text", ["2025-06-01T02:00:00+02:00", "2025-06-01 00:00:00Z", "2025-05-31T18:30:00-05:30"]
+)
+def test_instants_in_text_are_read_with_their_offset(text: str, tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text(f"channel_id,visibility,public_since\n1,public,{text}\n")
+    row = {"channel_id": 1, "visibility": "public", "public_since": text}
+    (tmp_path / "x.jsonl").write_text(json.dumps(row))
+    for name in ("x.csv", "x.jsonl"):
+        registry = cg.ChannelRegistry.read(tmp_path / name, as_of=AS_OF)
+        assert registry.table["public_since"].to_pylist() == [WRITTEN]
+
+
+def test_nanoseconds_in_text_are_kept(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("channel_id,visibility,public_since\n1,public,2025-06-01T00:00:00.000000001Z\n")
+    registry = cg.ChannelRegistry.read(path, as_of=AS_OF)
+    assert registry.table["public_since"].cast(pa.int64()).to_pylist() == [1748736000000000001]
+
+
+# --- as of when -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["consentgate.as_of", "as_of"])
+@pytest.mark.parametrize("text", ["2026-03-01T00:00:00Z", "2026-03-01T05:30:00+05:30"])
+def test_a_file_says_as_of_when_it_speaks(key: str, text: str, tmp_path: Path) -> None:
+    path = tmp_path / "x.parquet"
+    pq.write_table(TABLE.replace_schema_metadata({key: text}), path)
+    assert cg.ConsentSnapshot.read(path).as_of == AS_OF
+    assert cg.ConsentSnapshot.read(path, as_of=AS_OF).as_of.tzinfo is UTC
+
+
+def test_an_argument_says_it_too_in_any_zone() -> None:
+    india = AS_OF.astimezone(timezone(timedelta(hours=5, minutes=30)))
+    snapshot = cg.ConsentSnapshot.from_arrow(TABLE.replace_schema_metadata(AS_OF_KEY), as_of=india)
+    assert (snapshot.as_of, snapshot.as_of.tzinfo) == (AS_OF, UTC)
+
+
+# --- the digest -----------------------------------------------------------------------------
+
+
+def recast(name: str, kind: pa.DataType) -> pa.Table:
+    place = TABLE.schema.get_field_index(name)
+    return TABLE.set_column(place, name, TABLE[name].cast(kind))
+
+
+SAME: dict[str, pa.Table] = {
+    "reversed": TABLE.take([3, 2, 1, 0]),
+    "shuffled": TABLE.take([2, 0, 3, 1]),
+    "chunked": pa.concat_tables([TABLE.slice(0, 1), TABLE.slice(1, 0), TABLE.slice(1)]),
+    "sliced": pa.concat_tables([TABLE, TABLE]).combine_chunks().slice(2, 4),
+    "columns reversed": TABLE.select(TABLE.column_names[::-1]),
+    "other metadata": TABLE.replace_schema_metadata(AS_OF_KEY),
+    "dictionary": recast("status", pa.dictionary(pa.int8(), pa.string())),
+    "dictionary of purposes": recast("purpose", pa.dictionary(pa.int64(), pa.large_string())),
+    "attribute in a dictionary": recast("tier", pa.dictionary(pa.int8(), pa.string())),
+    "large_string": recast("tier", pa.large_string()),
+    "string_view": recast("method", pa.string_view()),
+    "int8": recast("subject_id", pa.int8()),
+    "uint64": recast("subject_id", pa.uint64()),
+    "narrow attribute": recast("score", pa.int16()),
+    "seconds": recast("effective_from", pa.timestamp("s", "UTC")),
+    "nanoseconds": recast("expires_at", pa.timestamp("ns", "UTC")),
+    "attribute in milliseconds": recast("joined", pa.timestamp("ms", "UTC")),
+    "another zone": recast("effective_from", pa.timestamp("us", "Asia/Kolkata")),
+    "null as false": TABLE.set_column(
+        TABLE.schema.get_field_index("covers_prior"), "covers_prior", pa.array([True, False, False, False])
+    ),
+    "a column of nulls": TABLE.append_column("empty", pa.nulls(4, pa.string())),
+    "a column of typeless nulls": TABLE.append_column("empty", pa.nulls(4)),
+    "a nested column": TABLE.append_column("lists", pa.array([[1], [2], [3], [4]])),
+    "without": TABLE.append_column("structs", pa.array([{"a": n} for n in range(4)])),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SAME)
+def test_the_digest_depends_on_the_records_alone(name: str) -> None:
+    assert take(SAME[name]).digest == DIGEST
+
+
+@pytest.mark.parametrize("name", ["expires_at", "notice_version", "public_since"])
+def test_a_column_of_nulls_is_as_good_as_none(name: str) -> None:
+    nulls = {
+        name: pa.nulls(1, pa.string() if name == "notice_version" else pa.timestamp("us", "UTC"))
+    }
+    if name == "public_since":
+        assert make_channels(**nulls).digest == make_channels().digest
+    else:
+        assert make_consent(**nulls).digest == make_consent().digest
+
+
+def test_false_throughout_is_as_good_as_no_covers_prior() -> None:
+    absent = make_consent(covers_prior=ABSENT)
+    assert reasons(make_gate(absent), message_table(created_at=[BEGUN - MICRO])) == [
+        ["predates_consent"]
+    ]
+    typeless = make_consent(covers_prior=pa.nulls(1))
+    assert typeless.digest == make_consent(covers_prior=False).digest
+
+
+CHANGED: dict[str, Any] = {
+    "subject_id": 9,
+    "purpose": "third",
+    "status": "refused",
+    "method": "explicit ",
+    "effective_from": BEGUN + MICRO,
+    "expires_at": WRITTEN,
+    "covers_prior": False,
+    "notice_version": "v2",
+    "tier": "",
+    "score": 2,
+    "is_minor": None,
+    "joined": None,
+}
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_any_cell_changes_the_digest(name: str) -> None:
+    changed = {**RECORDS, name: [CHANGED[name], *RECORDS[name][1:]]}
+    assert make_consent(**changed).digest != DIGEST
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ({"tier": [None, ""]}, {"tier": ["", None]}),
+        ({"tier": ["ab", "c"]}, {"tier": ["a", "bc"]}),
+        ({"tier": ["a", "b"]}, {"tier": ["b", "a"]}),
+        ({"tier": ["1", "2"]}, {"tier": [1, 2]}),
+        ({"tier": [0, None]}, {"tier": [None, 0]}),
+        ({"tier": [True, False]}, {"tier": [1, 0]}),
+        ({"tier": "a"}, {"rank": "a"}),
+        ({"subject_id": ["1", "2"]}, {"subject_id": [1, 2]}),
+        ({"subject_id": [1, 2]}, {"subject_id": [1, 2, 3]}),
+        ({"expires_at": [WRITTEN, None]}, {"expires_at": [None, WRITTEN]}),
+        (
+            {"joined": pa.array([1001, 1001]).cast(pa.timestamp("ns", "UTC"))},
+            {"joined": pa.array([1, 1]).cast(pa.timestamp("us", "UTC"))},
+        ),
+    ],
+)
+def test_different_records_have_different_digests(
+    one: dict[str, Any], other: dict[str, Any]
+) -> None:
+    base = {"subject_id": [1, 2]}
+    assert make_consent(**{**base, **one}).digest != make_consent(**{**base, **other}).digest
+
+
+def test_the_digest_holds_for_every_family_of_ids() -> None:
+    uuids = [bytes([n] * 16) for n in range(4)]
+    words = ["", "a", "ab", "x" * 300]
+    for ids in (
+        pa.array(uuids, pa.uuid()),
+        pa.array(words),
+        pa.array([2**64 - 1, 1, 2, 3], pa.uint64()),
+    ):
+        table = consent_table(subject_id=ids, tier=["a", "b", "c", "d"])
+        assert take(table).digest == take(table.take([2, 0, 3, 1])).digest
+        turned = table.set_column(0, "subject_id", table["subject_id"].take([1, 0, 2, 3]))
+        assert take(table).digest != take(turned).digest
+    assert (
+        take(consent_table(subject_id=pa.array(uuids, pa.uuid()))).digest
+        == take(consent_table(subject_id=pa.array(uuids, pa.binary(16)))).digest
+    )
+
+
+@pytest.mark.parametrize("name", CHANNELS)
+def test_any_cell_changes_a_registrys_digest(name: str) -> None:
+    value = WRITTEN + MICRO if name == "public_since" else "z"
+    changed = {**CHANNELS, name: [value, *CHANNELS[name][1:]]}
+    assert make_channels(**changed).digest != make_channels(**CHANNELS).digest
+
+
+def test_a_digest_is_the_same_for_ever() -> None:
+    assert make_consent().digest == make_consent().digest
+    assert len(DIGEST) == 64
+    later = cg.ConsentSnapshot.from_arrow(TABLE, as_of=AS_OF + MICRO, source="elsewhere")
+    assert later.digest == DIGEST
+
+
+# --- translation and tidying ----------------------------------------------------------------
+
+
+def test_other_vocabularies_are_translated() -> None:
+    snapshot = take(
+        consent_table(
+            subject_id=[1, 2, 3], status=["opt_in", "opt_out", "given"], method="checkbox"
+        ),
+        status_map={"opt_in": "given", "opt_out": "withdrawn", "unused": "nonsense"},
+        method_map={"checkbox": "explicit"},
+    )
+    assert snapshot.table["status"].to_pylist() == ["given", "withdrawn", "given"]
+    found = reasons(make_gate(snapshot), message_table(sender_id=[1, 2, 3]))
+    assert found == [[], ["consent_withdrawn"], []]
+    plain = consent_table(subject_id=[1, 2, 3], status=["given", "withdrawn", "given"])
+    assert snapshot.digest == take(plain).digest
+
+
+def test_a_translation_into_no_status_is_refused() -> None:
+    with pytest.raises(cg.UnknownStatusError, match="'yes'"):
+        take(consent_table(), status_map={"given": "yes"})
+
+
+def test_a_snapshot_is_tidied() -> None:
+    table = take(SAME["chunked"]).table
+    assert [column.num_chunks for column in table.columns] == [1] * table.num_columns
+    words = pa.dictionary(pa.int32(), pa.large_string())
+    assert table.schema.field("subject_id").type == pa.int64()
+    assert {table.schema.field(n).type for n in ("purpose", "status", "method")} == {words}
+    assert table["covers_prior"].to_pylist() == [True, False, False, False]
+
+
+def test_nested_attributes_are_left_out_and_others_kept() -> None:
+    more: dict[str, Any] = {
+        "lists": pa.array([[1]]),
+        "structs": pa.array([{"a": 1}]),
+        "maps": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int8())),
+        "uuids": pa.array([bytes(16)], pa.uuid()),
+        "days": [BEGUN.date()],
+        "floats": [1.5],
+    }
+    table = make_consent(**more).table
+    known = ["subject_id", "purpose", "status", "method", "effective_from"]
+    assert table.column_names == [*known, "days", "floats"]
+    assert table["days"].to_pylist() == ["2025-01-01"]
+
+
+def test_other_columns_of_a_registry_are_left_out() -> None:
+    names = make_channels(title="secret", visibility="public").table.column_names
+    assert names == ["channel_id", "visibility"]
+
+
+def test_the_same_subject_may_have_several_purposes() -> None:
+    assert make_consent(subject_id=[1, 1], purpose=["a", "b"]).table.num_rows == 2
+    with pytest.raises(cg.DuplicateRecordError, match="1 rows of 2"):
+        make_consent(subject_id=[1, 1], purpose=["a", "a"])
+    for ids in (["x", "x"], pa.array([bytes(16)] * 2, pa.uuid())):
+        with pytest.raises(cg.DuplicateRecordError, match="1 rows of 2"):
+            make_consent(subject_id=ids)
+        assert make_consent(subject_id=ids, purpose=["b", "a"]).table.num_rows == 2

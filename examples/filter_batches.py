@@ -4,7 +4,7 @@ python examples/filter_batches.py
 """
 
 import tempfile
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 import consentgate as cg
 
-NOW = datetime.now(timezone.utc)
+NOW = datetime.now(UTC)
 BEGAN = NOW - timedelta(days=90)
 
 

@@ -140,7 +140,7 @@ def does_fit(value: Any, arrow_type: pa.DataType) -> bool:
     """Whether a type holds a value exactly."""
     if pa.types.is_timestamp(arrow_type):
         count, rest = divmod(value, NS_BY_UNIT[arrow_type.unit])
-        return rest == 0 and -(2**63) <= count < 2**63
+        return bool(rest == 0 and -(2**63) <= count < 2**63)
     if pa.types.is_integer(arrow_type):
         least = -(2 ** (arrow_type.bit_width - 1)) if pa.types.is_signed_integer(arrow_type) else 0
         return bool(least <= value < least + 2**arrow_type.bit_width)

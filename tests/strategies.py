@@ -114,7 +114,12 @@ class World:
         instant = self.pick(tape, kind, usual, (*odd, *extremes))
         if instant is None:
             return None
-        return max(-(2**63), min(2**63 - 1, instant // unit_ns)) * unit_ns
+        return clamp(instant // unit_ns) * unit_ns
+
+
+def clamp(count: int) -> int:
+    """The nearest int64."""
+    return max(-(2**63), min(2**63 - 1, count))
 
 
 def make_world(tape: Tape, trouble: Trouble) -> World:

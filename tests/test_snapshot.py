@@ -244,9 +244,7 @@ SAME: dict[str, pa.Table] = {
     "nanoseconds": recast("expires_at", pa.timestamp("ns", "UTC")),
     "attribute in milliseconds": recast("joined", pa.timestamp("ms", "UTC")),
     "another zone": recast("effective_from", pa.timestamp("us", "Asia/Kolkata")),
-    "null as false": TABLE.set_column(
-        TABLE.schema.get_field_index("covers_prior"), "covers_prior", pa.array([True, False, False, False])
-    ),
+    "null as false": TABLE.set_column(6, "covers_prior", pa.array([True, False, False, False])),
     "a column of nulls": TABLE.append_column("empty", pa.nulls(4, pa.string())),
     "a column of typeless nulls": TABLE.append_column("empty", pa.nulls(4)),
     "a nested column": TABLE.append_column("lists", pa.array([[1], [2], [3], [4]])),

@@ -36,9 +36,11 @@ __all__ = [
     "find_column",
     "is_list",
     "is_text",
+    "list_items",
     "plain_text",
     "quoted",
     "read_instants",
+    "spans",
     "valid_mask",
 ]
 
@@ -124,6 +126,31 @@ def is_list(kind: pa.DataType) -> bool:
             pa.types.is_large_list_view,
         )
     )
+
+
+def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
+    """Where the items of n lists of any layout lie; a null list has none.
+
+    `flatten` is not used: on list views of string views its memory grows with the square of the
+    length (pyarrow 26).
+
+    Returns:
+        All values; and n places in them where each list starts, and n lengths.
+    """
+    lengths = pc.list_value_length(lists).fill_null(0)
+    counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    if pa.types.is_fixed_size_list(lists.type):
+        starts = (np.arange(len(lists)) + lists.offset) * lists.type.list_size
+    else:
+        offsets = lists.offsets.to_numpy(zero_copy_only=False)
+        starts = offsets[: len(lists)].astype(np.int64)
+    return lists.values, starts, counts
+
+
+def spans(starts: Int64s, counts: Int64s) -> Int64s:
+    """The places start, start + 1, … of every span of that many places, one after the other."""
+    ends = np.cumsum(counts)
+    return np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
 
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, is_list, valid_mask
+from consentgate._arrow import Int64s, is_list, list_items, spans, valid_mask
 from consentgate.errors import ColumnTypeError
 
 __all__ = ["keep_rows", "keep_values"]
@@ -113,21 +113,17 @@ def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryAr
 
 def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     kind, mask = array.type, _nulls(array, rows)
-    if pa.types.is_fixed_size_list(kind):
-        size = kind.list_size
-        places = ((array.offset + rows) * size)[:, None] + np.arange(size)
-        values = _take(array.values, places.ravel())
-        return pa.FixedSizeListArray.from_arrays(values, type=kind, mask=mask)
-    lengths = pc.list_value_length(array).fill_null(0)
-    counts = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
-    starts, counts = (np.cumsum(counts) - counts)[rows], counts[rows]
-    ends = np.cumsum(counts)
-    places = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
-    values = _take(array.flatten(), places)
-    offsets = pa.array(np.concatenate([[0], ends]), lengths.type)
+    values, starts, counts = list_items(array)
+    if pa.types.is_fixed_size_list(kind):  # whose nulls take up their places too
+        places = spans(starts[rows], np.full(len(rows), kind.list_size))
+        return pa.FixedSizeListArray.from_arrays(_take(values, places), type=kind, mask=mask)
+    counts = counts[rows]
+    values = _take(values, spans(starts[rows], counts))
+    offset_type = array.offsets.type
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), offset_type)
     build = _LIST_CLASSES[type(kind)]
     if isinstance(kind, pa.ListViewType | pa.LargeListViewType):
-        sizes = pa.array(counts, lengths.type)
+        sizes = pa.array(counts, offset_type)
         return build.from_arrays(offsets[:-1], sizes, values, type=kind, mask=mask)
     return build.from_arrays(offsets, values, type=kind, mask=mask)
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from consentgate._arrow import (
     LATEST,
@@ -20,8 +19,10 @@ from consentgate._arrow import (
     find_column,
     is_list,
     is_text,
+    list_items,
     plain_text,
     read_instants,
+    spans,
     valid_mask,
 )
 from consentgate._ids import IdFamily, id_family, read_ids
@@ -153,17 +154,18 @@ class Judge:
 
     def _judge_lists(self, bits: Bits, lists: pa.Array, created: Instants, now: int) -> Int64s:
         """Add the reasons against each row's list of subjects to `bits`; returns their lengths."""
-        lengths = pc.list_value_length(lists)
-        if (present := valid_mask(lengths)) is not None:
+        values, starts, counts = list_items(lists)
+        if (present := valid_mask(lists)) is not None:
             bits |= flag(~present, Reason.SUBJECT_MISSING)
-        counts: Int64s = lengths.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
-        slots = _slots(self.consent.index, lists.flatten())
-        owners = np.repeat(np.arange(len(lists)), counts)
-        against = self.consent.judge(slots, created.take(owners), now)
         holders = np.flatnonzero(counts)
         if holders.size:
-            starts = np.cumsum(counts) - counts
-            bits[holders] |= np.bitwise_or.reduceat(against, starts[holders])
+            first = starts[holders].min()
+            used = values.slice(first, (starts + counts)[holders].max() - first)
+            slots = _slots(self.consent.index, used)[spans(starts - first, counts)]
+            owners = np.repeat(np.arange(len(lists)), counts)
+            against = self.consent.judge(slots, created.take(owners), now)
+            bounds = np.cumsum(counts) - counts
+            bits[holders] |= np.bitwise_or.reduceat(against, bounds[holders])
         return counts
 
 

@@ -1,0 +1,291 @@
+"""The index and its hashes: it finds what it holds, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import consentgate.index as index_module
+from consentgate._ids import Ids, read_ids
+from consentgate.facts import ChannelFacts, ConsentFacts
+from consentgate.hashing import StringHasher, mix
+from consentgate.index import BLOCK_ROWS, IdHasher, Index, count_repeats
+from tests.build import make_channels, make_consent, make_gate, message_table
+
+ZERO_SEED = bytes(16)
+
+
+def integers(start: int, stop: int) -> Any:
+    return pa.array(range(start, stop), pa.int64())
+
+
+def texts(start: int, stop: int) -> Any:
+    return pa.array([f"person {n}" * (n % 4) + str(n) for n in range(start, stop)], pa.string())
+
+
+def uuids(start: int, stop: int) -> Any:
+    return pa.array([n.to_bytes(8, "big") + bytes(7) + b"x" for n in range(start, stop)], pa.uuid())
+
+
+def low_uuids(start: int, stop: int) -> Any:
+    return pa.array([bytes(8) + n.to_bytes(8, "little") for n in range(start, stop)], pa.uuid())
+
+
+FAMILIES = pytest.mark.parametrize("make", [integers, texts, uuids, low_uuids])
+
+
+@FAMILIES
+@pytest.mark.parametrize("count", [1, 2, 3, 1000, BLOCK_ROWS + 1000])
+def test_an_index_finds_what_it_holds_and_nothing_else(
+    make: Callable[[int, int], Any], count: int
+) -> None:
+    index = Index(read_ids(make(0, count)))
+    assert len(set(index.slots.tolist())) == count
+    np.testing.assert_array_equal(index.find(read_ids(make(0, count))), index.slots)
+    strangers = index.find(read_ids(make(count, 2 * count + 5)))
+    assert not np.isin(strangers, index.slots).any()
+    assert not np.isin([index.nobody, index.null], index.slots).any()
+    assert max(strangers.max(), index.slots.max(), index.null) < index.size
+
+
+@FAMILIES
+def test_an_index_of_nobody_finds_nobody(make: Callable[[int, int], Any]) -> None:
+    index = Index(read_ids(make(0, 0)))
+    found = index.find(read_ids(make(0, 100)))
+    assert len(index.slots) == 0
+    assert not np.isin(found, [index.null]).any()
+    assert found.max() < index.size
+
+
+@FAMILIES
+def test_a_null_has_a_slot_of_its_own(make: Callable[[int, int], Any]) -> None:
+    index = Index(read_ids(make(0, 3)))
+    found = index.find(read_ids(make(0, 4)), np.array([True, False, True, False]))
+    assert found.tolist() == [index.slots[0], index.null, index.slots[2], index.null]
+
+
+@FAMILIES
+def test_two_indexes_give_the_same_answers(make: Callable[[int, int], Any]) -> None:
+    sought = read_ids(make(0, 600))
+    held = [
+        np.isin(index.find(sought), index.slots) for index in (held_index(make), held_index(make))
+    ]
+    np.testing.assert_array_equal(held[0], held[1])
+    assert held[0].sum() == 300
+
+
+def held_index(make: Callable[[int, int], Any]) -> Index:
+    return Index(read_ids(make(0, 300)))
+
+
+@FAMILIES
+@pytest.mark.parametrize("constant", [0, 2**64 - 1, 5 << 60])
+def test_ids_with_one_home_are_still_told_apart(
+    make: Callable[[int, int], Any], constant: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collide(monkeypatch, constant)
+    index = Index(read_ids(make(0, 50)))
+    np.testing.assert_array_equal(index.find(read_ids(make(0, 50))), index.slots)
+    strangers = index.find(read_ids(make(50, 100)))
+    assert not np.isin(strangers, index.slots).any()
+    assert max(strangers.max(), index.slots.max()) < index.size
+
+
+def collide(monkeypatch: pytest.MonkeyPatch, constant: int) -> None:
+    """Let every id have the same hash."""
+    original = IdHasher.keys
+
+    def keys(self: IdHasher, ids: Ids) -> index_module.Keys:
+        lanes = original(self, ids).lanes
+        return index_module.Keys(lanes, np.full(len(ids), constant, np.uint64))
+
+    monkeypatch.setattr(IdHasher, "keys", keys)
+
+
+def test_a_run_of_ids_that_reaches_the_end_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    collide(monkeypatch, 2**64 - 1)
+    index = Index(read_ids(integers(0, 8)))
+    assert index.slots.min() == 15
+    assert index.nobody == 23
+    assert index.null == 24
+    assert index.size == 25
+    assert index.find(read_ids(integers(8, 9))).tolist() == [index.nobody]
+
+
+def test_an_empty_slot_holds_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = iter([3, 2, 77])
+    monkeypatch.setattr("consentgate.index.secrets.randbits", lambda _: next(drawn))
+    index = Index(read_ids(integers(0, 4)))
+    assert next(drawn, None) is None
+    assert not np.isin(index.find(read_ids(pa.array([77]))), index.slots).any()
+
+
+def test_signs_are_told_apart() -> None:
+    signed = Index(read_ids(pa.array([-1, 5], pa.int64())))
+    unsigned = Index(read_ids(pa.array([2**64 - 1, 2**63, 5], pa.uint64())))
+    assert signed.find(read_ids(pa.array([5, 2**64 - 1], pa.uint64()))).tolist() == [
+        signed.slots[1],
+        signed.nobody,
+    ]
+    found = unsigned.find(read_ids(pa.array([5, -1, -(2**63)], pa.int64())))
+    assert found.tolist() == [unsigned.slots[2], unsigned.nobody, unsigned.nobody]
+
+
+@pytest.mark.parametrize("rows", [0, 1, 7, 500])
+def test_ids_are_spread_over_the_table(rows: int) -> None:
+    index = Index(read_ids(integers(0, rows)))
+    assert 2 * rows <= index.size <= 2 * rows + 60
+    if rows == 500:
+        assert index.slots.max() - index.slots.min() > 800
+
+
+# --- repeats --------------------------------------------------------------------------------
+
+
+def lanes(*columns: list[int]) -> tuple[Any, ...]:
+    return tuple(np.array(column, np.uint64) for column in columns)
+
+
+REPEATS: list[Any] = [
+    (lanes([]), 0),
+    (lanes([1]), 0),
+    (lanes([1, 2, 3]), 0),
+    (lanes([1, 2, 1]), 1),
+    (lanes([1, 1, 1, 2, 2]), 3),
+    (lanes([1, 1, 2], [1, 2, 1]), 0),
+    (lanes([1, 1, 2, 1], [1, 2, 1, 2]), 1),
+    (lanes([1, 2, 1, 2, 1], [0, 0, 0, 0, 1]), 2),
+    (lanes([1, 1, 1], [2, 2, 2], [3, 4, 3]), 1),
+    (lanes([1, 2], [2, 1]), 0),
+]
+
+
+@pytest.mark.parametrize(("keys", "expected"), REPEATS)
+def test_repeats_are_counted(keys: tuple[Any, ...], expected: int) -> None:
+    assert count_repeats(keys) == expected
+
+
+@pytest.mark.parametrize(("keys", "expected"), REPEATS)
+def test_repeats_are_counted_where_all_hashes_are_equal(
+    keys: tuple[Any, ...], expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(index_module, "mix", lambda words, _: np.zeros_like(words))
+    assert count_repeats(keys) == expected
+
+
+def test_many_repeats_are_counted_exactly() -> None:
+    rng = np.random.default_rng(1)
+    first, second = rng.integers(0, 60, (2, 5000)).astype(np.uint64)
+    distinct = len(set(zip(first.tolist(), second.tolist(), strict=True)))
+    assert count_repeats((first, second)) == 5000 - distinct
+
+
+# --- hashes ---------------------------------------------------------------------------------
+
+
+def fingerprints(words: list[bytes], seed: bytes = ZERO_SEED) -> list[tuple[int, int]]:
+    data = np.frombuffer(b"".join(words), np.uint8)
+    offsets = np.cumsum([0, *(len(word) for word in words)])
+    one, other = StringHasher(seed).fingerprint(data, offsets)
+    return list(zip(one.tolist(), other.tolist(), strict=True))
+
+
+WORDS = [
+    b"", b"\0", b"\0\0", b"a", b"a\0", b"\0a", b"ab", b"ba", b"abcdefgh", b"abcdefg", b"abcdefghi",
+    b"abcdefgh\0", b"ABCDEFGHabcdefgh", b"abcdefghABCDEFGH", b"\0" * 8, b"\0" * 9, b"\0" * 16,
+    b"\0" * 24, b"x" * 10_000, b"x" * 9_999 + b"y", b"y" + b"x" * 9_999, b"x" * 65_536,
+    b"x" * 65_535, b"x" * 65_535 + b"y", "ä".encode(), "a\u0308".encode(), b"\xff" * 8, b"\xff" * 7,
+]  # fmt: skip
+
+
+def test_different_strings_have_different_fingerprints_in_each_lane() -> None:
+    for lane in zip(*fingerprints(WORDS), strict=True):
+        assert len(set(lane)) == len(WORDS)
+
+
+def test_the_two_lanes_are_independent() -> None:
+    assert all(one != other for one, other in fingerprints(WORDS))
+
+
+def test_a_fingerprint_depends_on_the_string_alone() -> None:
+    together = fingerprints(WORDS)
+    assert together == [fingerprints([word])[0] for word in WORDS]
+    assert together == fingerprints([b"xyz", *WORDS, b"x" * 100])[1:-1]
+    assert together[::-1] == fingerprints(WORDS[::-1])
+
+
+def test_another_seed_gives_other_fingerprints() -> None:
+    others = fingerprints(WORDS, b"\1" * 16)
+    assert not set(fingerprints(WORDS)) & set(others)
+    assert others == fingerprints(WORDS, b"\1" * 16)
+
+
+def test_a_slice_of_an_array_has_the_fingerprints_of_its_strings() -> None:
+    words = [f"{n}" * n for n in range(40)]
+    for kind in (pa.string(), pa.large_string(), pa.string_view()):
+        sliced = IdHasher(ZERO_SEED).keys(read_ids(pa.array(words, kind).slice(7, 9)))
+        whole = IdHasher(ZERO_SEED).keys(read_ids(pa.array(words[7:16], kind)))
+        np.testing.assert_array_equal(sliced.lanes, whole.lanes)
+        np.testing.assert_array_equal(sliced.hashes, whole.hashes)
+
+
+@FAMILIES
+def test_blocks_have_the_keys_of_the_whole(
+    make: Callable[[int, int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = read_ids(make(0, 1000))
+    whole = IdHasher(ZERO_SEED).keys(ids)
+    for block_rows in (1, 7, 999):
+        monkeypatch.setattr(index_module, "BLOCK_ROWS", block_rows)
+        blocks = IdHasher(ZERO_SEED).keys(ids)
+        np.testing.assert_array_equal(blocks.lanes, whole.lanes)
+        np.testing.assert_array_equal(blocks.hashes, whole.hashes)
+
+
+@FAMILIES
+def test_hashes_are_spread_over_all_bits_of_their_upper_half(
+    make: Callable[[int, int], Any],
+) -> None:
+    hashes = IdHasher().keys(read_ids(make(0, 4096))).hashes
+    assert len(np.unique(hashes >> np.uint64(32))) > 4000
+    counts = np.bincount((hashes >> np.uint64(60)).astype(np.int64), minlength=16)
+    assert counts.min() > 100
+
+
+@FAMILIES
+def test_another_secret_gives_other_hashes(make: Callable[[int, int], Any]) -> None:
+    ids = read_ids(make(1, 1000))
+    one, other = IdHasher().keys(ids).hashes, IdHasher().keys(ids).hashes
+    assert (one != other).mean() > 0.9
+
+
+@pytest.mark.parametrize("multiplier", [1, 3, 2**64 - 1, 0x9E37_79B9_7F4A_7C15])
+def test_mixing_loses_nothing(multiplier: int) -> None:
+    words = np.concatenate([np.arange(5000), np.arange(5000) << 40, [2**62]]).astype(np.uint64)
+    words = np.unique(words)
+    before = words.copy()
+    assert len(np.unique(mix(words, np.uint64(multiplier)))) == len(words)
+    np.testing.assert_array_equal(words, before)
+
+
+# --- torn memory ----------------------------------------------------------------------------
+
+
+def test_zeroed_memory_admits_nobody() -> None:
+    gate = make_gate(make_consent(subject_id=[1, 2, 3]), make_channels(channel_id=[10, 11]))
+    table = message_table(sender_id=[1, 2, 3])
+    assert gate.decide(table).num_admitted == 3
+    consent = gate._judge.consent
+    assert isinstance(consent, ConsentFacts)
+    kept = consent.known.copy()
+    consent.known[:] = 0
+    assert gate.decide(table).counts == {"no_consent_record": 3}
+    consent.known[:] = kept
+    channels = gate._judge.channels
+    assert isinstance(channels, ChannelFacts)
+    channels.known[:] = 0
+    assert gate.decide(table).counts == {"channel_unknown": 3}

@@ -71,8 +71,8 @@ class Scenario:
         """The gate, from a snapshot and a registry in the given layout."""
         return self.gate_from(self.snapshot_table(layout), self.registry_table(layout))
 
-    def gate_from(self, snapshot: pa.Table, registry: pa.Table) -> cg.Gate:
-        """The gate, from these tables; without channel columns the registry is not used."""
+    def gate_from(self, snapshot: object, registry: object) -> cg.Gate:
+        """The gate, from Arrow data; without channel columns the registry is not used."""
         consent = cg.ConsentSnapshot.from_arrow(snapshot, as_of=self.as_of, source="tests")
         channels = None
         if self.channel_names:

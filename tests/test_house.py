@@ -29,7 +29,7 @@ STAGES = [
     ["ledger", "explanation"],
     ["gate"],
     [""],
-    ["cli._chitchat", "cli._output", "cli._progress", "cli._summary", "cli._text"],
+    ["cli._chitchat", "cli._input", "cli._output", "cli._progress", "cli._summary", "cli._text"],
     ["cli._options"],
     ["cli.demo", "cli.explain", "cli.filter", "cli.policy"],
     ["cli"],

@@ -120,6 +120,12 @@ def test_every_way_in_gives_the_same_bits(
     batches = split_into_batches(table, sizes)
     by_batch = [gate.decide(batch, judged_at=now).reason_bits.to_pylist() for batch in batches]
     assert [bits for of_batch in by_batch for bits in of_batch] == expected
+    streamed = (
+        StreamOnly(scenario.snapshot_table(layout)),
+        StreamOnly(scenario.registry_table(layout)),
+    )
+    from_streams = scenario.gate_from(*streamed).decide(table, judged_at=now)
+    assert from_streams.reason_bits.to_pylist() == expected
     annotated = gate.annotate(table, judged_at=now)
     assert annotated["reason_bits"].to_pylist() == expected
     assert annotated.drop_columns(["reason", "reason_bits"]).equals(table)
@@ -142,8 +148,7 @@ def test_stream_admits_what_filter_admits(
 def test_threads_and_blocks_change_no_decision(scenario: Scenario, layout: Layout) -> None:
     table = scenario.table(layout)
     doublings = (BLOCKS_ROWS // max(table.num_rows, 1)).bit_length()
-    id_bytes = sum(len(str(value)) for column in scenario.columns for value in column.scalars())
-    assume(table.num_rows and id_bytes << doublings < 2**27)
+    assume(table.num_rows and is_small(scenario, doublings) and not has_views_of_views(table))
     expected = pa.array(scenario.reference_bits() * 2**doublings, pa.uint32())
     for _ in range(doublings):
         table = pa.concat_tables([table, table]).combine_chunks()
@@ -151,6 +156,20 @@ def test_threads_and_blocks_change_no_decision(scenario: Scenario, layout: Layou
     for threads in (1, 2, 3):
         decision = gate.decide(table, judged_at=scenario.judged_at, threads=threads)
         assert decision.reason_bits.equals(expected)
+
+
+def is_small(scenario: Scenario, doublings: int) -> bool:
+    """Whether the values fit into memory, written out as text and doubled so often."""
+    values = (value for column in scenario.columns for value in column.scalars())
+    return sum(len(str(value)) for value in values) << doublings < 2**27
+
+
+def has_views_of_views(table: pa.Table) -> bool:
+    """Whether there are list views of string views, whose buffers pile up at each doubling.
+
+    Flattening them gives every list a reference to every buffer: 10^10 of them (pyarrow 26).
+    """
+    return any("list_view<item: string_view" in str(kind) for kind in table.schema.types)
 
 
 def withdraw_consent(scenario: Scenario, choice: int) -> Scenario:

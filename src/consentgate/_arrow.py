@@ -150,7 +150,8 @@ def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
 def spans(starts: Int64s, counts: Int64s) -> Int64s:
     """The places start, start + 1, … of every span of that many places, one after the other."""
     ends = np.cumsum(counts)
-    return np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+    places: Int64s = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+    return places
 
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:

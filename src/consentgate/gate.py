@@ -202,6 +202,7 @@ class Gate:
             record_id = schema.field(self.columns.record_id).type
             part = LedgerPart(ledger, ledger_schema(record_id, self._evidence))
         admitted = self._admitted(schema, tables, part, judged_at, threads)
+        next(admitted)  # it has begun: from here on, closing the reader completes the ledger
         return pa.RecordBatchReader.from_batches(schema, admitted)
 
     def explain(
@@ -248,6 +249,7 @@ class Gate:
     ) -> Iterator[pa.RecordBatch]:
         first_row = 0
         with ledger or nullcontext():
+            yield pa.RecordBatch.from_pylist([], schema)
             for table in tables:
                 _check_same_schema(schema, table.schema)
                 decision = self.decide(table, judged_at=judged_at, threads=threads)
@@ -315,9 +317,15 @@ def _joined(bits: list[Bits]) -> Bits:
     return np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint32)
 
 
+def _available_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _thread_count(threads: int | None) -> int:
     if threads is None:
-        return len(os.sched_getaffinity(0)) if parent_process() is None else 1
+        return _available_cores() if parent_process() is None else 1
     if threads < 1:
         raise ConfigurationError(f"`threads` is {threads} but must be at least 1.")
     return threads

@@ -560,3 +560,11 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
     monkeypatch.setattr("consentgate.gate.parent_process", object)
     assert GATE.decide(table).num_admitted == 200_000
     assert GATE.decide(table, threads=1).num_admitted == 200_000
+
+
+def test_explanation_shows_the_rows_own_visibility() -> None:
+    columns = cg.Columns(channels=(), visibility="seen_by")
+    gate = cg.Gate(cg.Policy(), GATE.consent, columns=columns, judged_at=GATE.judged_at)
+    table = TABLE.append_column("seen_by", pa.array(["friends"] * TABLE.num_rows))
+    record_id = table["message_id"][0].as_py()
+    assert "visibility friends" in str(gate.explain(table, record_id, judged_at=NOW))

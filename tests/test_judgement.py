@@ -914,3 +914,34 @@ def test_the_reasons_are_those_of_the_design_in_its_order() -> None:
         "consent_not_explicit", "notice_not_accepted", "predates_consent", "timestamp_missing",
         "after_snapshot",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("ticks", [-(2**63), 2**63 - 1])
+@pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
+def test_local_time_beyond_any_calendar_is_excluded(unit: str, ticks: int, zone: str) -> None:
+    """Moving it into its zone wraps round, so it is judged as too early and too late."""
+    consent = cg.ConsentSnapshot.from_arrow(
+        pa.table(
+            {
+                "subject_id": ["ada"],
+                "purpose": ["train_ai_system"],
+                "status": ["given"],
+                "method": ["explicit"],
+                "effective_from": pa.array([0], pa.timestamp("us", "UTC")),
+                "covers_prior": [True],
+            }
+        ),
+        as_of=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    columns = cg.Columns(channels=(), visibility="visibility", assume_timezone=zone)
+    gate = cg.Gate(cg.Policy(), consent, columns=columns, judged_at=consent.as_of)
+    messages = pa.table(
+        {
+            "message_id": [1],
+            "sender_id": ["ada"],
+            "visibility": ["public"],
+            "created_at": pa.array([ticks], pa.timestamp(unit)),
+        }
+    )
+    assert gate.decide(messages).occurrences == {"after_snapshot": 1}

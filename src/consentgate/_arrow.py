@@ -53,6 +53,8 @@ EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CALENDAR_MICROS = 30_000 * 365 * 86_400 * 1_000_000
+"""Local times further from 1970 than this, some 30,000 years, are nobody's."""
 _MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -254,6 +256,9 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
         late = _localise(array, assume_timezone, "latest")
     unit = array.type.unit
     floor, ceil = _to_micros(early, unit, round_up=False), _to_micros(late, unit, round_up=True)
+    if early is not late:  # so far out, moving into the time zone may have wrapped round
+        wild = np.abs(_to_micros(array, unit, round_up=True)) > _CALENDAR_MICROS
+        floor, ceil = np.where(wild, EARLIEST, floor), np.where(wild, LATEST, ceil)
     return Instants(floor, ceil, valid_mask(array))
 
 

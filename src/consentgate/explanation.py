@@ -60,6 +60,7 @@ class RowExplanation:
         reasons: the code and the words of every reason that applies, the primary one first; empty
             when the row is admitted.
         created_at: when it was written, in UTC, as text; None for a null.
+        visibility: the row's own, where the gate looks at one.
         channels: the channels that the row names.
         subjects: the data subjects that the row names, once for each purpose.
     """
@@ -67,6 +68,7 @@ class RowExplanation:
     row: int
     reasons: tuple[tuple[str, str], ...]
     created_at: str | None
+    visibility: str | None
     channels: tuple[Reference, ...]
     subjects: tuple[Reference, ...]
 
@@ -74,6 +76,7 @@ class RowExplanation:
         verdict = "excluded, because" if self.reasons else "admitted"
         lines = [f"row {self.row}, written {_show(self.created_at)}: {verdict}"]
         lines += [f"  - {code}: {words}" for code, words in self.reasons]
+        lines += [f"  visibility {self.visibility}"] if self.visibility is not None else []
         lines += [f"  channel {reference}" for reference in self.channels]
         lines += [f"  subject {reference}" for reference in self.subjects]
         return "\n".join(lines)
@@ -120,6 +123,7 @@ def explain(
                 row,
                 tuple(pair for bit, pair in words.items() if bits >> bit & 1),
                 values[columns.created_at],
+                values[columns.visibility] if columns.visibility is not None else None,
                 tuple(_channel_references(columns, channels, values)),
                 tuple(_subject_references(columns, policy, consent, values)),
             )
@@ -135,7 +139,8 @@ def _reason_words(policy: Policy, decision: Decision) -> dict[int, tuple[str, st
 
 
 def _named_columns(columns: Columns) -> list[str]:
-    return list(dict.fromkeys([*columns.subjects, *columns.channels, columns.created_at]))
+    own = [] if columns.visibility is None else [columns.visibility]
+    return list(dict.fromkeys([*columns.subjects, *columns.channels, columns.created_at, *own]))
 
 
 def _channel_references(

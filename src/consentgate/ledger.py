@@ -52,6 +52,9 @@ def excluded_rows(
 class LedgerPart:
     """One Parquet file of a ledger directory, written bit by bit and named when it is whole.
 
+    When the block that it is the context of fails, the file is completed all the same: it then
+    records what was judged until then.
+
     Args:
         directory: made if it is not there. Parts have names of their own, so several processes
             may write into one directory.

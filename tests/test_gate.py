@@ -568,3 +568,9 @@ def test_explanation_shows_the_rows_own_visibility() -> None:
     table = TABLE.append_column("seen_by", pa.array(["friends"] * TABLE.num_rows))
     record_id = table["message_id"][0].as_py()
     assert "visibility friends" in str(gate.explain(table, record_id, judged_at=NOW))
+
+
+def test_a_polars_categorical_streams() -> None:
+    frame = pl.DataFrame(TABLE).with_columns(mood=pl.lit("fine").cast(pl.Categorical))
+    admitted = GATE.stream(frame, judged_at=NOW).read_all()
+    assert admitted.num_rows == GATE.filter(frame, judged_at=NOW)[0].num_rows > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import subprocess
@@ -149,6 +150,15 @@ def test_a_module_imports_only_from_stages_before_it(name: str) -> None:
             break
         before.update(stage)
     assert imports(name) <= before
+
+
+@pytest.mark.parametrize("name", list(PATHS))
+def test_records_are_frozen(name: str) -> None:
+    module = load(name)
+    classes = [c for c in vars(module).values() if inspect.isclass(c)]
+    own = [c for c in classes if c.__module__ == module.__name__]
+    records = [c for c in own if dataclasses.is_dataclass(c)]
+    assert all(record.__dataclass_params__.frozen for record in records)  # type: ignore[attr-defined]
 
 
 def loaded_after(code: str) -> set[str]:

@@ -371,6 +371,12 @@ def test_nanoseconds_round_against_admission(
     assert judge(parts["messages"], parts["consent"], parts["channels"]) == [expected]
 
 
+def test_nanoseconds_beside_a_null_round_against_admission() -> None:
+    parts = [in_unit(BEGUN, "ns", plus_ns=-1), pa.nulls(1, pa.timestamp("ns", "UTC"))]
+    expected = [["predates_consent"], ["timestamp_missing"]]
+    assert judge({"created_at": pa.concat_arrays(parts)}) == expected
+
+
 def test_the_age_of_a_consent_counts_from_the_microsecond_before_it() -> None:
     consent = {"effective_from": in_unit(BEGUN, "ns", plus_ns=999)}
     assert judge(consent=consent, max_consent_age=AGE) == [["consent_expired"]]
@@ -916,7 +922,7 @@ def test_the_reasons_are_those_of_the_design_in_its_order() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("unit", ["s", "ms", "us"])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
 @pytest.mark.parametrize("ticks", [-(2**63), 2**63 - 1])
 @pytest.mark.parametrize("zone", ["America/New_York", "Asia/Tokyo"])
 def test_local_time_beyond_any_calendar_is_excluded(unit: str, ticks: int, zone: str) -> None:

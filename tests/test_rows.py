@@ -310,3 +310,11 @@ def test_lists_are_taken_at_random_as_python_takes_them() -> None:
             table = pa.table({"x": pa.array([None, ["z"], *cells], kind).slice(2)})
             kept = keep_rows(table, pa.array(mask))["x"].to_pylist()
             assert kept == [cell for cell, is_kept in zip(cells, mask, strict=True) if is_kept]
+
+
+def test_a_map_that_would_keep_excluded_values_is_refused() -> None:
+    offsets = pa.array([0, 1, 2], pa.int32())
+    moods = pa.array(["fine", "secret"]).dictionary_encode()
+    table = pa.table({"moods": pa.MapArray.from_arrays(offsets, pa.array(["a", "b"]), moods)})
+    with pytest.raises(cg.ColumnTypeError, match=r"'moods'.*cannot be taken out"):
+        keep_rows(table, pa.array([True, False]))

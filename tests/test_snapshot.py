@@ -417,3 +417,15 @@ def test_the_same_subject_may_have_several_purposes() -> None:
         with pytest.raises(cg.DuplicateRecordError, match="1 rows of 2"):
             make_consent(subject_id=ids)
         assert make_consent(subject_id=ids, purpose=["b", "a"]).table.num_rows == 2
+
+
+@pytest.mark.parametrize("field", ['"effective_from": 5', '"covers_prior": 1'])
+def test_a_number_in_json_is_neither_instant_nor_boolean(field: str, tmp_path: Path) -> None:
+    path = tmp_path / "consent.jsonl"
+    path.write_text(
+        '{"subject_id": 1, "purpose": "p", "status": "refused", "method": "explicit", '
+        + field
+        + "}\n"
+    )
+    with pytest.raises(cg.UnreadableFileError, match=field.split('"')[1]):
+        cg.ConsentSnapshot.read(path, as_of=datetime(2026, 1, 1, tzinfo=UTC))

@@ -30,6 +30,7 @@ __all__ = [
     "Uint64s",
     "as_micros",
     "as_table",
+    "check_instants",
     "check_time_zone",
     "decoded",
     "dictionary_codes",
@@ -53,8 +54,8 @@ EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_CALENDAR_MICROS = 30_000 * 365 * 86_400 * 1_000_000
-"""Local times further from 1970 than this, some 30,000 years, are nobody's."""
+_CALENDAR_MICROS = 285 * 365 * 86_400 * 1_000_000
+"""Local times further from 1970 than this are nobody's; nanoseconds end soon after."""
 _MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -239,18 +240,9 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
         ColumnTypeError: The column holds no timestamps.
         NaiveTimestampError: It has no time zone and none is to be assumed.
     """
-    if not pa.types.is_timestamp(array.type):
-        raise ColumnTypeError(
-            f"Column '{name}' is {array.type} but must be a timestamp with a time zone; "
-            "convert it first."
-        )
+    check_instants(array.type, name, assume_timezone)
     if array.type.tz is not None or assume_timezone == "UTC":
         early = late = array
-    elif assume_timezone is None:
-        raise NaiveTimestampError(
-            f"Column '{name}' is {array.type}, which has no time zone, so its instants are "
-            "unknown; give it one, or for messages say Columns(assume_timezone=…)."
-        )
     else:
         early = _localise(array, assume_timezone, "earliest")
         late = _localise(array, assume_timezone, "latest")
@@ -260,6 +252,23 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
         wild = np.abs(_to_micros(array, unit, round_up=True)) > _CALENDAR_MICROS
         floor, ceil = np.where(wild, EARLIEST, floor), np.where(wild, LATEST, ceil)
     return Instants(floor, ceil, valid_mask(array))
+
+
+def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = None) -> None:
+    """Nothing, when `read_instants` can read a column of that type.
+
+    Raises:
+        ColumnTypeError, NaiveTimestampError: As `read_instants`.
+    """
+    if not pa.types.is_timestamp(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is {kind} but must be a timestamp with a time zone; convert it first."
+        )
+    if kind.tz is None and assume_timezone is None:
+        raise NaiveTimestampError(
+            f"Column '{name}' is {kind}, which has no time zone, so its instants are "
+            "unknown; give it one, or for messages say Columns(assume_timezone=…)."
+        )
 
 
 def check_time_zone(zone: str) -> None:
@@ -278,7 +287,7 @@ def check_time_zone(zone: str) -> None:
             ) from error
 
 
-def _localise(array: pa.Array, zone: str, side: str) -> pa.Array:
+def _localise(array: pa.Array, zone: str | None, side: str) -> pa.Array:
     return pc.assume_timezone(array, zone, ambiguous=side, nonexistent=side)
 
 

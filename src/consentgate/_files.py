@@ -179,7 +179,8 @@ def _give_types(
 
 def _parse(column: pa.ChunkedArray, kind: pa.DataType, name: str, path: Path) -> pa.ChunkedArray:
     finer = [pa.timestamp("ns", kind.tz)] if pa.types.is_timestamp(kind) else []
-    for candidate in [kind, *finer]:
+    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    for candidate in [kind, *finer] if not is_number else []:  # 5 is no instant, and not true
         with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
             return column.cast(candidate)
     raise UnreadableFileError(

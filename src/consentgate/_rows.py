@@ -32,7 +32,8 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
         mask: n booleans, none null.
 
     Raises:
-        ColumnTypeError: A map or union holds a type that pyarrow cannot filter.
+        ColumnTypeError: A map or union holds a dictionary or a view: what is excluded would stay
+            in it.
     """
     columns = [
         keep_values(column, mask, name)
@@ -94,7 +95,7 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
     if pa.types.is_run_end_encoded(kind):
         values = _take(pc.run_end_decode(array), rows)
         return pc.run_end_encode(values, run_end_type=kind.run_end_type)
-    return array.take(pa.array(rows))
+    raise pa.ArrowNotImplementedError(f"a {kind} would keep what is excluded")
 
 
 def _plain_view(kind: pa.DataType) -> pa.DataType | None:

@@ -246,10 +246,10 @@ class Gate:
         ledger: LedgerPart | None,
         judged_at: datetime | None,
         threads: int | None,
-    ) -> Iterator[pa.RecordBatch]:
+    ) -> Iterator[pa.RecordBatch | None]:
         first_row = 0
         with ledger or nullcontext():
-            yield pa.RecordBatch.from_pylist([], schema)
+            yield None
             for table in tables:
                 _check_same_schema(schema, table.schema)
                 decision = self.decide(table, judged_at=judged_at, threads=threads)

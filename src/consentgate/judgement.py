@@ -14,6 +14,7 @@ from consentgate._arrow import (
     Instants,
     Int64s,
     as_micros,
+    check_instants,
     decoded,
     dictionary_codes,
     find_column,
@@ -95,7 +96,7 @@ class Judge:
         if columns.visibility is not None:
             _check_text(schema, columns.visibility)
         created_at = schema.field(find_column(schema, columns.created_at, role="created_at"))
-        read_instants(pa.array([], created_at.type), columns.created_at, columns.assume_timezone)
+        check_instants(created_at.type, columns.created_at, columns.assume_timezone)
         rules = [find_rule_column(schema, rule, "messages") for rule in self.policy.record_rules]
         named = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
         named += [schema.field(place).name for place in rules]

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Bools, is_text, plain_text
+from consentgate._arrow import Bools, dictionary_codes, is_text, plain_text
 from consentgate.errors import RuleColumnTypeError
 from consentgate.policy import Rule
 
@@ -43,9 +43,8 @@ def match_rule(rule: Rule, column: pa.Array) -> Bools:
         column: n values, dictionary-encoded or not.
     """
     if pa.types.is_dictionary(column.type):
-        by_value = pa.array(match_rule(rule, column.dictionary))
-        matched = by_value.take(column.indices)
-        return _as_mask(pc.fill_null(matched, True))
+        by_value = np.append(match_rule(rule, column.dictionary), True)
+        return by_value[dictionary_codes(column)]
     is_null = _as_mask(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
     if rule.is_null or pa.types.is_null(column.type):
         return is_null

@@ -174,8 +174,9 @@ def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str] | None) ->
 def _refuse_unknown_statuses(status: pa.DictionaryArray) -> None:
     if unknown := set(status.dictionary.to_pylist()) - STATUSES.keys():
         raise UnknownStatusError(
-            f"Column 'status' holds {quoted(unknown)}, outside the vocabulary "
-            f"({quoted(STATUSES)}); translate them with status_map={{…}}."
+            f"Column 'status' holds {len(unknown)} words outside the vocabulary, such as "
+            f"{quoted(sorted(unknown)[:10])}, instead of "
+            f"{quoted(STATUSES)}; translate them with status_map={{…}}."
         )
 
 

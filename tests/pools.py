@@ -10,6 +10,8 @@ import pyarrow as pa
 DAY_NS = 86_400 * 10**9
 BEYOND_NS = 10**40  # clamped to the least or greatest int64 of whatever unit it is stored in
 NEAR_NS = (0, -1, 1, -1_000, 1_000, -1_000_000, 10**9, -(10**9))
+PARTS_OF_MICROSECOND_NS = (0, 0, 1, 999)
+UNITS_NS = (1_000, 1, 1, 1_000_000, 10**9)
 BEGINNINGS_NS = (
     1_717_243_200 * 10**9,  # June 2024
     0,
@@ -56,12 +58,9 @@ OTHER_PURPOSE = "advertise"
 
 SUBJECT_NAMES = ("sender_id", "participant_ids", "mentioned")
 CHANNEL_NAMES = ("channel_id", "thread_id")
-SUBJECT_SHAPES: tuple[tuple[int, ...], ...] = (
-    (),
-    (1, 2, 3),
-    (2,),
-    (1,),
-)  # lengths of lists, if any
+SUBJECT_SHAPES: tuple[tuple[int, ...], ...] = (  # how long lists are; () holds no lists
+    (), (1, 2, 3), (1, 2, 3), (2,), (1,),
+)  # fmt: skip
 
 USUAL_VALUES: dict[str, Any] = {"string": "de", "integer": 1, "boolean": False}
 ODD_VALUES: dict[str, tuple[Any, ...]] = {

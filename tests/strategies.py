@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from tests.layouts import LAYOUT_BYTES, NS_BY_UNIT, Column, Layout, Tape
+from tests.layouts import LAYOUT_BYTES, Column, Layout, Tape
 from tests.pools import (
     BEGINNINGS_NS,
     BEYOND_NS,
@@ -30,11 +30,13 @@ from tests.pools import (
     ODD_VALUES,
     ODD_VISIBILITIES,
     OTHER_PURPOSE,
+    PARTS_OF_MICROSECOND_NS,
     PAYLOADS,
     PURPOSES,
     STATUSES,
     SUBJECT_NAMES,
     SUBJECT_SHAPES,
+    UNITS_NS,
     USUAL_VALUES,
     ZONES,
 )
@@ -124,13 +126,14 @@ def clamp(count: int) -> int:
 
 def make_world(tape: Tape, trouble: Trouble) -> World:
     """Choose the policy, the instants and the ids."""
-    begin_ns = tape.pick(BEGINNINGS_NS)
-    as_of_ns = begin_ns + tape.pick((DAY_NS, 1_000_000, 1_000, 0))
+    whole_begin_ns = tape.pick(BEGINNINGS_NS)
+    begin_ns = whole_begin_ns + tape.pick(PARTS_OF_MICROSECOND_NS)
+    as_of_ns = whole_begin_ns + tape.pick((DAY_NS, 1_000_000, 1_000, 0))
     now_ns = as_of_ns + tape.pick((DAY_NS, 0, 1_000))
     subject_family, channel_family = tape.pick(FAMILIES), tape.pick(FAMILIES)
     return World(
         trouble=trouble,
-        policy=make_policy(tape, trouble, (now_ns - begin_ns) // 1_000),
+        policy=make_policy(tape, trouble, (now_ns - whole_begin_ns) // 1_000),
         begin_ns=begin_ns,
         as_of_ns=as_of_ns,
         now_ns=now_ns,
@@ -161,7 +164,7 @@ def make_policy(tape: Tape, trouble: Trouble, elapsed_us: int) -> ReferencePolic
     """Choose a policy; a consent that began `elapsed_us` ago may be just too old."""
     ages: tuple[int | None, ...] = (None, elapsed_us + 30 * DAY_NS // 1_000)
     if trouble & Trouble.ENDING:
-        ages = (*ages, *(max(1, elapsed_us + step) for step in (1, 0, DAY_NS // 1_000)))
+        ages = (*ages, *(max(1, elapsed_us + step) for step in (1, 0, 0, DAY_NS // 1_000)))
     return ReferencePolicy(
         purposes=frozenset(PURPOSES[: 1 + tape.number(3)]),
         methods=tape.pick((frozenset({"explicit"}), frozenset({"explicit", "imported"}))),
@@ -225,7 +228,7 @@ def make_consent(
         method=world.pick(tape, Trouble.METHOD, sorted(policy.methods), ODD_METHODS),
         effective_from_ns=begin if is_valid or tape.flip() else None,
         expires_at_ns=world.pick_instant(
-            tape, Trouble.ENDING, end_unit, (None, now + DAY_NS), near(now)
+            tape, Trouble.ENDING, end_unit, (None, now + DAY_NS), near(now, now + 1)
         ),
         covers_prior=world.pick(tape, Trouble.BEGINNING, (None, False), (True,)),
         notice_version=world.pick(
@@ -247,7 +250,7 @@ def make_channels(world: World, frame: Tape, tapes: Sequence[Tape]) -> tuple[Cha
     """Choose the registry."""
     unit_ns = choose_unit(frame)
     public = sorted(world.policy.public_visibilities)
-    since = (None, world.begin_ns - DAY_NS)
+    since = (None, world.begin_ns - DAY_NS, world.begin_ns)
     odd = near(world.begin_ns, world.as_of_ns)
     return tuple(
         Channel(
@@ -262,7 +265,7 @@ def make_channels(world: World, frame: Tape, tapes: Sequence[Tape]) -> tuple[Cha
 def make_message_columns(world: World, frame: Tape, tapes: Sequence[Tape]) -> Iterator[Column]:
     """Choose the message table, a column at a time."""
     yield make_record_ids(world, frame, tapes)
-    shapes = [frame.pick(SUBJECT_SHAPES) for _ in range(1 + frame.number(3))]
+    shapes = [frame.pick(SUBJECT_SHAPES) for _ in range(frame.pick((1, 1, 2, 3)))]
     for name, shape in zip(SUBJECT_NAMES, shapes, strict=False):
         ids = choose_cell_ids(world.subjects, world.subject_family, frame)
         usual = (*shape, 0) if len(shapes) > 1 and len(shape) > 1 else shape
@@ -337,7 +340,7 @@ def make_created_at(world: World, unit_ns: int, tapes: Sequence[Tape]) -> Column
 
 def choose_unit(frame: Tape) -> int:
     """Return the length of a timestamp's unit, in nanoseconds."""
-    return frame.pick(tuple(NS_BY_UNIT.values()))
+    return frame.pick(UNITS_NS)
 
 
 def near(*instants_ns: int) -> tuple[int, ...]:

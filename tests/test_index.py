@@ -256,6 +256,13 @@ def test_hashes_are_spread_over_all_bits_of_their_upper_half(
     assert counts.min() > 100
 
 
+@pytest.mark.parametrize("seed", [ZERO_SEED, b"\xff" * 16, b"\2" * 16])
+def test_different_integers_have_different_hashes_under_any_secret(seed: bytes) -> None:
+    words = [n << shift for n in range(1, 100) for shift in (0, 20, 57)]
+    hashes = IdHasher(seed).keys(read_ids(pa.array(words, pa.uint64()))).hashes
+    assert len(np.unique(hashes)) == len(set(words))
+
+
 @FAMILIES
 def test_another_secret_gives_other_hashes(make: Callable[[int, int], Any]) -> None:
     ids = read_ids(make(1, 1000))

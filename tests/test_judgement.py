@@ -199,6 +199,12 @@ def test_a_start_that_covers_the_past_does_not_hide_another_purposes_start() -> 
     assert found == [["predates_consent"], OK]
 
 
+@pytest.mark.parametrize("status", ["refused", "withdrawn", "expired", "unknown"])
+def test_a_snapshot_of_invalid_records_needs_no_start(status: str) -> None:
+    found = judge(consent={"status": status, "effective_from": ABSENT}, max_consent_age=AGE)
+    assert [len(codes) for codes in found] == [1]
+
+
 # --- instants -------------------------------------------------------------------------------
 
 
@@ -773,6 +779,8 @@ ID_COLUMNS += [
     (pa.array([2**64 - 1], pa.uint64()), pa.array([2**64 - 1, 1, None], pa.uint64())),
     (pa.array([2**63], pa.uint64()), pa.array([2**63, 2**63 - 1, None], pa.uint64())),
     (pa.array([2**63 - 1], pa.uint64()), pa.array([2**63 - 1, 0, None], pa.int64())),
+    (pa.array([2**63 - 1, 2**63], pa.uint64()), pa.array([2**63 - 1, 0, None], pa.int64())),
+    (pa.array([2**63 - 1], pa.int64()), pa.array([2**63 - 1, 2**63, None], pa.uint64())),
     (pa.array([-1], pa.int8()), pa.array([-1, 1, None], pa.int64())),
     (pa.array([0], pa.int8()), pa.array([0, 1, None], pa.int64())),
     (pa.array([-(2**63)], pa.int64()), pa.array([-(2**63), 0, None], pa.int64())),

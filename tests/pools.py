@@ -1,4 +1,4 @@
-"""Small pools of ids, instants and words, many of them equal or nearly so."""
+"""Small pools of ids, instants and words, many equal or nearly so; and what is near them."""
 
 from __future__ import annotations
 
@@ -78,3 +78,25 @@ PAYLOADS = (
     ),
     (("body", pa.string(), ("one", None)), ("body", pa.int8(), (2, None))),
 )  # fmt: skip
+
+
+def make_twins(identifier: Any) -> tuple[Any, ...]:
+    """Return ids that a careless comparison takes for this one."""
+    if isinstance(identifier, int):
+        steps = (2**64, -(2**64), 2**32, 256, -256)
+        return (*(identifier + step for step in steps), -identifier)
+    if isinstance(identifier, str):
+        shorter = identifier[:-1]
+        return (identifier + "\0", shorter, shorter + "z", identifier.upper(), identifier + " ")
+    flipped = bytes([identifier[-1] ^ 1])
+    return identifier[:-1] + flipped, identifier[8:] + identifier[:8], flipped + identifier[1:]
+
+
+def near(*instants_ns: int) -> tuple[int, ...]:
+    """Return the instants and what lies just beside them."""
+    return tuple(instant + step for instant in instants_ns for step in NEAR_NS)
+
+
+def just_after(*instants_ns: int) -> tuple[int, ...]:
+    """Return the instants and what rounds down to their microsecond, several times over."""
+    return tuple(instant + part for instant in instants_ns for part in PARTS_OF_MICROSECOND_NS) * 3

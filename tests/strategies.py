@@ -24,7 +24,6 @@ from tests.pools import (
     FAMILIES,
     IDS_BY_FAMILY,
     INTEGER_RANGES,
-    NEAR_NS,
     ODD_METHODS,
     ODD_NOTICES,
     ODD_VALUES,
@@ -39,6 +38,9 @@ from tests.pools import (
     UNITS_NS,
     USUAL_VALUES,
     ZONES,
+    just_after,
+    make_twins,
+    near,
 )
 from tests.reference import Channel, Consent, ReferencePolicy, ReferenceRule
 from tests.scenarios import (
@@ -97,9 +99,9 @@ class World:
     """
 
     def pick(self, tape: Tape, kind: Trouble, usual: Sequence[T], odd: Sequence[T]) -> T:
-        """The next choice: in one case of six an odd option, if that trouble is on."""
-        turn, case = divmod(tape.number(256), 6)
-        options = odd if case == 5 and odd and self.trouble & kind else usual
+        """The next choice: in one case of five an odd option, if that trouble is on."""
+        turn, case = divmod(tape.number(256), 5)  # so options from the 52nd on are never picked
+        options = odd if case == 4 and odd and self.trouble & kind else usual
         return options[turn % len(options)]
 
     def pick_instant(
@@ -147,17 +149,16 @@ def make_world(tape: Tape, trouble: Trouble) -> World:
 
 def choose_known_ids(family: str, tape: Tape) -> tuple[Any, ...]:
     """Return one to seven distinct ids that one column type can hold."""
-    fitting = choose_fitting_ids(family, tape)
+    fitting = choose_fitting_ids(IDS_BY_FAMILY[family], family, tape)
     first, step = tape.number(len(fitting)), tape.pick((1, 1, 3, 5))
     picked = (fitting[(first + step * turn) % len(fitting)] for turn in range(1 + tape.number(7)))
     return tuple(dict.fromkeys(picked))
 
 
-def choose_fitting_ids(family: str, tape: Tape) -> tuple[Any, ...]:
-    """Return the family's ids; of integers those of one width, which is often 64 bits."""
+def choose_fitting_ids(ids: Sequence[Any], family: str, tape: Tape) -> tuple[Any, ...]:
+    """Return the ids; of integers those of one width, which is often 64 bits."""
     low, high = tape.pick((*INTEGER_RANGES[:1] * 4, *INTEGER_RANGES[:2] * 2, *INTEGER_RANGES))
-    ids = IDS_BY_FAMILY[family]
-    return tuple(i for i in ids if low <= i < high) if family == "integer" else ids
+    return tuple(i for i in ids if low <= i < high) if family == "integer" else tuple(ids)
 
 
 def make_policy(tape: Tape, trouble: Trouble, elapsed_us: int) -> ReferencePolicy:
@@ -214,8 +215,8 @@ def make_consent(
 ) -> Consent:
     """Choose one record."""
     policy, now = world.policy, world.now_ns
-    ages = () if policy.max_consent_age_us is None else (now - policy.max_consent_age_us * 1_000,)
-    begins = near(world.begin_ns, world.as_of_ns, now, *ages)
+    ages = [now - policy.max_consent_age_us * 1_000] if policy.max_consent_age_us else []
+    begins = (*near(world.begin_ns, world.as_of_ns, now), *just_after(*ages))
     status = world.pick(tape, Trouble.STATUS, ("given", "renewed"), STATUSES)
     begin = world.pick_instant(
         tape, Trouble.BEGINNING, begin_unit, (world.begin_ns, world.begin_ns - DAY_NS), begins
@@ -228,7 +229,7 @@ def make_consent(
         method=world.pick(tape, Trouble.METHOD, sorted(policy.methods), ODD_METHODS),
         effective_from_ns=begin if is_valid or tape.flip() else None,
         expires_at_ns=world.pick_instant(
-            tape, Trouble.ENDING, end_unit, (None, now + DAY_NS), near(now, now + 1)
+            tape, Trouble.ENDING, end_unit, (None, now + DAY_NS), (*near(now), *just_after(now))
         ),
         covers_prior=world.pick(tape, Trouble.BEGINNING, (None, False), (True,)),
         notice_version=world.pick(
@@ -273,7 +274,9 @@ def make_message_columns(world: World, frame: Tape, tapes: Sequence[Tape]) -> It
         yield Column(name, world.subject_family, cells, is_list=bool(shape))
     for name in CHANNEL_NAMES[: frame.pick((1, 1, 2, 0))]:
         known, odd = choose_cell_ids(world.channels, world.channel_family, frame)
-        cells = tuple(world.pick(tape, Trouble.CHANNELS, known, (*odd, None)) for tape in tapes)
+        cells = tuple(
+            world.pick(tape, Trouble.CHANNELS, known, (None, None, *odd)) for tape in tapes
+        )
         yield Column(name, world.channel_family, cells)
     public = sorted(world.policy.public_visibilities)
     words = (world.pick(tape, Trouble.VISIBILITY, public, ODD_VISIBILITIES) for tape in tapes)
@@ -319,15 +322,17 @@ def pick_subjects(world: World, tape: Tape, ids: Ids, lengths: Sequence[int]) ->
 def pick_subject(world: World, tape: Tape, ids: Ids) -> Any:
     """Choose one id: one with records, one that may have none, or null."""
     known, odd = ids
-    nulls = (None,) * bool(world.trouble & Trouble.SUBJECTS)
+    nulls = (None,) * (4 if world.trouble & Trouble.SUBJECTS else 0)
     strangers = odd if world.trouble & Trouble.STRANGERS else ()
-    return world.pick(tape, Trouble.SUBJECTS | Trouble.STRANGERS, known, (*strangers, *nulls))
+    return world.pick(tape, Trouble.SUBJECTS | Trouble.STRANGERS, known, (*nulls, *strangers))
 
 
 def choose_cell_ids(known: Sequence[Any], family: str, frame: Tape) -> Ids:
     """Return the ids for a column of the messages, whose width need not be the snapshot's."""
-    odd = choose_fitting_ids(family, frame)
-    return tuple(i for i in known if i in odd) or odd[:1], odd
+    twins = (twin for identifier in known[:4] for twin in make_twins(identifier))
+    ids = (*twins, *IDS_BY_FAMILY[family], *known)
+    fitting = choose_fitting_ids(ids, family, frame)
+    return tuple(i for i in known if i in fitting) or fitting[:1], fitting
 
 
 def make_created_at(world: World, unit_ns: int, tapes: Sequence[Tape]) -> Column:
@@ -341,11 +346,6 @@ def make_created_at(world: World, unit_ns: int, tapes: Sequence[Tape]) -> Column
 def choose_unit(frame: Tape) -> int:
     """Return the length of a timestamp's unit, in nanoseconds."""
     return frame.pick(UNITS_NS)
-
-
-def near(*instants_ns: int) -> tuple[int, ...]:
-    """Return the instants and what lies just beside them."""
-    return tuple(instant + step for instant in instants_ns for step in NEAR_NS)
 
 
 @st.composite

@@ -51,6 +51,7 @@ MESSAGE = Message(("a",), ("room",), None, BEGIN_NS)
 PUBLIC = Channel("room", "public")
 
 
+@settings(max_examples=5 * settings().max_examples)
 @given(scenario=scenarios(), of_gate=layouts(), of_messages=layouts(), threads=st.integers(1, 3))
 def test_gate_agrees_with_the_reference(
     scenario: Scenario, of_gate: Layout, of_messages: Layout, threads: int

@@ -21,9 +21,9 @@ ROOT = Path(cg.__file__).parent
 STAGES = [
     ["errors"],
     ["_arrow", "reasons"],
-    ["_ids", "hashing", "columns"],
-    ["index", "policy", "_files", "_rows"],
-    ["_tables", "rules"],
+    ["_ids", "_threads", "hashing", "columns"],
+    ["_bounds", "index", "policy", "_files", "_rows"],
+    ["_tables", "lookup", "rules"],
     ["snapshot", "channels"],
     ["facts"],
     ["judgement", "decision"],

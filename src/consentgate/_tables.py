@@ -142,7 +142,7 @@ def refuse_repeats(table: pa.Table, key: str, word: str | None, what: str) -> No
     Raises:
         DuplicateRecordError: Some do; the message counts the surplus rows.
     """
-    lanes = IdHasher().keys(read_ids(table.column(key).chunk(0))).lanes
+    lanes = IdHasher().all_keys(read_ids(table.column(key).chunk(0))).lanes
     if word is not None:
         lanes += (_ranks(table.column(word).chunk(0)),)
     if repeats := count_repeats(lanes):
@@ -193,7 +193,7 @@ def content_digest(table: pa.Table, key: str, word: str | None) -> str:
 
 
 def _canonical_order(table: pa.Table, key: str, word: str | None) -> pa.Array:
-    lanes = IdHasher(bytes(16)).keys(read_ids(table.column(key).chunk(0))).lanes
+    lanes = IdHasher(bytes(16)).all_keys(read_ids(table.column(key).chunk(0))).lanes
     if word is not None:
         lanes = (_ranks(table.column(word).chunk(0)), *lanes)
     return pa.array(np.lexsort(lanes))

@@ -1,8 +1,8 @@
 """What a gate knows about each subject and each channel, compiled for one policy.
 
-Facts lie in slot order beside their index, so judging is gathering them. Reason bits are stored
-flipped by the reason that an unknown id gets: a zero, whether an empty slot or memory that was
-never written, reads as "nothing is known", which excludes.
+All that decides nearly every message is in one word beside the id's key, so judging is looking
+that word up. Reason bits are stored flipped by the reason that an unknown id gets: a zero, whether
+an empty slot or memory that was never written, reads as "nothing is known", which excludes.
 """
 
 from collections.abc import Mapping
@@ -18,22 +18,32 @@ from consentgate._arrow import (
     LATEST,
     Bits,
     Bools,
-    Instants,
     Int64s,
     dictionary_codes,
     find_column,
     read_instants,
 )
+from consentgate._bounds import Bounds, pack_bounds, with_rests
 from consentgate._ids import read_ids
+from consentgate._threads import for_each, row_blocks
 from consentgate.channels import ChannelRegistry
 from consentgate.errors import ColumnMissingError, RuleColumnMissingError
-from consentgate.index import Index
+from consentgate.index import Found, Index
 from consentgate.policy import Policy, Rule
 from consentgate.reasons import FIRST_RULE_BIT, Reason
 from consentgate.rules import check_rule, match_rule
 from consentgate.snapshot import STATUSES, VALID_STATUSES, ConsentSnapshot
 
 __all__ = ["ChannelFacts", "ConsentFacts", "find_rule_column", "flag", "visibility_bits"]
+
+
+_NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
+_FIRST_BIT = int(_NO_RECORD).bit_length() - 1
+_CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+_RECORD_COLUMNS = {
+    *("subject_id", "purpose", "status", "method", "notice_version"),
+    *("effective_from", "expires_at", "covers_prior"),
+}
 
 
 def flag(where: Bools, reason: int) -> Bits:
@@ -59,43 +69,55 @@ def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
 class ConsentFacts:
     """What is known about each subject, over all the policy's purposes.
 
+    A subject's word holds, from its lowest bit on, the reasons from NO_CONSENT_RECORD on that hold
+    at any time, flipped by NO_CONSENT_RECORD; above them the bounds.
+
     Attributes:
-        index: where each subject's facts lie.
-        known: uint32 by slot: the reasons that hold at any time, flipped by NO_CONSENT_RECORD.
-        valid_from: int64 by slot: messages from before this instant predate a consent.
-        valid_until: int64 by slot: from this instant on a consent has expired.
+        index: each subject's word.
+        reason_bits: how many bits of a word hold reasons.
+        valid_from: messages from before this instant predate a consent; None where nobody has one.
+        valid_until: the complement of the instant from which on a consent has expired; None where
+            none ever does.
     """
 
     index: Index
-    known: Bits
-    valid_from: Int64s
-    valid_until: Int64s
+    reason_bits: int
+    valid_from: Bounds | None
+    valid_until: Bounds | None
 
     @classmethod
     def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
         """Unite each subject's records for the purposes asked for."""
         records = _Records.read(policy, consent.table)
-        rows = records.rows_by_purpose
-        index, slots = _index_subjects(consent.table["subject_id"].chunk(0), rows)
+        last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
+        if policy.subject_rules:
+            last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
+        reason_bits = last_bit - _FIRST_BIT
+        words = ((records.bits ^ _NO_RECORD) >> np.uint32(_FIRST_BIT)).astype(np.uint64)
+        not_after = np.invert(records.valid_until, out=records.valid_until)
+        layouts, rests = pack_bounds(words, reason_bits, [records.valid_from, not_after])
+        ids = read_ids(records.subjects)
+        del records, not_after
+        index, rests = Index.build(ids, words, rests)
+        return cls(index, reason_bits, *with_rests(layouts, rests))
 
-        bits = np.zeros(index.size, dtype=np.uint32)
-        found = np.zeros(index.size, dtype=np.int64)
-        valid_from = np.full(index.size, EARLIEST)
-        valid_until = np.full(index.size, LATEST)
-        for of_purpose, at in zip(rows, slots, strict=True):
-            found[at] += 1
-            bits[at] |= records.bits[of_purpose]
-            valid_from[at] = np.maximum(valid_from[at], records.valid_from[of_purpose])
-            valid_until[at] = np.minimum(valid_until[at], records.valid_until[of_purpose])
-        bits |= flag(found < len(rows), Reason.NO_CONSENT_RECORD)
-        bits[index.null] = Reason.SUBJECT_MISSING
-        return cls(index, bits ^ np.uint32(Reason.NO_CONSENT_RECORD), valid_from, valid_until)
-
-    def judge(self, slots: Int64s, created: Instants, now: int) -> Bits:
+    def judge(self, found: Found, created: Int64s, now: int) -> Bits:
         """The reasons against n mentions of subjects, each in a message of its own instant."""
-        bits = self.known[slots] ^ np.uint32(Reason.NO_CONSENT_RECORD)
-        bits |= flag(self.valid_until[slots] <= now, Reason.CONSENT_EXPIRED)
-        bits |= flag(created.floor < self.valid_from[slots], Reason.PREDATES_CONSENT)
+        bits = found.words.astype(np.uint32)
+        bits &= np.uint32((1 << self.reason_bits) - 1)
+        bits <<= np.uint32(_FIRST_BIT)
+        bits ^= _NO_RECORD
+        if self.valid_from is not None:
+            bits |= flag(
+                self.valid_from.lie_after(created, found.words, found.slots),
+                Reason.PREDATES_CONSENT,
+            )
+        if self.valid_until is not None:
+            past = np.array([~now - 1])
+            expired = self.valid_until.lie_after(past, found.words, found.slots)
+            bits |= flag(expired, Reason.CONSENT_EXPIRED)
+        if found.valid is not None:
+            bits[~found.valid] = Reason.SUBJECT_MISSING
         return bits
 
 
@@ -103,33 +125,42 @@ class ConsentFacts:
 class ChannelFacts:
     """What is known about each channel.
 
+    A channel's word holds PRIVATE_CHANNEL and CHANNEL_UNKNOWN as they hold at any time, flipped by
+    CHANNEL_UNKNOWN; above them the bound.
+
     Attributes:
-        index: where each channel's facts lie.
-        known: uint32 by slot: the reasons that hold at any time, flipped by CHANNEL_UNKNOWN.
-        public_since: int64 by slot: messages from before this instant were written in private.
+        index: each channel's word.
+        public_since: messages from before this instant were written in private; None where no
+            channel has such an instant.
     """
 
     index: Index
-    known: Bits
-    public_since: Int64s
+    public_since: Bounds | None
 
     @classmethod
     def compile(cls, policy: Policy, registry: ChannelRegistry) -> "ChannelFacts":
         """Sort the registry's channels into public, private and unknown."""
         table = registry.table
-        index = Index(read_ids(table["channel_id"].chunk(0)))
-        bits = np.full(index.size, np.uint32(Reason.CHANNEL_UNKNOWN))
-        bits[index.slots] = visibility_bits(table["visibility"].chunk(0), policy)
-        since = np.full(index.size, EARLIEST)
+        bits = visibility_bits(table["visibility"].chunk(0), policy)
+        words = (bits ^ np.uint32(Reason.CHANNEL_UNKNOWN)).astype(np.uint64)
+        since = np.full(len(words), EARLIEST)
         if "public_since" in table.column_names:
             instants = read_instants(table["public_since"].chunk(0), "public_since")
-            since[index.slots] = _where_valid(instants.ceil, instants.valid, EARLIEST)
-        return cls(index, bits ^ np.uint32(Reason.CHANNEL_UNKNOWN), since)
+            since = _where_valid(instants.ceil, instants.valid, EARLIEST)
+        layouts, rests = pack_bounds(words, _CHANNEL_BITS, [since])
+        index, rests = Index.build(read_ids(table["channel_id"].chunk(0)), words, rests)
+        return cls(index, *with_rests(layouts, rests))
 
-    def judge(self, slots: Int64s, created: Instants) -> Bits:
+    def judge(self, found: Found, created: Int64s) -> Bits:
         """The reasons against n messages for the channel of each."""
-        bits = self.known[slots] ^ np.uint32(Reason.CHANNEL_UNKNOWN)
-        bits |= flag(created.floor < self.public_since[slots], Reason.PRIVATE_CHANNEL)
+        bits = found.words.astype(np.uint32)
+        bits &= np.uint32((1 << _CHANNEL_BITS) - 1)
+        bits ^= np.uint32(Reason.CHANNEL_UNKNOWN)
+        if self.public_since is not None:
+            bits |= flag(
+                self.public_since.lie_after(created, found.words, found.slots),
+                Reason.PRIVATE_CHANNEL,
+            )
         return bits
 
 
@@ -141,29 +172,76 @@ def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
 
 @dataclass(frozen=True)
 class _Records:
-    """Every consent record of a snapshot on its own: its reasons and instants, by row."""
+    """The subjects, each once, with the reasons and instants of all their records.
 
-    rows_by_purpose: list[Int64s]
+    Attributes:
+        subjects: n ids.
+        bits: n uint32.
+        valid_from, valid_until: n int64; EARLIEST and LATEST where there is no such instant.
+    """
+
+    subjects: pa.Array
     bits: Bits
     valid_from: Int64s
     valid_until: Int64s
 
     @classmethod
     def read(cls, policy: Policy, table: pa.Table) -> "_Records":
-        columns = {name: table[name].chunk(0) for name in table.column_names}
-        is_valid = _bits_of_words(columns["status"], dict.fromkeys(VALID_STATUSES, 1), other=0) == 1
-        return cls(
-            [_rows_of(columns["purpose"], purpose) for purpose in sorted(policy.purposes)],
-            _record_bits(policy, columns, is_valid) | _rule_bits(policy, table),
-            _valid_from(columns, is_valid),
-            _valid_until(policy, columns, is_valid),
+        """The records for the purposes asked for, united by subject."""
+        for rule in policy.subject_rules:
+            find_rule_column(table.schema, rule, "consent snapshot")
+        purposes = sorted(policy.purposes)
+        parts = [cls._of_purpose(policy, table, purpose) for purpose in purposes]
+        return parts[0] if len(parts) == 1 else cls._united(parts)
+
+    @classmethod
+    def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str) -> "_Records":
+        looked_at = _RECORD_COLUMNS | {rule.column for rule in policy.subject_rules}
+        used = table.select([name for name in table.column_names if name in looked_at])
+        wanted = pc.is_in(
+            used["purpose"].chunk(0).dictionary, pa.array([purpose], pa.large_string())
+        )
+        if not pc.all(wanted).as_py():
+            used = used.take(pc.indices_nonzero(wanted.take(used["purpose"].chunk(0).indices)))
+        columns = {name: used[name].combine_chunks() for name in used.column_names}
+        n = used.num_rows
+        records = cls(
+            columns["subject_id"],
+            np.empty(n, np.uint32),
+            np.empty(n, np.int64),
+            np.empty(n, np.int64),
         )
 
+        def judge(rows: slice) -> None:
+            block = {name: column[rows] for name, column in columns.items()}
+            is_valid = (
+                _bits_of_words(block["status"], dict.fromkeys(VALID_STATUSES, 1), other=0) == 1
+            )
+            records.bits[rows] = _record_bits(policy, block, is_valid) | _rule_bits(policy, block)
+            records.valid_from[rows] = _valid_from(block, is_valid)
+            records.valid_until[rows] = _valid_until(policy, block, is_valid)
 
-def _rows_of(purposes: pa.DictionaryArray, purpose: str) -> Int64s:
-    wanted = np.array([word == purpose for word in purposes.dictionary.to_pylist()], dtype=bool)
-    rows: Int64s = np.flatnonzero(wanted[purposes.indices.to_numpy(zero_copy_only=False)])
-    return rows
+        for_each(judge, row_blocks(n))
+        return records
+
+    @classmethod
+    def _united(cls, parts: list["_Records"]) -> "_Records":
+        """Every subject's records together; one who lacks some has no record for a purpose."""
+        mentions = pa.concat_arrays([part.subjects for part in parts]).dictionary_encode()
+        subjects = mentions.dictionary
+        bits, found = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
+        valid_from = np.full(len(subjects), EARLIEST)
+        valid_until = np.full(len(subjects), LATEST)
+        codes, start = mentions.indices.to_numpy(), 0
+        for part in parts:
+            at = codes[start : start + len(part.bits)]
+            start += len(at)
+            found[at] += 1
+            bits[at] |= part.bits
+            valid_from[at] = np.maximum(valid_from[at], part.valid_from)
+            valid_until[at] = np.minimum(valid_until[at], part.valid_until)
+        bits |= flag(found < len(parts), Reason.NO_CONSENT_RECORD)
+        return cls(subjects, bits, valid_from, valid_until)
 
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
@@ -182,12 +260,11 @@ def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bool
     return bits
 
 
-def _rule_bits(policy: Policy, table: pa.Table) -> Bits:
-    bits = np.zeros(table.num_rows, dtype=np.uint32)
+def _rule_bits(policy: Policy, columns: Mapping[str, pa.Array]) -> Bits:
+    bits = np.zeros(len(columns["subject_id"]), dtype=np.uint32)
     first = FIRST_RULE_BIT + len(policy.record_rules)
     for place, rule in enumerate(policy.subject_rules):
-        column = table.column(find_rule_column(table.schema, rule, "consent snapshot"))
-        bits |= flag(match_rule(rule, column.chunk(0)), 1 << (first + place))
+        bits |= flag(match_rule(rule, columns[rule.column]), 1 << (first + place))
     return bits
 
 
@@ -222,18 +299,6 @@ def _bits_of_words(
     bits = [null if word is None else by_word.get(word, other) for word in values]
     table = np.array([*bits, null], dtype=np.uint32)
     return table[dictionary_codes(words)]
-
-
-def _index_subjects(subjects: pa.Array, rows: list[Int64s]) -> tuple[Index, list[Int64s]]:
-    """An index of the subjects in some rows, and the slots of those rows, purpose by purpose."""
-    if len(rows) == 1:
-        index = Index(
-            read_ids(subjects if len(rows[0]) == len(subjects) else subjects.take(rows[0]))
-        )
-        return index, [index.slots]
-    mentions = [subjects.take(of_purpose) for of_purpose in rows]
-    index = Index(read_ids(pc.unique(pa.concat_arrays(mentions))))
-    return index, [index.find(read_ids(of_purpose)) for of_purpose in mentions]
 
 
 def _where_valid(values: Int64s, valid: Bools | None, otherwise: int) -> Int64s:

@@ -4,23 +4,21 @@ The only judge. Everything else asks it.
 """
 
 import json
-import os
 import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain
-from multiprocessing import parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arrow import Bits, as_micros, as_table, quoted
+from consentgate._arrow import as_micros, as_table, quoted
 from consentgate._rows import keep_rows
+from consentgate._threads import BLOCK_ROWS, for_each, row_blocks
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -34,9 +32,9 @@ from consentgate.errors import (
 )
 from consentgate.explanation import Explanation, explain
 from consentgate.hashing import digest_json
-from consentgate.index import BLOCK_ROWS
 from consentgate.judgement import Judge
 from consentgate.ledger import LedgerPart, excluded_rows, ledger_schema
+from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import reason_names
 from consentgate.snapshot import ConsentSnapshot
@@ -112,14 +110,15 @@ class Gate:
         table = as_table(data)
         needed = table.select(self._judge.check(table.schema))
         now = self._now(judged_at)
-        blocks = list(_blocks(needed))
-        workers = min(_thread_count(threads), len(blocks))
-        if workers > 1:
-            with ThreadPoolExecutor(workers) as pool:
-                bits = list(pool.map(lambda block: self._judge.judge(block, now), blocks))
-        else:
-            bits = [self._judge.judge(block, now) for block in blocks]
-        return Decision(pa.array(_joined(bits)), self._reason_names)
+        lookup = Lookup(needed.num_rows)
+        bits = np.empty(needed.num_rows, dtype=np.uint32)
+
+        def judge(block: tuple[slice, pa.RecordBatch]) -> None:
+            rows, messages = block
+            bits[rows] = self._judge.judge(messages, now, lookup)
+
+        for_each(judge, _blocks(needed), threads)
+        return Decision(pa.array(bits), self._reason_names)
 
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -301,34 +300,18 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
         )
 
 
-def _blocks(table: pa.Table) -> Iterator[pa.RecordBatch]:
-    """The table's rows in order, in blocks that fit the cache and are worth the overhead."""
+def _blocks(table: pa.Table) -> Iterator[tuple[slice, pa.RecordBatch]]:
+    """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
     if table.num_rows < len(batches) * BLOCK_ROWS // 16:
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):
             batches = table.combine_chunks().to_batches()
+    start = 0
     for batch in batches:
-        for start in range(0, batch.num_rows, BLOCK_ROWS):
-            yield batch.slice(start, BLOCK_ROWS)
-
-
-def _joined(bits: list[Bits]) -> Bits:
-    return np.concatenate(bits) if bits else np.zeros(0, dtype=np.uint32)
-
-
-def _available_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-def _thread_count(threads: int | None) -> int:
-    if threads is None:
-        return _available_cores() if parent_process() is None else 1
-    if threads < 1:
-        raise ConfigurationError(f"`threads` is {threads} but must be at least 1.")
-    return threads
+        for rows in row_blocks(batch.num_rows):
+            yield slice(start + rows.start, start + rows.stop), batch[rows]
+        start += batch.num_rows
 
 
 def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:

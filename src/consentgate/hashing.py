@@ -7,7 +7,7 @@ that drew its key, a digest is the same everywhere and for ever.
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -25,6 +25,7 @@ Fingerprints look at an id's length and its first MAX_ID_BYTES bytes.
 
 _LOW_HALF = np.uint64(0xFFFF_FFFF)
 _HALF = np.uint64(32)
+_WORD_BITS = np.uint64(64)
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FEW = 64
 """So many strings are hashed word by word together; fewer, all their words at once."""
@@ -56,7 +57,7 @@ class StringHasher:
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
-        self._keys = np.zeros((4, 0), dtype=np.uint64)
+        self._keys = np.zeros((2, 3, 0), dtype=np.uint64)  # a, b and a * b of each lane, by place
         self._grow_keys(8)
 
     def fingerprint(
@@ -71,52 +72,114 @@ class StringHasher:
         Returns:
             Two uint64 lanes of n entries.
         """
-        first, last = int(offsets[0]), int(offsets[-1])
-        padded = np.zeros(last - first + 8, dtype=np.uint8)
-        padded[:-8] = data[first:last]
-        words = np.ndarray(len(padded) - 7, dtype=np.uint64, buffer=padded, strides=(1,))
-
-        starts = offsets[:-1].astype(np.int64) - first
-        lengths = np.diff(offsets).astype(np.int64)
-        lanes = self._products(0, lengths.astype(np.uint64))
-        hashed = np.minimum(lengths, MAX_ID_BYTES)
-        self._grow_keys(1 + (int(hashed.max(initial=0)) + 7) // 8)
-        rows, place = np.flatnonzero(hashed), 0
-        while len(rows) > _FEW:
-            word = words[starts[rows] + 8 * place] & _first_bytes(lengths[rows] - 8 * place)
-            for lane, term in zip(lanes, self._products(place + 1, word), strict=True):
-                lane[rows] += term
-            place += 1
-            rows = rows[hashed[rows] > 8 * place]
-        if len(rows):
-            counts = (hashed[rows] + 7) // 8 - place
-            ends = np.cumsum(counts)
-            places = np.arange(ends[-1]) - np.repeat(ends - counts, counts) + place
-            owners = np.repeat(rows, counts)
-            word = words[starts[owners] + 8 * places] & _first_bytes(lengths[owners] - 8 * places)
-            for lane, term in zip(lanes, self._products(places + 1, word), strict=True):
-                lane[rows] += np.add.reduceat(term, ends - counts)
+        words = _Words(data, offsets)
+        self._grow_keys(1 + (words.longest + 7) // 8)
+        lengths = np.diff(offsets).astype(np.uint64) + np.uint64(1)
+        lanes = lengths * self._keys[0, 0, 0], lengths * self._keys[1, 0, 0]
+        while 8 * words.place < words.longest and words.drop_ended() > _FEW:
+            word = words.take()
+            for lane, term in zip(lanes, self._terms(words.place, word), strict=True):
+                words.add(lane, term)
+        if 8 * words.place < words.longest:
+            rows, places, word = words.take_all()
+            first = np.flatnonzero(np.diff(rows, prepend=-1))
+            for lane, term in zip(lanes, self._terms(places, word), strict=True):
+                lane[rows[first]] += np.add.reduceat(term, first)
         return lanes
 
-    def _products(self, places: int | Int64s, word: Uint64s) -> tuple[Uint64s, Uint64s]:
-        """Each lane's term for words at given places in their strings (the length is at 0)."""
-        spread = mix(word, _SPREAD)
+    def _terms(self, places: int | Int64s, words: Uint64s) -> Iterator[Uint64s]:
+        """What words add to each lane, the first one of a string having place 1.
+
+        That is (low + a) * (high + b) - a * b, which is nothing for a word of zeros.
+        """
+        spread = mix(words, _SPREAD)
         spread ^= spread >> _HALF
-        low, high = spread & _LOW_HALF, spread >> _HALF
-        a, b, c, d = self._keys[:, places]
-        return (low + a) * (high + b), (low + c) * (high + d)
+        high = spread >> _HALF
+        spread &= _LOW_HALF
+        for a, b, product in self._keys:
+            term = spread + a[places]
+            term *= high + b[places]
+            term -= product[places]
+            yield term
 
     def _grow_keys(self, places: int) -> None:
         """Draw the keys of as many words as are needed; SHAKE-256 gives the same ones each time."""
-        if places > self._keys.shape[1]:
-            places = max(places, 2 * self._keys.shape[1])
+        if places > self._keys.shape[2]:
+            places = max(places, 2 * self._keys.shape[2])
             stream = hashlib.shake_256(b"consentgate string keys" + self._seed).digest(32 * places)
-            self._keys = np.frombuffer(stream, dtype="<u8").reshape(places, 4).T.copy()
+            a, b, c, d = np.frombuffer(stream, dtype="<u8").reshape(places, 4).T
+            self._keys = np.array([(a, b, a * b), (c, d, c * d)])
 
 
-def _first_bytes(count: Int64s) -> Uint64s:
-    """Masks that keep the first `count` bytes of a word, and all of it where that is over 8."""
-    return _FIRST_BYTES[np.minimum(count, 8)]
+class _Words:
+    """The 8-byte words of n strings, place by place; what lies beyond a string's end is zero.
+
+    Two aligned words are read and shifted together, which NumPy does faster than reading one that
+    is not aligned.
+
+    Attributes:
+        place: how many words of every string have been taken.
+        longest: the bytes of the longest string, as far as they are looked at.
+    """
+
+    def __init__(self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.integer[Any]]) -> None:
+        first, last = int(offsets[0]), int(offsets[-1])
+        self._words = np.zeros((last - first) // 8 + 2, dtype=np.uint64)
+        self._words.view(np.uint8)[: last - first] = data[first:last]
+        starts = offsets[:-1].astype(np.int64)
+        starts -= first
+        self._next = starts >> 3
+        self._skip = (starts & 7).view(np.uint64) << np.uint64(3)
+        self._left = np.minimum(np.diff(offsets), MAX_ID_BYTES).astype(np.int64)
+        self._rows: Int64s | None = None
+        self._full_words = int(self._left.min(initial=MAX_ID_BYTES)) // 8
+        self.longest = int(self._left.max(initial=0))
+        self.place = 0
+
+    def drop_ended(self) -> int:
+        """Leave out strings that have ended, once most have; how many are still read."""
+        if self.place >= self._full_words:
+            going_on = self._left > 0
+            if 2 * np.count_nonzero(going_on) < len(going_on):
+                self._keep(np.flatnonzero(going_on))
+        return len(self._left)
+
+    def take(self) -> Uint64s:
+        """The next word of every string that is still read."""
+        word = self._read(self._next, self._skip)
+        if self.place >= self._full_words:
+            word &= _FIRST_BYTES.take(np.clip(self._left, 0, 8))
+        self._next += 1
+        self._left -= 8
+        self.place += 1
+        return word
+
+    def take_all(self) -> tuple[Int64s, Int64s, Uint64s]:
+        """All words that are left: whose each is, its place (the first has 1), and the word."""
+        self._keep(np.flatnonzero(self._left > 0))
+        assert self._rows is not None
+        counts = (self._left + 7) // 8
+        owners = np.repeat(np.arange(len(counts)), counts)
+        step = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
+        word = self._read(self._next[owners] + step, self._skip[owners])
+        word &= _FIRST_BYTES.take(np.clip(self._left[owners] - 8 * step, 0, 8))
+        return self._rows[owners], self.place + 1 + step, word
+
+    def add(self, lane: Uint64s, term: Uint64s) -> None:
+        """Add the terms of the words taken last to their strings' entries of a lane."""
+        if self._rows is None:
+            lane += term
+        else:
+            lane[self._rows] += term
+
+    def _read(self, at: Int64s, skip: Uint64s) -> Uint64s:
+        word = self._words.take(at, mode="clip") >> skip
+        word |= self._words.take(at + 1, mode="clip") << (_WORD_BITS - skip)  # a shift by 64: zero
+        return word
+
+    def _keep(self, kept: Int64s) -> None:
+        self._rows = kept if self._rows is None else self._rows[kept]
+        self._next, self._skip, self._left = self._next[kept], self._skip[kept], self._left[kept]
 
 
 def digest_bytes(parts: Iterable[Any]) -> str:

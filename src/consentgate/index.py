@@ -1,33 +1,41 @@
-"""The index: the slot of each id, found for a whole block of ids at once.
+"""The index: a word for each id, found for a whole block of ids at once.
 
-Linear probing over flat arrays of keys. An id's home slot is the top of its hash. Building lays
-the ids out in the order of their hashes, each in its home slot or the next free one after it. An
-empty slot holds a key that no id has, so a search that ends there has found "no record" without a
-branch.
+Linear probing over one flat array of entries: an id's key and, beside it, the word that is held
+about it, so that one read of memory gives both. An id's home slot is the top of its hash. Building
+lays the ids out in the order of their hashes, each in its home slot or the next free one after it.
+An empty slot holds a key that no id has and a word of zero, so a search that ends there has found
+"nothing is known" without a branch; so has one that has gone further than any id was laid, which
+happens in damaged memory alone.
 
-The index knows only where ids lie. What is known about them lies in arrays of `size` entries in
-slot order, kept by whoever built the index (see facts.py). Two slots never hold an id:
-`nobody`, and `null` for ids that are null.
+What does not fit into a word lies in columns in slot order, kept by whoever built the index.
 """
 
 import secrets
-from typing import NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from consentgate._arrow import Bools, Int64s, Uint64s
 from consentgate._ids import Ids, Integers, Uuids
+from consentgate._threads import BLOCK_ROWS, for_each, row_blocks, thread_count
 from consentgate.hashing import StringHasher, mix
 
-__all__ = ["BLOCK_ROWS", "IdHasher", "Index", "Keys", "count_repeats"]
+__all__ = ["Found", "IdHasher", "Index", "Keys", "count_repeats"]
 
-BLOCK_ROWS = 65_536
-"""So many rows are worked on at a time, so that temporaries stay in the processor's cache."""
-
-_SLOTS_PER_ID = 2
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFF_FFFF)
 _TOP_BIT = np.uint64(1 << 63)
+_ENTRY = np.dtype(np.complex128)  # one entry of two words, as the type that NumPy gathers fastest
+
+_BYTES_PER_ID = 38
+"""The memory for each id, from which follows how full the table is: fuller is slower."""
+_FEW = 2048
+_WINDOW = 16
+"""For a few ids that are not found at once, so many slots are looked at in one go."""
 
 
 class Keys(NamedTuple):
@@ -41,6 +49,23 @@ class Keys(NamedTuple):
     hashes: Uint64s
 
 
+class Found(NamedTuple):
+    """What is held about n ids.
+
+    `words` are 0 where nothing is; `slots` say where they lie; `valid` is false where the id is
+    null, and None when none is.
+    """
+
+    words: Uint64s
+    slots: Int64s
+    valid: Bools | None
+
+    def take(self, rows: Int64s) -> "Found":
+        """What is held about the ids of those rows."""
+        valid = None if self.valid is None else self.valid[rows]
+        return Found(self.words[rows], self.slots[rows], valid)
+
+
 class IdHasher:
     """Turns ids into keys, under a secret.
 
@@ -49,20 +74,12 @@ class IdHasher:
     """
 
     def __init__(self, seed: bytes | None = None) -> None:
-        seed = secrets.token_bytes(16) if seed is None else seed
-        self._strings = StringHasher(seed)
-        self._odd = np.uint64(int.from_bytes(seed[:8], "little") | 1)
+        self.seed = secrets.token_bytes(16) if seed is None else seed
+        self._strings = StringHasher(self.seed)
+        self._odd = np.uint64(int.from_bytes(self.seed[:8], "little") | 1)
 
     def keys(self, ids: Ids) -> Keys:
-        """The keys of n ids, a block at a time."""
-        if len(ids) <= BLOCK_ROWS:
-            return self._block_keys(ids)
-        starts = range(0, len(ids), BLOCK_ROWS)
-        blocks = [self._block_keys(ids[start : start + BLOCK_ROWS]) for start in starts]
-        lanes = tuple(np.concatenate(lane) for lane in zip(*(b.lanes for b in blocks), strict=True))
-        return Keys(lanes, np.concatenate([block.hashes for block in blocks]))
-
-    def _block_keys(self, ids: Ids) -> Keys:
+        """The keys of n ids."""
         if isinstance(ids, Integers):
             return Keys((ids.words,), mix(ids.words, self._odd))
         if isinstance(ids, Uuids):
@@ -71,76 +88,150 @@ class IdHasher:
         lanes = self._strings.fingerprint(ids.data, ids.offsets)
         return Keys(lanes, lanes[0])
 
+    def all_keys(self, ids: Ids) -> Keys:
+        """The keys of any number of ids, a block at a time."""
+        lanes = tuple(np.empty(len(ids), np.uint64) for _ in self.keys(ids[:0]).lanes)
+        hashes = np.empty(len(ids), np.uint64)
 
+        def fill(rows: slice) -> None:
+            keys = self.keys(ids[rows])
+            hashes[rows] = keys.hashes
+            for lane, values in zip(lanes, keys.lanes, strict=True):
+                lane[rows] = values
+
+        for_each(fill, row_blocks(len(ids)))
+        return Keys(lanes, hashes)
+
+
+@dataclass(frozen=True)
 class Index:
-    """Finds ids among those it was built from. Immutable, and safe to use from many threads.
-
-    Args:
-        ids: the n ids to hold, all different.
+    """Finds what is held about ids. Immutable, and safe to use from many threads.
 
     Attributes:
-        slots: int64, the slot of each id, in the order in which they were given.
-        size: how many slots there are.
-        nobody: a slot that holds no id.
-        null: the slot that stands for a null id.
+        seed: the secret under which ids are hashed.
+        is_signed: whether integer ids are to be read as signed.
+        homes: how many home slots there are.
+        reach: how many slots after its home an id may lie.
+        empty: the key that no id has.
+        entries: (slots, 2) uint64: the first lane of an id's key, and its word.
+        second_lane: uint64 by slot: the second lane of an id's key; None where keys have one.
     """
 
-    def __init__(self, ids: Ids) -> None:
-        self._hasher = IdHasher()
-        self._is_signed = isinstance(ids, Integers) and ids.is_signed
-        keys = self._hasher.keys(ids)
-        self._homes = np.uint64(max(1, _SLOTS_PER_ID * len(ids)))
-        order = _order(keys.hashes)
-        home = self._home(keys.hashes[order])
-        places = np.arange(len(ids), dtype=np.int64)
-        in_order = np.maximum.accumulate(home - places) + places
-        self.slots = np.empty(len(ids), dtype=np.int64)
-        self.slots[order] = in_order
+    seed: bytes
+    is_signed: bool
+    homes: int
+    reach: int
+    empty: int
+    entries: Uint64s
+    second_lane: Uint64s | None
 
-        self.nobody = max(int(self._homes), int(in_order[-1]) + 1 if len(ids) else 0)
-        self.null = self.nobody + 1
-        self.size = self.null + 1
-        self._empty = _unused_key(keys.lanes)
-        self._lanes = tuple(np.full(self.size, empty) for empty in self._empty)
-        for lane, values in zip(self._lanes, keys.lanes, strict=True):
-            lane[self.slots] = values
-
-    def find(self, ids: Ids, valid: Bools | None = None) -> Int64s:
-        """The slots of ids.
+    @classmethod
+    def build(
+        cls, ids: Ids, words: Uint64s, beside: Sequence[npt.NDArray[Any]] = ()
+    ) -> tuple["Index", list[npt.NDArray[Any]]]:
+        """An index of n ids, and columns in its slot order.
 
         Args:
-            ids: n ids of the family that the index holds.
-            valid: where an id is not null; None when none is.
+            ids: all different.
+            words: what is held about each.
+            beside: columns of n entries that go with the words.
+        """
+        hasher = IdHasher()
+        keys = hasher.all_keys(ids)
+        homes = max(1, int(len(ids) * _slots_per_id(len(keys.lanes), beside)))
+        order, places, reach = _lay_out(keys.hashes, homes)
+        empty = _unused_key(keys.lanes[0])
+        size = homes + reach + 1 + _WINDOW
+        entries = np.empty((size, 2), dtype=np.uint64)
+        columns = [*keys.lanes[1:], *beside]
+        laid = [np.empty(size, column.dtype) for column in columns]
 
-        Returns:
-            n slots: an id's own; some slot without an id for an unknown one; `null` for a null.
+        def fill(rows: slice) -> None:
+            at, chosen = places[rows], order[rows]
+            start = int(at[0]) if rows.start else 0
+            slots = slice(start, int(places[rows.stop]) if rows.stop < len(places) else size)
+            entries[slots, 0], entries[slots, 1] = empty, 0
+            entries[at, 0] = keys.lanes[0].take(chosen, mode="clip")
+            entries[at, 1] = words.take(chosen, mode="clip")
+            for target, column in zip(laid, columns, strict=True):
+                target[slots] = 0
+                target[at] = column.take(chosen, mode="clip")
+
+        for_each(fill, row_blocks(len(ids)) or [slice(0, 0)])
+        is_signed = isinstance(ids, Integers) and ids.is_signed
+        second = laid.pop(0) if len(keys.lanes) == 2 else None
+        return cls(hasher.seed, is_signed, homes, reach, empty, entries, second), laid
+
+    def find(self, ids: Ids, valid: Bools | None = None) -> Found:
+        """What is held about n ids of the family that the index holds.
+
+        Args:
+            valid: where an id is not null; None when none is.
         """
         keys = self._hasher.keys(ids)
         slots = self._home(keys.hashes)
-        pending = np.flatnonzero(self._is_other_id(slots, keys.lanes))
-        lanes = keys.lanes
-        while pending.size:
-            slots[pending] += 1
-            lanes = tuple(lane[pending] for lane in keys.lanes)
-            pending = pending[self._is_other_id(slots[pending], lanes)]
-        if isinstance(ids, Integers) and ids.is_signed != self._is_signed:
-            slots[ids.words >= _TOP_BIT] = self.nobody
+        words, goes_on = self._look(slots, keys.lanes)
+        self._search_on(np.flatnonzero(goes_on), keys.lanes, words, slots)
+        if isinstance(ids, Integers) and ids.is_signed != self.is_signed:
+            words[ids.words >= _TOP_BIT] = 0
         if valid is not None:
-            slots[~valid] = self.null
-        return slots
+            words[~valid] = 0
+        return Found(words, slots, valid)
+
+    def _search_on(
+        self, rows: Int64s, lanes: tuple[Uint64s, ...], words: Uint64s, slots: Int64s
+    ) -> None:
+        """Find the ids of the rows whose home slot holds another id."""
+        at, lanes, step = slots[rows], tuple(lane[rows] for lane in lanes), 0
+        while rows.size and step < self.reach:
+            if rows.size > _FEW:
+                at += 1
+                step += 1
+                word, goes_on = self._look(at, lanes)
+            else:
+                step += _WINDOW
+                at, word, goes_on = self._look_ahead(at, lanes)
+            slots[rows], words[rows] = at, word
+            still = np.flatnonzero(goes_on)
+            rows, at, lanes = rows[still], at[still], tuple(lane[still] for lane in lanes)
+        words[rows] = 0
+
+    def _look(self, slots: Int64s, lanes: tuple[Uint64s, ...]) -> tuple[Uint64s, Bools]:
+        """The words in some slots, and where an id other than the one sought holds the slot."""
+        entries = self._pairs.take(slots, mode="clip").view(np.uint64).reshape(-1, 2)
+        key = entries[:, 0]
+        other = key != lanes[0]
+        if self.second_lane is not None:
+            other |= self.second_lane.take(slots, mode="clip") != lanes[1]
+        other &= key != self.empty
+        return entries[:, 1].copy(), other
+
+    def _look_ahead(
+        self, slots: Int64s, lanes: tuple[Uint64s, ...]
+    ) -> tuple[Int64s, Uint64s, Bools]:
+        """As `_look`, over the next few slots of each: where its search ends, or the last one."""
+        window = slots[:, np.newaxis] + np.arange(1, _WINDOW + 1)
+        np.minimum(window, len(self.entries) - 1, out=window)
+        keys = self.entries[window, 0]
+        ends = keys == lanes[0][:, np.newaxis]
+        if self.second_lane is not None:
+            ends &= self.second_lane[window] == lanes[1][:, np.newaxis]
+        ends |= keys == self.empty
+        rows = np.arange(len(slots))
+        goes_on = ~ends.any(axis=1)
+        at = window[rows, np.where(goes_on, _WINDOW - 1, ends.argmax(axis=1))]
+        return at, self.entries[at, 1], goes_on
 
     def _home(self, hashes: Uint64s) -> Int64s:
-        return ((hashes >> _HALF) * self._homes >> _HALF).astype(np.int64)
+        return _homes(hashes, self.homes)
 
-    def _is_other_id(self, slots: Int64s, lanes: tuple[Uint64s, ...]) -> Bools:
-        """Where a slot holds an id other than the one sought, so that the search goes on."""
-        differs = np.zeros(len(slots), dtype=bool)
-        occupied = np.zeros(len(slots), dtype=bool)
-        for held, sought, empty in zip(self._lanes, lanes, self._empty, strict=True):
-            key = held[slots]
-            differs |= key != sought
-            occupied |= key != empty
-        return differs & occupied
+    @cached_property
+    def _hasher(self) -> IdHasher:
+        return IdHasher(self.seed)
+
+    @cached_property
+    def _pairs(self) -> npt.NDArray[np.complex128]:
+        return self.entries.view(_ENTRY).reshape(-1)
 
 
 def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
@@ -158,22 +249,56 @@ def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
     return len(keys) - len(np.unique(keys, axis=0))
 
 
-def _order(hashes: Uint64s) -> Int64s:
-    """An order in which the hashes' upper halves ascend.
+def _slots_per_id(lanes: int, beside: Sequence[npt.NDArray[Any]]) -> float:
+    """How many slots the memory for each id pays for, within what keeps searches short."""
+    slot_bytes = 8 + 8 * lanes + sum(column.itemsize for column in beside)
+    return min(max((_BYTES_PER_ID + 16 * (lanes - 1)) / slot_bytes, 1.5), 2.4)
 
-    The upper half and the row's number packed into one word sort several times faster than an
-    argsort.
+
+def _lay_out(hashes: Uint64s, homes: int) -> tuple[Int64s, Int64s, int]:
+    """The order of n ids by home slot; the slot of each in that order; and the reach.
+
+    The upper half of a hash and the row's number packed into one word sort several times faster
+    than an argsort.
     """
-    rows = np.arange(len(hashes), dtype=np.uint64)
-    packed = np.sort((hashes & ~_LOW_HALF) | rows)
-    return (packed & _LOW_HALF).astype(np.int64)
+    packed = hashes & ~_LOW_HALF
+    packed |= np.arange(len(hashes), dtype=np.uint64)
+    packed = _sorted(packed)
+    order = (packed & _LOW_HALF).view(np.int64)
+    home = _homes(packed, homes)
+    del packed
+    places = np.arange(len(order))
+    home -= places
+    free = np.maximum.accumulate(home)
+    reach = int((free - home).max(initial=0))
+    free += places
+    return order, free, reach
 
 
-def _unused_key(lanes: tuple[Uint64s, ...]) -> tuple[np.uint64, ...]:
+def _sorted(words: Uint64s) -> Uint64s:
+    """Words that are spread evenly over 64 bits, in ascending order."""
+    count = thread_count() if len(words) > BLOCK_ROWS else 1
+    parts: list[Uint64s] = [words[:0]] * count
+    cuts = [(1 << 64) * part // count for part in range(count)] + [1 << 64]
+
+    def sort(part: int) -> None:
+        first, last = np.uint64(cuts[part]), np.uint64(cuts[part + 1] - 1)
+        parts[part] = words[(words >= first) & (words <= last)]
+        parts[part].sort()
+
+    for_each(sort, range(count))
+    return np.concatenate(parts)
+
+
+def _homes(hashes: Uint64s, homes: int) -> Int64s:
+    home = hashes >> _HALF
+    home *= np.uint64(homes)
+    home >>= _HALF
+    return home.view(np.int64)
+
+
+def _unused_key(keys: Uint64s) -> int:
     while True:
-        candidate = tuple(np.uint64(secrets.randbits(64)) for _ in lanes)
-        taken = np.ones(len(lanes[0]), dtype=bool)
-        for lane, word in zip(lanes, candidate, strict=True):
-            taken &= lane == word
-        if not taken.any():
+        candidate = secrets.randbits(64)
+        if not (keys == np.uint64(candidate)).any():
             return candidate

@@ -11,12 +11,9 @@ import pyarrow as pa
 from consentgate._arrow import (
     LATEST,
     Bits,
-    Instants,
     Int64s,
     as_micros,
     check_instants,
-    decoded,
-    dictionary_codes,
     find_column,
     is_list,
     is_text,
@@ -26,12 +23,12 @@ from consentgate._arrow import (
     spans,
     valid_mask,
 )
-from consentgate._ids import IdFamily, id_family, read_ids
+from consentgate._ids import IdFamily, id_family
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.errors import ColumnTypeError, IdFamilyError
 from consentgate.facts import ChannelFacts, ConsentFacts, find_rule_column, flag, visibility_bits
-from consentgate.index import Index
+from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import FIRST_RULE_BIT, Reason
 from consentgate.rules import match_rule
@@ -102,12 +99,13 @@ class Judge:
         named += [schema.field(place).name for place in rules]
         return list(dict.fromkeys(name for name in named if name is not None))
 
-    def judge(self, block: pa.RecordBatch, now: int) -> Bits:
+    def judge(self, block: pa.RecordBatch, now: int, lookup: Lookup) -> Bits:
         """The reasons against every row of a block.
 
         Args:
             block: n rows of a schema that `check` has let through.
             now: the instant of judgement, microseconds since 1970 in UTC.
+            lookup: shared by all blocks of one table.
 
         Returns:
             n uint32, 0 = admitted.
@@ -117,23 +115,24 @@ class Judge:
             self.columns.created_at,
             self.columns.assume_timezone,
         )
+        written = created.floor
         bits = flag(created.ceil > self.snapshot_as_of, Reason.AFTER_SNAPSHOT)
         if (valid := created.valid) is not None:
             bits = np.where(valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
-            created = Instants(np.where(valid, created.floor, LATEST), created.ceil, None)
-        bits |= self._channel_bits(block, created)
-        bits |= self._subject_bits(block, created, now)
+            written = np.where(valid, created.floor, LATEST)
+        bits |= self._channel_bits(block, written, lookup)
+        bits |= self._subject_bits(block, written, now, lookup)
         for place, rule in enumerate(self.policy.record_rules):
             matched = match_rule(rule, block.column(rule.column))
             bits |= flag(matched, 1 << (FIRST_RULE_BIT + place))
         return bits
 
-    def _channel_bits(self, block: pa.RecordBatch, created: Instants) -> Bits:
+    def _channel_bits(self, block: pa.RecordBatch, created: Int64s, lookup: Lookup) -> Bits:
         bits = np.zeros(block.num_rows, dtype=np.uint32)
         if self.channels is not None:
             for name in self.columns.channels:
-                slots = _slots(self.channels.index, block.column(name))
-                bits |= self.channels.judge(slots, created)
+                found = lookup.find(self.channels.index, block.column(name))
+                bits |= self.channels.judge(found, created)
         if self.columns.visibility is not None:
             words = block.column(self.columns.visibility)
             if not pa.types.is_dictionary(words.type):
@@ -141,19 +140,24 @@ class Judge:
             bits |= visibility_bits(words, self.policy)
         return bits
 
-    def _subject_bits(self, block: pa.RecordBatch, created: Instants, now: int) -> Bits:
+    def _subject_bits(
+        self, block: pa.RecordBatch, created: Int64s, now: int, lookup: Lookup
+    ) -> Bits:
         bits = np.zeros(block.num_rows, dtype=np.uint32)
         named = np.zeros(block.num_rows, dtype=np.int64)
         for name in self.columns.subjects:
             column = block.column(name)
             if is_list(column.type):
-                named += self._judge_lists(bits, column, created, now)
+                named += self._judge_lists(bits, column, created, now, lookup)
             else:
-                bits |= self.consent.judge(_slots(self.consent.index, column), created, now)
+                found = lookup.find(self.consent.index, column)
+                bits |= self.consent.judge(found, created, now)
                 named += 1
         return bits | flag(named == 0, Reason.SUBJECT_MISSING)
 
-    def _judge_lists(self, bits: Bits, lists: pa.Array, created: Instants, now: int) -> Int64s:
+    def _judge_lists(
+        self, bits: Bits, lists: pa.Array, created: Int64s, now: int, lookup: Lookup
+    ) -> Int64s:
         """Add the reasons against each row's list of subjects to `bits`; returns their lengths."""
         values, starts, counts = list_items(lists)
         if (present := valid_mask(lists)) is not None:
@@ -162,24 +166,13 @@ class Judge:
         if holders.size:
             first = starts[holders].min()
             used = values.slice(first, (starts + counts)[holders].max() - first)
-            slots = _slots(self.consent.index, used)[spans(starts - first, counts)]
-            owners = np.repeat(np.arange(len(lists)), counts)
-            against = self.consent.judge(slots, created.take(owners), now)
+            found = lookup.find(self.consent.index, used)
             bounds = np.cumsum(counts) - counts
+            if not np.array_equal(starts[holders] - first, bounds[holders]):
+                found = found.take(spans(starts - first, counts))
+            against = self.consent.judge(found, np.repeat(created, counts), now)
             bits[holders] |= np.bitwise_or.reduceat(against, bounds[holders])
         return counts
-
-
-def _slots(index: Index, ids: pa.Array) -> Int64s:
-    """The slot of every id of a column, dictionary-encoded or not."""
-    if pa.types.is_null(ids.type):
-        return np.full(len(ids), index.null)
-    if not pa.types.is_dictionary(ids.type):
-        return index.find(read_ids(ids), valid_mask(ids))
-    if len(ids.dictionary) > len(ids):
-        return _slots(index, decoded(ids))
-    by_value = np.append(_slots(index, ids.dictionary), index.null)
-    return by_value[dictionary_codes(ids)]
 
 
 def _check_record_id(schema: pa.Schema, name: str) -> None:

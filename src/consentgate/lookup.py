@@ -1,0 +1,60 @@
+"""Looking up columns of ids of any layout. A dictionary is looked up once, not once per block."""
+
+from threading import Lock
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate._arrow import decoded, dictionary_codes, valid_mask
+from consentgate._ids import read_ids
+from consentgate._threads import row_blocks
+from consentgate.index import Found, Index
+
+__all__ = ["Lookup"]
+
+
+class Lookup:
+    """Finds ids for one call, remembering what it found for its dictionaries.
+
+    Args:
+        rows: of the table that is judged. A dictionary of more values is not worth looking up
+            whole.
+    """
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+        self._by_dictionary: dict[tuple[int, ...], Found] = {}
+        self._lock = Lock()
+
+    def find(self, index: Index, ids: pa.Array) -> Found:
+        """What is held about n ids; `valid` is false for a null."""
+        if pa.types.is_null(ids.type):
+            return _nulls(len(ids))
+        if not pa.types.is_dictionary(ids.type):
+            return index.find(read_ids(ids), valid_mask(ids))
+        if len(ids.dictionary) > max(self._rows, len(ids)):
+            return self.find(index, decoded(ids))
+        return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
+
+    def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
+        """What is held about a dictionary's values, and behind them about a null."""
+        buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
+        key = (id(index), values.offset, len(values), *buffers)
+        with self._lock:
+            if key not in self._by_dictionary:
+                self._by_dictionary[key] = _find_all(index, values)
+            return self._by_dictionary[key]
+
+
+def _find_all(index: Index, values: pa.Array) -> Found:
+    """What is held about any number of ids, and behind them about a null."""
+    found = _nulls(len(values) + 1)
+    for rows in row_blocks(len(values)):
+        words, slots, valid = Lookup(0).find(index, values[rows])
+        found.words[rows], found.slots[rows] = words, slots
+        found.valid[rows] = True if valid is None else valid  # type: ignore[index]
+    return found
+
+
+def _nulls(count: int) -> Found:
+    return Found(np.zeros(count, np.uint64), np.zeros(count, np.int64), np.zeros(count, np.bool_))

@@ -544,14 +544,14 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
-    pool = "consentgate.gate.ThreadPoolExecutor"
+    pool = "consentgate._threads.ThreadPoolExecutor"
 
     def refuse(workers: int) -> None:
         made.append(workers)
         raise RuntimeError("a pool is made")
 
     monkeypatch.setattr(pool, refuse)
-    monkeypatch.setattr("consentgate.gate.os.sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr("consentgate._threads.os.sched_getaffinity", lambda _: {0, 1, 2})
     table = message_table(sender_id=[1] * 200_000)
     for threads in (None, 2):
         with pytest.raises(RuntimeError, match="a pool is made"):

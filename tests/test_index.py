@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
-import consentgate.index as index_module
+import consentgate._threads as threads_module
 from consentgate._ids import Ids, read_ids
-from consentgate.facts import ChannelFacts, ConsentFacts
+from consentgate._threads import BLOCK_ROWS
 from consentgate.hashing import StringHasher, mix
-from consentgate.index import BLOCK_ROWS, IdHasher, Index, count_repeats
+from consentgate.index import IdHasher, Index, Keys, count_repeats
 from tests.build import make_channels, make_consent, make_gate, message_table
 
 ZERO_SEED = bytes(16)
@@ -38,109 +38,137 @@ def low_uuids(start: int, stop: int) -> Any:
 FAMILIES = pytest.mark.parametrize("make", [integers, texts, uuids, low_uuids])
 
 
+def build(ids: Any, beside: Sequence[Any] = ()) -> Index:
+    """An index in which the word of each id is its place, counted from one."""
+    return Index.build(read_ids(ids), np.arange(1, len(ids) + 1, dtype=np.uint64), beside)[0]
+
+
+def words(index: Index, ids: Any, valid: Any = None) -> list[int]:
+    found: list[int] = index.find(read_ids(ids), valid).words.tolist()
+    return found
+
+
+def numbers(count: int) -> list[int]:
+    return list(range(1, count + 1))
+
+
 @FAMILIES
 @pytest.mark.parametrize("count", [1, 2, 3, 1000, BLOCK_ROWS + 1000])
 def test_an_index_finds_what_it_holds_and_nothing_else(
     make: Callable[[int, int], Any], count: int
 ) -> None:
-    index = Index(read_ids(make(0, count)))
-    assert len(set(index.slots.tolist())) == count
-    np.testing.assert_array_equal(index.find(read_ids(make(0, count))), index.slots)
-    strangers = index.find(read_ids(make(count, 2 * count + 5)))
-    assert not np.isin(strangers, index.slots).any()
-    assert not np.isin([index.nobody, index.null], index.slots).any()
-    assert max(strangers.max(), index.slots.max(), index.null) < index.size
+    index = build(make(0, count))
+    assert words(index, make(0, count)) == numbers(count)
+    assert not any(words(index, make(count, 2 * count + 5)))
 
 
 @FAMILIES
 def test_an_index_of_nobody_finds_nobody(make: Callable[[int, int], Any]) -> None:
-    index = Index(read_ids(make(0, 0)))
-    found = index.find(read_ids(make(0, 100)))
-    assert len(index.slots) == 0
-    assert not np.isin(found, [index.null]).any()
-    assert found.max() < index.size
+    assert not any(words(build(make(0, 0)), make(0, 100)))
 
 
 @FAMILIES
-def test_a_null_has_a_slot_of_its_own(make: Callable[[int, int], Any]) -> None:
-    index = Index(read_ids(make(0, 3)))
-    found = index.find(read_ids(make(0, 4)), np.array([True, False, True, False]))
-    assert found.tolist() == [index.slots[0], index.null, index.slots[2], index.null]
+def test_a_null_has_no_word(make: Callable[[int, int], Any]) -> None:
+    valid = np.array([True, False, True, False])
+    assert words(build(make(0, 3)), make(0, 4), valid) == [1, 0, 3, 0]
 
 
 @FAMILIES
-def test_two_indexes_give_the_same_answers(make: Callable[[int, int], Any]) -> None:
-    sought = read_ids(make(0, 600))
-    held = [
-        np.isin(index.find(sought), index.slots) for index in (held_index(make), held_index(make))
-    ]
-    np.testing.assert_array_equal(held[0], held[1])
-    assert held[0].sum() == 300
+def test_columns_beside_lie_where_the_words_do(make: Callable[[int, int], Any]) -> None:
+    beside = [np.arange(1, 5001, dtype=np.uint32), np.arange(5000, 0, -1, dtype=np.uint64)]
+    ids = make(0, 5000)
+    index, laid = Index.build(read_ids(ids), np.ones(5000, np.uint64), beside)
+    slots = index.find(read_ids(ids)).slots
+    for column, source in zip(laid, beside, strict=True):
+        np.testing.assert_array_equal(column[slots], source)
+        assert column.dtype == source.dtype
+        assert np.count_nonzero(column) == 5000
 
 
-def held_index(make: Callable[[int, int], Any]) -> Index:
-    return Index(read_ids(make(0, 300)))
+@FAMILIES
+def test_two_indexes_give_the_same_answers_under_secrets_of_their_own(
+    make: Callable[[int, int], Any],
+) -> None:
+    one, other = build(make(0, 300)), build(make(0, 300))
+    assert one.seed != other.seed
+    assert words(one, make(0, 600)) == words(other, make(0, 600)) == numbers(300) + [0] * 300
 
 
 @FAMILIES
 @pytest.mark.parametrize("constant", [0, 2**64 - 1, 5 << 60])
+@pytest.mark.parametrize("count", [1, 16, 17, 18, 50, 4000])
 def test_ids_with_one_home_are_still_told_apart(
-    make: Callable[[int, int], Any], constant: int, monkeypatch: pytest.MonkeyPatch
+    make: Callable[[int, int], Any], constant: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     collide(monkeypatch, constant)
-    index = Index(read_ids(make(0, 50)))
-    np.testing.assert_array_equal(index.find(read_ids(make(0, 50))), index.slots)
-    strangers = index.find(read_ids(make(50, 100)))
-    assert not np.isin(strangers, index.slots).any()
-    assert max(strangers.max(), index.slots.max()) < index.size
+    index = build(make(0, count))
+    assert words(index, make(0, count)) == numbers(count)
+    assert not any(words(index, make(count, count + 100)))
 
 
 def collide(monkeypatch: pytest.MonkeyPatch, constant: int) -> None:
     """Let every id have the same hash."""
     original = IdHasher.keys
 
-    def keys(self: IdHasher, ids: Ids) -> index_module.Keys:
+    def keys(self: IdHasher, ids: Ids) -> Keys:
         lanes = original(self, ids).lanes
-        return index_module.Keys(lanes, np.full(len(ids), constant, np.uint64))
+        return Keys(lanes, np.full(len(ids), constant, np.uint64))
 
     monkeypatch.setattr(IdHasher, "keys", keys)
 
 
-def test_a_run_of_ids_that_reaches_the_end_has_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    collide(monkeypatch, 2**64 - 1)
-    index = Index(read_ids(integers(0, 8)))
-    assert index.slots.min() == 15
-    assert index.nobody == 23
-    assert index.null == 24
-    assert index.size == 25
-    assert index.find(read_ids(integers(8, 9))).tolist() == [index.nobody]
+@FAMILIES
+def test_uuids_and_strings_that_agree_in_one_lane_are_told_apart(
+    make: Callable[[int, int], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if half of every fingerprint were lost; integers have one lane, which is exact."""
+    original = IdHasher.keys
+
+    def keys(self: IdHasher, ids: Ids) -> Keys:
+        lanes = original(self, ids).lanes
+        lanes = (lanes[0] & np.uint64(3), lanes[1]) if len(lanes) == 2 else lanes
+        return Keys(lanes, lanes[0])
+
+    monkeypatch.setattr(IdHasher, "keys", keys)
+    index = build(make(0, 100))
+    assert words(index, make(0, 100)) == numbers(100)
+    assert not any(words(index, make(100, 200)))
 
 
 def test_an_empty_slot_holds_no_id(monkeypatch: pytest.MonkeyPatch) -> None:
     drawn = iter([3, 2, 77])
     monkeypatch.setattr("consentgate.index.secrets.randbits", lambda _: next(drawn))
-    index = Index(read_ids(integers(0, 4)))
+    index = build(integers(0, 4))
     assert next(drawn, None) is None
-    assert not np.isin(index.find(read_ids(pa.array([77]))), index.slots).any()
+    assert index.empty == 77
+    assert words(index, pa.array([77])) == [0]
 
 
 def test_signs_are_told_apart() -> None:
-    signed = Index(read_ids(pa.array([-1, 5], pa.int64())))
-    unsigned = Index(read_ids(pa.array([2**64 - 1, 2**63, 5], pa.uint64())))
-    assert signed.find(read_ids(pa.array([5, 2**64 - 1], pa.uint64()))).tolist() == [
-        signed.slots[1],
-        signed.nobody,
-    ]
-    found = unsigned.find(read_ids(pa.array([5, -1, -(2**63)], pa.int64())))
-    assert found.tolist() == [unsigned.slots[2], unsigned.nobody, unsigned.nobody]
+    signed = build(pa.array([-1, 5], pa.int64()))
+    unsigned = build(pa.array([2**64 - 1, 2**63, 5], pa.uint64()))
+    assert words(signed, pa.array([5, 2**64 - 1], pa.uint64())) == [2, 0]
+    assert words(unsigned, pa.array([5, -1, -(2**63)], pa.int64())) == [3, 0, 0]
 
 
-@pytest.mark.parametrize("rows", [0, 1, 7, 500])
-def test_ids_are_spread_over_the_table(rows: int) -> None:
-    index = Index(read_ids(integers(0, rows)))
-    assert 2 * rows <= index.size <= 2 * rows + 60
-    if rows == 500:
-        assert index.slots.max() - index.slots.min() > 800
+@pytest.mark.parametrize(
+    ("make", "beside", "most"),
+    [(integers, 0, 40), (integers, 1, 40), (integers, 2, 40), (texts, 2, 56), (uuids, 0, 56)],
+)
+def test_an_id_takes_so_many_bytes_at_most(
+    make: Callable[[int, int], Any], beside: int, most: int
+) -> None:
+    columns = [np.zeros(50_000, np.uint32)] * beside
+    index, laid = Index.build(read_ids(make(0, 50_000)), np.zeros(50_000, np.uint64), columns)
+    arrays = [index.entries, *laid, *([] if index.second_lane is None else [index.second_lane])]
+    assert 0.9 * 1.3 * 16 < sum(array.nbytes for array in arrays) / 50_000 <= most
+
+
+@FAMILIES
+def test_zeroed_memory_holds_nothing_and_is_searched_soon(make: Callable[[int, int], Any]) -> None:
+    index = build(make(0, 1000))
+    index.entries[:] = 0
+    assert not any(words(index, make(0, 2000)))
 
 
 # --- repeats --------------------------------------------------------------------------------
@@ -173,7 +201,7 @@ def test_repeats_are_counted(keys: tuple[Any, ...], expected: int) -> None:
 def test_repeats_are_counted_where_all_hashes_are_equal(
     keys: tuple[Any, ...], expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(index_module, "mix", lambda words, _: np.zeros_like(words))
+    monkeypatch.setattr("consentgate.index.mix", lambda words, _: np.zeros_like(words))
     assert count_repeats(keys) == expected
 
 
@@ -240,8 +268,8 @@ def test_blocks_have_the_keys_of_the_whole(
     ids = read_ids(make(0, 1000))
     whole = IdHasher(ZERO_SEED).keys(ids)
     for block_rows in (1, 7, 999):
-        monkeypatch.setattr(index_module, "BLOCK_ROWS", block_rows)
-        blocks = IdHasher(ZERO_SEED).keys(ids)
+        monkeypatch.setattr(threads_module, "BLOCK_ROWS", block_rows)
+        blocks = IdHasher(ZERO_SEED).all_keys(ids)
         np.testing.assert_array_equal(blocks.lanes, whole.lanes)
         np.testing.assert_array_equal(blocks.hashes, whole.hashes)
 
@@ -286,13 +314,12 @@ def test_zeroed_memory_admits_nobody() -> None:
     gate = make_gate(make_consent(subject_id=[1, 2, 3]), make_channels(channel_id=[10, 11]))
     table = message_table(sender_id=[1, 2, 3])
     assert gate.decide(table).num_admitted == 3
-    consent = gate._judge.consent
-    assert isinstance(consent, ConsentFacts)
-    kept = consent.known.copy()
-    consent.known[:] = 0
+    entries = gate._judge.consent.index.entries
+    kept = entries.copy()
+    entries[:, 1] = 0
     assert gate.decide(table).counts == {"no_consent_record": 3}
-    consent.known[:] = kept
+    entries[:] = kept
     channels = gate._judge.channels
-    assert isinstance(channels, ChannelFacts)
-    channels.known[:] = 0
+    assert channels is not None
+    channels.index.entries[:, 1] = 0
     assert gate.decide(table).counts == {"channel_unknown": 3}

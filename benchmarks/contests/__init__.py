@@ -1,0 +1,24 @@
+"""The contests by name. Each is given a plan and hands over one outcome after the other."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from benchmarks.contests.batches import batches
+from benchmarks.contests.growth import growth
+from benchmarks.contests.joins import cold, lists, warm
+from benchmarks.contests.memory import memory
+from benchmarks.contests.threads import threads
+from benchmarks.outcome import Outcome
+from benchmarks.sizes import Plan
+
+__all__ = ["CONTESTS"]
+
+CONTESTS: Mapping[str, Callable[[Plan], Iterator[Outcome]]] = {
+    "warm": warm,
+    "lists": lists,
+    "cold": cold,
+    "batches": batches,
+    "memory": memory,
+    "growth": growth,
+    "threads": threads,
+}
+"""A new contest is one more function here."""

@@ -1,0 +1,111 @@
+"""Small batches, as a data loader asks for them, against a Python dict and the engines."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+import pyarrow as pa
+
+from benchmarks.contests.joins import best
+from benchmarks.corpus import Corpus, Size, make_corpus
+from benchmarks.ids import IdKind
+from benchmarks.outcome import Figure, Outcome, Timing, ratio
+from benchmarks.peers import duckdb_join, gate, polars_join, python_dict
+from benchmarks.peers.base import Bits, Contestant, refuse_difference
+from benchmarks.process import cores, progress, run_alone
+from benchmarks.sizes import Plan
+from benchmarks.timing import time_once, without_collector
+
+__all__ = ["batches"]
+
+_TARGETS: Mapping[int, Mapping[str, float | None]] = {
+    4096: {"Python dict": 10.0, "DuckDB": 200.0, "Polars": None},
+    256: {"Python dict": 2.0},
+}
+_MOST_ROWS = max(_TARGETS)
+_TURN = 10
+_SLOW_S = 0.025
+
+
+def batches(plan: Plan) -> Iterator[Outcome]:
+    """Batches of two sizes, judged one after the other by contestants that were made ready."""
+    yield from run_alone(_judge_batches, plan)
+
+
+def _judge_batches(plan: Plan) -> list[Outcome]:
+    progress("making string ids and what goes with them")
+    size = Size(_MOST_ROWS * (plan.batches + 1), plan.size.subjects, plan.size.channels)
+    corpus = make_corpus(IdKind.STRING, size)
+    progress("preparing the contestants")
+    contestants: list[Contestant] = [
+        gate.warm(corpus, cores()),
+        *python_dict.batches(corpus),
+        *polars_join.batches(corpus),
+        *duckdb_join.batches(corpus),
+    ]
+    return [_outcome(corpus, contestants, rows, plan) for rows in _TARGETS]
+
+
+def _outcome(corpus: Corpus, contestants: Sequence[Contestant], rows: int, plan: Plan) -> Outcome:
+    progress(f"judging batches of {rows} rows")
+    timings = _race(contestants, _cut(corpus.messages, rows, plan.batches + 1))
+    title = f"Batches of {rows:,} rows, string ids"
+    words = (
+        f"{plan.batches} different batches against {plan.size.subjects:,} subjects and "
+        f"{plan.size.channels:,} channels; the slow judge every tenth of them. A run is a batch."
+    )
+    return Outcome(title, words, timings, figures=tuple(_figures(title, timings)))
+
+
+def _figures(title: str, timings: Sequence[Timing]) -> Iterator[Figure]:
+    for peer, target in _TARGETS[timings[0].rows].items():
+        fastest = best([timing for timing in timings if timing.contestant.startswith(peer)])
+        name = f"{title}: times as fast as {fastest.contestant}"
+        yield ratio(name, fastest, timings[0], target)
+
+
+def _cut(messages: pa.Table, rows: int, count: int) -> list[pa.Table]:
+    """Batches from all over the messages, each in memory of its own, as a reader makes them."""
+    starts = [messages.num_rows // count * number for number in range(count)]
+    return [messages.slice(start, rows).take(pa.array(range(rows))) for start in starts]
+
+
+def _race(contestants: Sequence[Contestant], batches: Sequence[pa.Table]) -> tuple[Timing, ...]:
+    """Take turns of ten batches; the last batch is for warming up.
+
+    Raises:
+        WrongAnswerError: A contestant differs from the first about some message of some batch.
+    """
+    *judged, spare = batches
+    strides = {contestant.name: _stride(contestant, spare) for contestant in contestants}
+    seconds: dict[str, list[float]] = {contestant.name: [] for contestant in contestants}
+    with without_collector():
+        for number, start in enumerate(range(0, len(judged), _TURN)):
+            turn = judged[start : start + _TURN]
+            shift = number % len(contestants)
+            answers = []
+            for contestant in [*contestants[shift:], *contestants[:shift]]:
+                for place in range(0, len(turn), strides[contestant.name]):
+                    taken, found = _judge_one(contestant, turn[place])
+                    seconds[contestant.name].append(taken)
+                    answers.append((contestant.name, place, found))
+            _compare(answers, [_judge_one(contestants[0], batch)[1] for batch in turn])
+    return tuple(Timing(name, spare.num_rows, tuple(each)) for name, each in seconds.items())
+
+
+def _compare(answers: Sequence[tuple[str, int, Bits]], expected: Sequence[Bits]) -> None:
+    for name, place, found in answers:
+        refuse_difference(name, found, expected[place])
+
+
+def _stride(contestant: Contestant, batch: pa.Table) -> int:
+    """Every which batch a contestant judges, after two runs to warm up."""
+    _judge_one(contestant, batch)
+    taken, _ = _judge_one(contestant, batch)
+    return _TURN if taken > _SLOW_S else 1
+
+
+def _judge_one(contestant: Contestant, batch: pa.Table) -> tuple[float, Bits]:
+    taken, judged = time_once(partial(contestant.judge, contestant.load(batch)))
+    first = int(batch["message_id"][0].as_py())
+    return taken, np.array(contestant.read(judged).in_order(first))

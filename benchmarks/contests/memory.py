@@ -1,0 +1,62 @@
+"""The memory that the gate's index takes: at rest, and at most while it is built."""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+import consentgate as cg
+from benchmarks import scenario
+from benchmarks.corpus import Size, make_consent, make_messages
+from benchmarks.ids import IdKind
+from benchmarks.outcome import Bound, Figure, Measure, Outcome
+from benchmarks.process import forget_peak, peak_bytes, progress, resident_bytes, run_alone
+from benchmarks.sizes import Plan
+
+__all__ = ["memory"]
+
+_AT_REST = {IdKind.INTEGER: 40.0, IdKind.STRING: 56.0, IdKind.UUID: None}
+_PEAK = 3.0
+_FEW = Size(messages=1000, subjects=1000, channels=100)
+
+
+def memory(plan: Plan) -> Iterator[Outcome]:
+    """What each kind of ids costs, as the operating system counts it."""
+    for kind, target in _AT_REST.items():
+        yield run_alone(_weigh, kind, plan.size.subjects, target)
+
+
+def _weigh(kind: IdKind, subjects: int, target: float | None) -> Outcome:
+    """Weigh a gate without channels, so that nothing but the subjects' index counts.
+
+    The snapshot is in memory throughout, so it does not count, nor does whatever the first gate of
+    a process loads. A few messages are judged, so that what a gate makes on first use does count.
+    """
+    progress(f"weighing {kind} ids")
+    messages = make_messages(kind, _FEW)
+    messages = messages.append_column("visibility", pa.array(["public"] * messages.num_rows))
+    _build(scenario.take_snapshot(make_consent(kind, _FEW.subjects))).decide(messages)
+    snapshot = scenario.take_snapshot(make_consent(kind, subjects))
+    before = resident_bytes()
+    forget_peak()
+    gate = _build(snapshot)
+    peak = peak_bytes() - before
+    gate.decide(messages)
+    at_rest = resident_bytes() - before
+    title = f"Memory, {kind} ids"
+    each, most = at_rest / subjects, peak / subjects
+    return Outcome(
+        title,
+        f"{subjects:,} subjects; resident memory beyond what the snapshot takes.",
+        measures=(
+            Measure("at rest", each, "bytes a subject"),
+            Measure("peak while building", most, "bytes a subject"),
+        ),
+        figures=(
+            Figure(f"{title}: at rest", each, "bytes a subject", Bound.AT_MOST, target),
+            Figure(f"{title}: peak while building", most / each, "× that", Bound.AT_MOST, _PEAK),
+        ),
+    )
+
+
+def _build(snapshot: cg.ConsentSnapshot) -> cg.Gate:
+    return scenario.build_gate(snapshot, None, channels=(), visibility="visibility")

@@ -1,0 +1,114 @@
+"""Two threads against one; and the floor under both, the bare random gather."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+import consentgate as cg
+from benchmarks import scenario
+from benchmarks.contests.joins import setting
+from benchmarks.corpus import SEED, Corpus, Size, make_corpus, skewed
+from benchmarks.ids import IdKind, make_ids
+from benchmarks.outcome import Figure, Measure, Outcome, Timing, ratio
+from benchmarks.peers.gate import GateContestant
+from benchmarks.process import progress, resident_bytes, run_alone
+from benchmarks.sizes import Plan
+from benchmarks.timing import race, take_turns
+
+__all__ = ["threads"]
+
+_TARGET = 1.7
+_ROUNDS = 5
+_BLOCK_ROWS = 1 << 16
+_ENTRY = np.dtype(np.complex128)
+
+
+def threads(plan: Plan) -> Iterator[Outcome]:
+    """The gate and the gather, each with one thread and with two."""
+    for kind in (IdKind.INTEGER, IdKind.STRING):
+        yield run_alone(_scale, kind, plan.size)
+
+
+def _scale(kind: IdKind, size: Size) -> Outcome:
+    progress(f"making {kind} ids and what goes with them")
+    corpus = make_corpus(kind, size)
+    gate, index_bytes = _weighed_gate(corpus)
+    judges = [_contestant(gate, 1), _contestant(gate, 2)]
+    gate_1, gate_2 = race([*judges], corpus.messages)
+    gather = _Gather.make(size, index_bytes // _ENTRY.itemsize)
+    gather_1, gather_2 = _time_gather(gather)
+    title = f"Threads, {kind} ids"
+    words = (
+        f"{setting(size)} The gather takes one entry of {_ENTRY.itemsize} bytes for each message, "
+        "at random but as skewed as the senders, from as much memory as the gate takes; the gate "
+        "looks up a subject and a channel for each."
+    )
+    return Outcome(
+        title,
+        words,
+        (gate_1, gate_2, gather_1, gather_2),
+        (Measure("memory that is gathered from", index_bytes / 2**20, "MiB"),),
+        (
+            ratio(f"{title}: two against one", gate_1, gate_2, _TARGET),
+            _distance(f"{title}: one thread's distance to the bare gather", gate_1, gather_1),
+            _distance(f"{title}: two threads' distance to the bare gather", gate_2, gather_2),
+        ),
+    )
+
+
+@dataclass(frozen=True)
+class _Gather:
+    """So many entries, and a place among them for every message."""
+
+    entries: npt.NDArray[np.complex128]
+    places: npt.NDArray[np.int64]
+
+    @classmethod
+    def make(cls, size: Size, entries: int) -> "_Gather":
+        """Places as the senders' ids would have them."""
+        random = np.random.default_rng([SEED, 4])
+        senders = skewed(random, size.subjects, size.messages)
+        places = make_ids(IdKind.INTEGER, senders).to_numpy() % entries
+        return cls(np.ones(entries, dtype=_ENTRY), places)
+
+    def run(self, workers: int) -> None:
+        """Gather for every message, a block at a time."""
+        with ThreadPoolExecutor(workers) as pool:
+            for _ in pool.map(self._take, range(0, len(self.places), _BLOCK_ROWS)):
+                pass
+
+    def _take(self, start: int) -> None:
+        places = self.places[start : start + _BLOCK_ROWS]
+        np.take(self.entries, places, mode="wrap")  # NumPy's fastest mode
+
+
+def _weighed_gate(corpus: Corpus) -> tuple[cg.Gate, int]:
+    """A gate, and how much memory it takes."""
+    snapshot = scenario.take_snapshot(corpus.consent)
+    registry = scenario.take_registry(corpus.channels)
+    before = resident_bytes()
+    gate = scenario.build_gate(snapshot, registry, subjects=corpus.subjects)
+    return gate, resident_bytes() - before
+
+
+def _contestant(gate: cg.Gate, count: int) -> GateContestant:
+    return GateContestant(f"gate, {_counted(count)}", lambda: gate, count)
+
+
+def _time_gather(gather: _Gather) -> Iterator[Timing]:
+    runs = {f"gather, {_counted(count)}": partial(gather.run, count) for count in (1, 2)}
+    seconds = take_turns(runs, dict.fromkeys(runs, _ROUNDS))
+    for name, each in seconds.items():
+        yield Timing(name, len(gather.places), tuple(each))
+
+
+def _distance(name: str, gate: Timing, gather: Timing) -> Figure:
+    return Figure(name, gate.ns_per_row / gather.ns_per_row, "×")
+
+
+def _counted(count: int) -> str:
+    return f"{count} thread{'s' if count > 1 else ''}"

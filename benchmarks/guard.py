@@ -1,0 +1,48 @@
+"""The guard against slowness: the gate must beat the best engine, or a change is refused.
+
+Small enough for every change, generous enough not to cry wolf on a busy machine.
+"""
+
+from benchmarks.contests.joins import best
+from benchmarks.corpus import Size, make_corpus
+from benchmarks.ids import IdKind
+from benchmarks.outcome import Figure, ratio
+from benchmarks.peers import duckdb_join, gate, polars_join
+from benchmarks.peers.base import Contestant
+from benchmarks.process import cores, progress, run_alone
+from benchmarks.timing import race
+
+__all__ = ["guard"]
+
+_SIZE = Size(1_000_000, 500_000, 25_000)
+_BOUND = 1.5
+_ATTEMPTS = 2
+
+
+def guard() -> bool:
+    """Whether the gate, built beforehand, is faster than the best peer by the bound.
+
+    A ratio below the bound gets one more attempt: other people's work may have come between.
+    """
+    verdicts = [_is_fast(kind) for kind in (IdKind.INTEGER, IdKind.STRING)]
+    return all(verdicts)
+
+
+def _is_fast(kind: IdKind) -> bool:
+    for _ in range(_ATTEMPTS):
+        figure = run_alone(_compare, kind)
+        verdict = "as it should" if figure.is_met else "too slow"
+        print(f"{figure.name}: {figure.value:.2f} × (at least {_BOUND} ×): {verdict}")
+        if figure.is_met:
+            return True
+    return False
+
+
+def _compare(kind: IdKind) -> Figure:
+    progress(f"comparing {kind} ids")
+    corpus = make_corpus(kind, _SIZE)
+    peers: list[Contestant] = [*polars_join.warm(corpus), *duckdb_join.warm(corpus)]
+    timings = race([gate.warm(corpus, cores()), *peers], corpus.messages)
+    peer = best(timings[1:])
+    name = f"{kind.capitalize()} ids: times as fast as the best peer ({peer.contestant})"
+    return ratio(name, peer, timings[0], _BOUND)

@@ -1,0 +1,88 @@
+"""Interleaved runs of contestants whose answers have been compared."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pyarrow as pa
+
+from benchmarks.outcome import Timing
+from benchmarks.peers.base import Contestant, refuse_difference
+from benchmarks.process import progress
+
+__all__ = ["race", "take_turns", "time_once", "without_collector"]
+
+_ROUNDS = 5
+_FEWEST_ROUNDS = 2
+_BUDGET_S = 15.0
+_PATIENCE_S = 45.0
+
+Run = Callable[[], Any]
+
+
+def race(contestants: Sequence[Contestant], messages: pa.Table) -> tuple[Timing, ...]:
+    """Time contestants on the same messages, once each has given the first one's answer.
+
+    The first run is for that answer and to warm up. Then they take turns, five times; whoever
+    would need more than 15 seconds for that, fewer times, but at least twice. Who needs more than
+    45 seconds for the first run is timed by that run alone.
+
+    Raises:
+        WrongAnswerError: Two contestants differ about some message.
+    """
+    runs: dict[str, Run] = {}
+    first_s: dict[str, float] = {}
+    expected = None
+    for contestant in contestants:
+        run = partial(contestant.judge, contestant.load(messages))
+        first_s[contestant.name], judged = time_once(run)
+        found = contestant.read(judged).in_order(0)
+        expected = found if expected is None else expected
+        refuse_difference(contestant.name, found, expected)
+        progress(f"{contestant.name}: agrees, {first_s[contestant.name]:.3f} s in its first run")
+        runs[contestant.name] = run
+    rounds = {name: _rounds(seconds) for name, seconds in first_s.items()}
+    seconds = take_turns(runs, rounds)
+    return tuple(
+        Timing(name, messages.num_rows, tuple(seconds[name] or [first_s[name]])) for name in runs
+    )
+
+
+def take_turns(runs: Mapping[str, Run], rounds: Mapping[str, int]) -> dict[str, list[float]]:
+    """The seconds of every run of each; each round begins with another of them."""
+    seconds: dict[str, list[float]] = {name: [] for name in runs}
+    names = list(runs)
+    with without_collector():
+        for number in range(max(rounds.values())):
+            shift = number % len(names)
+            for name in names[shift:] + names[:shift]:
+                if number < rounds[name]:
+                    seconds[name].append(time_once(runs[name])[0])
+    return seconds
+
+
+def time_once(run: Run) -> tuple[float, Any]:
+    """The seconds that one call takes, and what it returns."""
+    start = time.perf_counter()
+    result = run()
+    return time.perf_counter() - start, result
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Without Python's garbage collector, which would run for whoever comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _rounds(first_s: float) -> int:
+    if first_s > _PATIENCE_S:
+        return 0
+    return max(_FEWEST_ROUNDS, min(_ROUNDS, int(_BUDGET_S / first_s)))

@@ -557,7 +557,7 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
         with pytest.raises(RuntimeError, match="a pool is made"):
             GATE.decide(table, threads=threads)
     assert made == [3, 2]
-    monkeypatch.setattr("consentgate.gate.parent_process", object)
+    monkeypatch.setattr("consentgate._threads.parent_process", object)
     assert GATE.decide(table).num_admitted == 200_000
     assert GATE.decide(table, threads=1).num_admitted == 200_000
 

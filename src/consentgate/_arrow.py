@@ -35,6 +35,7 @@ __all__ = [
     "decoded",
     "dictionary_codes",
     "find_column",
+    "fixed_width_values",
     "is_list",
     "is_text",
     "list_items",
@@ -188,6 +189,14 @@ def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
     return np.where((codes < 0) | (codes > end), end, codes)
 
 
+def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[Any]":
+    """The values of an array of fixed width, as they lie in memory; a null's is arbitrary."""
+    buffer = array.buffers()[1]
+    if len(array) == 0 or buffer is None:
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+
+
 def valid_mask(array: pa.Array) -> Bools | None:
     """True where an entry is not null; None when nothing is null."""
     if array.null_count == 0:
@@ -292,7 +301,7 @@ def _localise(array: pa.Array, zone: str | None, side: str) -> pa.Array:
 
 
 def _to_micros(array: pa.Array, unit: str, *, round_up: bool) -> Int64s:
-    ticks: Int64s = array.cast(pa.int64()).fill_null(0).to_numpy(zero_copy_only=False)
+    ticks: Int64s = fixed_width_values(array, np.dtype(np.int64))
     if unit == "ns":
         return ticks // 1000 + (ticks % 1000 != 0) if round_up else ticks // 1000
     factor = _MICROS_PER_UNIT[unit]

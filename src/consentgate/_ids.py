@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from consentgate._arrow import Int64s, Uint64s, is_text
+from consentgate._arrow import Int64s, Uint64s, fixed_width_values, is_text
 from consentgate.errors import ColumnTypeError
 
 __all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read_ids"]
@@ -93,13 +93,12 @@ def read_ids(array: pa.Array) -> Ids:
         return _read_strings(array)
     if family is IdFamily.UUID:
         storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-        words = _buffer(storage, 1, np.dtype(np.uint64), 2 * storage.offset, 2 * len(storage))
-        return Uuids(words.reshape(len(storage), 2))
+        return Uuids(fixed_width_values(storage, np.dtype((np.uint64, 2))))
     raise ColumnTypeError(f"Type {array.type} is no id type.")
 
 
 def _read_integers(array: pa.Array) -> Integers:
-    values = array.fill_null(0).to_numpy(zero_copy_only=False)
+    values = fixed_width_values(array, np.dtype(array.type.to_pandas_dtype()))
     is_signed = values.dtype.kind == "i"
     wide = values.astype(np.int64 if is_signed else np.uint64, copy=False)
     return Integers(wide.view(np.uint64), is_signed)
@@ -109,15 +108,8 @@ def _read_strings(array: pa.Array) -> Strings:
     if pa.types.is_string_view(array.type):
         array = array.cast(pa.large_string())
     width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
-    if len(array) == 0:
-        return Strings(np.zeros(0, np.uint8), np.zeros(1, width))
-    offsets = _buffer(array, 1, width, array.offset, len(array) + 1)
-    data = array.buffers()[2]
-    return Strings(np.frombuffer(data or b"", dtype=np.uint8), offsets)
-
-
-def _buffer(array: pa.Array, place: int, dtype: "np.dtype[Any]", start: int, count: int) -> Any:
-    buffer = array.buffers()[place]
-    if count == 0 or buffer is None:
-        return np.zeros(count, dtype)
-    return np.frombuffer(buffer, dtype=dtype, count=count, offset=start * dtype.itemsize)
+    _, offsets, data = array.buffers()
+    if len(array) == 0 or offsets is None:
+        return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
+    places = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
+    return Strings(np.frombuffer(data or b"", dtype=np.uint8), places)

@@ -29,7 +29,7 @@ _WORD_BITS = np.uint64(64)
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _FEW = 64
 """So many strings are hashed word by word together; fewer, all their words at once."""
-_FIRST_BYTES = np.array([(1 << 8 * kept) - 1 for kept in range(9)], dtype=np.uint64)
+_ALL_BITS = np.uint64(2**64 - 1)
 
 assert sys.byteorder == "little", "consentgate reads Arrow buffers in place, as little-endian words"
 
@@ -111,6 +111,14 @@ class StringHasher:
             self._keys = np.array([(a, b, a * b), (c, d, c * d)])
 
 
+def _first_bytes(count: Int64s) -> Uint64s:
+    """Masks of the first `count` bytes of a word: of none below 1, of all above 7."""
+    cut_off = 64 - 8 * count
+    np.maximum(cut_off, 0, out=cut_off)
+    mask: Uint64s = _ALL_BITS >> cut_off.view(np.uint64)  # NumPy shifts by 64 and more to zero
+    return mask
+
+
 class _Words:
     """The 8-byte words of n strings, place by place; what lies beyond a string's end is zero.
 
@@ -148,7 +156,7 @@ class _Words:
         """The next word of every string that is still read."""
         word = self._read(self._next, self._skip)
         if self.place >= self._full_words:
-            word &= _FIRST_BYTES.take(np.clip(self._left, 0, 8))
+            word &= _first_bytes(self._left)
         self._next += 1
         self._left -= 8
         self.place += 1
@@ -162,7 +170,7 @@ class _Words:
         owners = np.repeat(np.arange(len(counts)), counts)
         step = np.arange(len(owners)) - np.repeat(np.cumsum(counts) - counts, counts)
         word = self._read(self._next[owners] + step, self._skip[owners])
-        word &= _FIRST_BYTES.take(np.clip(self._left[owners] - 8 * step, 0, 8))
+        word &= _first_bytes(self._left[owners] - 8 * step)
         return self._rows[owners], self.place + 1 + step, word
 
     def add(self, lane: Uint64s, term: Uint64s) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Bools, dictionary_codes, is_text, plain_text
+from consentgate._arrow import Bools, dictionary_codes, is_text, plain_text, valid_mask
 from consentgate.errors import RuleColumnTypeError
 from consentgate.policy import Rule
 
@@ -45,11 +45,20 @@ def match_rule(rule: Rule, column: pa.Array) -> Bools:
     if pa.types.is_dictionary(column.type):
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
-    is_null = _as_mask(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
     if rule.is_null or pa.types.is_null(column.type):
-        return is_null
-    listed = _as_mask(pc.is_in(*_comparable(column, rule.values)))
-    return is_null | (listed if rule.any_of is not None else ~listed)
+        return _as_mask(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
+    listed = _as_mask(_is_listed(column, rule.values))
+    matched = listed if rule.any_of is not None else ~listed
+    valid = valid_mask(column)
+    return matched if valid is None else matched | ~valid
+
+
+def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:
+    """Where a column that is not all null holds one of the values; anything where it is null."""
+    column, listed = _comparable(column, values)
+    if len(listed) == 1:
+        return pc.equal(column, listed[0]).fill_null(False)
+    return pc.is_in(column, listed)
 
 
 def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa.Array]:

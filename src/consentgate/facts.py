@@ -40,6 +40,8 @@ __all__ = ["ChannelFacts", "ConsentFacts", "find_rule_column", "flag", "visibili
 _NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
 _FIRST_BIT = int(_NO_RECORD).bit_length() - 1
 _CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+_CHANNEL_SPARE_BYTES = 16
+"""Channels are few beside subjects, and every message asks for one."""
 _RECORD_COLUMNS = {
     *("subject_id", "purpose", "status", "method", "notice_version"),
     *("effective_from", "expires_at", "covers_prior"),
@@ -148,7 +150,8 @@ class ChannelFacts:
             instants = read_instants(table["public_since"].chunk(0), "public_since")
             since = _where_valid(instants.ceil, instants.valid, EARLIEST)
         layouts, rests = pack_bounds(words, _CHANNEL_BITS, [since])
-        index, rests = Index.build(read_ids(table["channel_id"].chunk(0)), words, rests)
+        ids = read_ids(table["channel_id"].chunk(0))
+        index, rests = Index.build(ids, words, rests, spare_bytes=_CHANNEL_SPARE_BYTES)
         return cls(index, *with_rests(layouts, rests))
 
     def judge(self, found: Found, created: Int64s) -> Bits:

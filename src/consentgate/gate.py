@@ -78,6 +78,7 @@ class Gate:
         _check_registry(self.columns, channels)
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
+        self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
 
     @cached_property
     def digest(self) -> str:
@@ -108,7 +109,7 @@ class Gate:
             FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`.
         """
         table = as_table(data)
-        needed = table.select(self._judge.check(table.schema))
+        needed = table.select(self._checked(table.schema))
         now = self._now(judged_at)
         lookup = Lookup(needed.num_rows)
         bits = np.empty(needed.num_rows, dtype=np.uint32)
@@ -223,6 +224,14 @@ class Gate:
         return explain(
             self.policy, self.consent, self.channels, self.columns, table, decision, record_id
         )
+
+    def _checked(self, schema: pa.Schema) -> list[str]:
+        """The columns that judging looks at; a schema seen last time is not checked anew."""
+        last, names = self._last_checked
+        if last is None or not schema.equals(last):
+            names = self._judge.check(schema)
+            self._last_checked = schema, names
+        return names
 
     @cached_property
     def _evidence(self) -> dict[str, str]:

@@ -27,8 +27,8 @@ _LOW_HALF = np.uint64(0xFFFF_FFFF)
 _HALF = np.uint64(32)
 _WORD_BITS = np.uint64(64)
 _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
-_FEW = 64
-"""So many strings are hashed word by word together; fewer, all their words at once."""
+_FEW_WORDS = 2_048
+"""So many words are hashed all at once; more, place by place."""
 _ALL_BITS = np.uint64(2**64 - 1)
 
 assert sys.byteorder == "little", "consentgate reads Arrow buffers in place, as little-endian words"
@@ -76,11 +76,12 @@ class StringHasher:
         self._grow_keys(1 + (words.longest + 7) // 8)
         lengths = np.diff(offsets).astype(np.uint64) + np.uint64(1)
         lanes = lengths * self._keys[0, 0, 0], lengths * self._keys[1, 0, 0]
-        while 8 * words.place < words.longest and words.drop_ended() > _FEW:
+        while words.most_left() > _FEW_WORDS:
+            words.drop_ended()
             word = words.take()
             for lane, term in zip(lanes, self._terms(words.place, word), strict=True):
                 words.add(lane, term)
-        if 8 * words.place < words.longest:
+        if words.most_left():
             rows, places, word = words.take_all()
             first = np.flatnonzero(np.diff(rows, prepend=-1))
             for lane, term in zip(lanes, self._terms(places, word), strict=True):
@@ -144,13 +145,16 @@ class _Words:
         self.longest = int(self._left.max(initial=0))
         self.place = 0
 
-    def drop_ended(self) -> int:
-        """Leave out strings that have ended, once most have; how many are still read."""
+    def most_left(self) -> int:
+        """How many words are left at most."""
+        return len(self._left) * max(0, (self.longest + 7) // 8 - self.place)
+
+    def drop_ended(self) -> None:
+        """Leave out strings that have ended, once most have."""
         if self.place >= self._full_words:
             going_on = self._left > 0
             if 2 * np.count_nonzero(going_on) < len(going_on):
                 self._keep(np.flatnonzero(going_on))
-        return len(self._left)
 
     def take(self) -> Uint64s:
         """The next word of every string that is still read."""

@@ -29,12 +29,11 @@ __all__ = ["Found", "IdHasher", "Index", "Keys", "count_repeats"]
 _HALF = np.uint64(32)
 _LOW_HALF = np.uint64(0xFFFF_FFFF)
 _TOP_BIT = np.uint64(1 << 63)
-_ENTRY = np.dtype(np.complex128)  # one entry of two words, as the type that NumPy gathers fastest
 
 _BYTES_PER_ID = 38
 """The memory for each id, from which follows how full the table is: fuller is slower."""
 _FEW = 2048
-_WINDOW = 16
+_WINDOW = 8
 """For a few ids that are not found at once, so many slots are looked at in one go."""
 
 
@@ -127,7 +126,12 @@ class Index:
 
     @classmethod
     def build(
-        cls, ids: Ids, words: Uint64s, beside: Sequence[npt.NDArray[Any]] = ()
+        cls,
+        ids: Ids,
+        words: Uint64s,
+        beside: Sequence[npt.NDArray[Any]] = (),
+        *,
+        spare_bytes: int = 0,
     ) -> tuple["Index", list[npt.NDArray[Any]]]:
         """An index of n ids, and columns in its slot order.
 
@@ -135,10 +139,11 @@ class Index:
             ids: all different.
             words: what is held about each.
             beside: columns of n entries that go with the words.
+            spare_bytes: memory for each id beyond the usual, which makes searches shorter.
         """
         hasher = IdHasher()
         keys = hasher.all_keys(ids)
-        homes = max(1, int(len(ids) * _slots_per_id(len(keys.lanes), beside)))
+        homes = max(1, int(len(ids) * _slots_per_id(len(keys.lanes), beside, spare_bytes)))
         order, places, reach = _lay_out(keys.hashes, homes)
         empty = _unused_key(keys.lanes[0])
         size = homes + reach + 1 + _WINDOW
@@ -170,7 +175,8 @@ class Index:
         """
         keys = self._hasher.keys(ids)
         slots = self._home(keys.hashes)
-        words, goes_on = self._look(slots, keys.lanes)
+        entries, goes_on = self._look(slots, keys.lanes)
+        words = entries[:, 1].copy()
         self._search_on(np.flatnonzero(goes_on), keys.lanes, words, slots)
         if isinstance(ids, Integers) and ids.is_signed != self.is_signed:
             words[ids.words >= _TOP_BIT] = 0
@@ -182,45 +188,42 @@ class Index:
         self, rows: Int64s, lanes: tuple[Uint64s, ...], words: Uint64s, slots: Int64s
     ) -> None:
         """Find the ids of the rows whose home slot holds another id."""
-        at, lanes, step = slots[rows], tuple(lane[rows] for lane in lanes), 0
+        at, step = slots.take(rows), 0
+        lanes = tuple(lane.take(rows) for lane in lanes)
         while rows.size and step < self.reach:
             if rows.size > _FEW:
                 at += 1
                 step += 1
-                word, goes_on = self._look(at, lanes)
             else:
                 step += _WINDOW
-                at, word, goes_on = self._look_ahead(at, lanes)
-            slots[rows], words[rows] = at, word
+                at = self._look_ahead(at, lanes)
+            entries, goes_on = self._look(at, lanes)
+            slots[rows], words[rows] = at, entries[:, 1]
             still = np.flatnonzero(goes_on)
-            rows, at, lanes = rows[still], at[still], tuple(lane[still] for lane in lanes)
+            rows, at = rows.take(still), at.take(still)
+            lanes = tuple(lane.take(still) for lane in lanes)
         words[rows] = 0
 
     def _look(self, slots: Int64s, lanes: tuple[Uint64s, ...]) -> tuple[Uint64s, Bools]:
-        """The words in some slots, and where an id other than the one sought holds the slot."""
-        entries = self._pairs.take(slots, mode="clip").view(np.uint64).reshape(-1, 2)
-        key = entries[:, 0]
-        other = key != lanes[0]
+        """The entries in some slots, and where an id other than the one sought holds the slot."""
+        entries: Uint64s = self.entries.take(slots, axis=0, mode="clip")
+        goes_on = entries[:, 0] != lanes[0]
         if self.second_lane is not None:
-            other |= self.second_lane.take(slots, mode="clip") != lanes[1]
-        other &= key != self.empty
-        return entries[:, 1].copy(), other
+            goes_on |= self.second_lane.take(slots, mode="clip") != lanes[1]
+        goes_on &= entries[:, 0] != self.empty
+        return entries, goes_on
 
-    def _look_ahead(
-        self, slots: Int64s, lanes: tuple[Uint64s, ...]
-    ) -> tuple[Int64s, Uint64s, Bools]:
-        """As `_look`, over the next few slots of each: where its search ends, or the last one."""
+    def _look_ahead(self, slots: Int64s, lanes: tuple[Uint64s, ...]) -> Int64s:
+        """Where among the next few slots each search ends; the last of them where it goes on."""
         window = slots[:, np.newaxis] + np.arange(1, _WINDOW + 1)
-        np.minimum(window, len(self.entries) - 1, out=window)
-        keys = self.entries[window, 0]
+        keys = self.entries.reshape(-1).take(2 * window, mode="clip")
         ends = keys == lanes[0][:, np.newaxis]
         if self.second_lane is not None:
-            ends &= self.second_lane[window] == lanes[1][:, np.newaxis]
+            ends &= self.second_lane.take(window, mode="clip") == lanes[1][:, np.newaxis]
         ends |= keys == self.empty
-        rows = np.arange(len(slots))
-        goes_on = ~ends.any(axis=1)
-        at = window[rows, np.where(goes_on, _WINDOW - 1, ends.argmax(axis=1))]
-        return at, self.entries[at, 1], goes_on
+        ends[:, -1] = True
+        ahead: Int64s = ends.argmax(axis=1)
+        return slots + ahead + 1
 
     def _home(self, hashes: Uint64s) -> Int64s:
         return _homes(hashes, self.homes)
@@ -228,10 +231,6 @@ class Index:
     @cached_property
     def _hasher(self) -> IdHasher:
         return IdHasher(self.seed)
-
-    @cached_property
-    def _pairs(self) -> npt.NDArray[np.complex128]:
-        return self.entries.view(_ENTRY).reshape(-1)
 
 
 def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
@@ -249,10 +248,11 @@ def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
     return len(keys) - len(np.unique(keys, axis=0))
 
 
-def _slots_per_id(lanes: int, beside: Sequence[npt.NDArray[Any]]) -> float:
-    """How many slots the memory for each id pays for, within what keeps searches short."""
+def _slots_per_id(lanes: int, beside: Sequence[npt.NDArray[Any]], spare_bytes: int) -> float:
+    """How many slots the memory for each id pays for."""
+    id_bytes = _BYTES_PER_ID + 16 * (lanes - 1) + spare_bytes
     slot_bytes = 8 + 8 * lanes + sum(column.itemsize for column in beside)
-    return min(max((_BYTES_PER_ID + 16 * (lanes - 1)) / slot_bytes, 1.5), 2.4)
+    return min(max(id_bytes / slot_bytes, 1.3), 3.0)
 
 
 def _lay_out(hashes: Uint64s, homes: int) -> tuple[Int64s, Int64s, int]:

@@ -89,7 +89,7 @@ def test_filter_parts_the_rows_and_keeps_the_admitted_ones_as_they_are() -> None
 def test_the_excluded_rows_say_what_judged_them() -> None:
     gate = make_gate(record_rules=(cg.Rule(name="rule", column="body", is_null=True),))
     metadata = gate.filter(TABLE)[1].schema.metadata
-    assert gate.channels is not None
+    assert gate.consent is not None and gate.channels is not None
     names = json.loads(metadata.pop(b"consentgate.reason_names"))
     assert names == {str(bit): reason.code for bit, reason in enumerate(cg.Reason)} | {"16": "rule"}
     assert metadata == {
@@ -564,7 +564,7 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
 
 def test_explanation_shows_the_rows_own_visibility() -> None:
     columns = cg.Columns(channels=(), visibility="seen_by")
-    gate = cg.Gate(cg.Policy(), GATE.consent, columns=columns, judged_at=GATE.judged_at)
+    gate = cg.Gate(cg.Policy(), make_consent(), columns=columns, judged_at=GATE.judged_at)
     table = TABLE.append_column("seen_by", pa.array(["friends"] * TABLE.num_rows))
     record_id = table["message_id"][0].as_py()
     assert "visibility friends" in str(gate.explain(table, record_id, judged_at=NOW))

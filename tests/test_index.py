@@ -75,7 +75,10 @@ def test_a_null_has_no_word(make: Callable[[int, int], Any]) -> None:
 
 @FAMILIES
 def test_columns_beside_lie_where_the_words_do(make: Callable[[int, int], Any]) -> None:
-    beside = [np.arange(1, 5001, dtype=np.uint32), np.arange(5000, 0, -1, dtype=np.uint64)]
+    beside: list[Any] = [
+        np.arange(1, 5001, dtype=np.uint32),
+        np.arange(5000, 0, -1, dtype=np.uint64),
+    ]
     ids = make(0, 5000)
     index, laid = Index.build(read_ids(ids), np.ones(5000, np.uint64), beside)
     slots = index.find(read_ids(ids)).slots

@@ -26,6 +26,11 @@
     ├── ConfigurationError          arguments that do not fit together
     └── FileError                   a file is at fault
         ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
+        ├── GateFileError           a saved gate that cannot be used
+        │   ├── ForeignGateError    no saved gate at all
+        │   ├── NewerGateError      written by a newer version
+        │   ├── DamagedGateError    truncated, altered or blank
+        │   └── ReplacedGateError   another gate than the one that was there
         └── OutputError             an output exists already, or cannot be written
 
 Every class has a stable ``code``, pickles across process borders, and carries a message that
@@ -43,17 +48,22 @@ __all__ = [
     "ColumnTypeError",
     "ConfigurationError",
     "ConsentGateError",
+    "DamagedGateError",
     "DuplicateRecordError",
     "FileError",
+    "ForeignGateError",
     "FutureSnapshotError",
+    "GateFileError",
     "IdFamilyError",
     "InputError",
     "NaiveTimestampError",
+    "NewerGateError",
     "NotArrowError",
     "NullValueError",
     "OutputError",
     "PolicyError",
     "RecordNotFoundError",
+    "ReplacedGateError",
     "RuleColumnMissingError",
     "RuleColumnTypeError",
     "SchemaMismatchError",
@@ -206,6 +216,36 @@ class UnreadableFileError(FileError):
     """A file is missing, truncated, corrupt or of an unknown format."""
 
     code = "unreadable_file"
+
+
+class GateFileError(FileError):
+    """A saved gate cannot be used."""
+
+    code = "gate_file"
+
+
+class ForeignGateError(GateFileError):
+    """The file is no saved gate."""
+
+    code = "foreign_gate"
+
+
+class NewerGateError(GateFileError):
+    """The file was written by a newer version."""
+
+    code = "newer_gate"
+
+
+class DamagedGateError(GateFileError):
+    """The file is truncated, altered or blank."""
+
+    code = "damaged_gate"
+
+
+class ReplacedGateError(GateFileError):
+    """The file holds another gate than the one that is asked for."""
+
+    code = "replaced_gate"
 
 
 class OutputError(FileError):

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,9 +37,12 @@ from consentgate.ledger import LedgerPart, excluded_rows, ledger_schema
 from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import reason_names
+from consentgate.saved import GateFile, SavedGate, open_gate, save_gate
 from consentgate.snapshot import ConsentSnapshot
 
 __all__ = ["Gate"]
+
+Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
@@ -56,6 +59,9 @@ class Gate:
         judged_at: the instant of judgement, with a time zone, for reproducible runs. None: the
             clock, read once per call (in `stream`, once per batch).
 
+    Attributes:
+        consent, channels: what the gate was built from; None in a gate that was opened.
+
     Raises:
         ConfigurationError: There are channel columns but no registry, or the reverse.
         RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
@@ -71,14 +77,62 @@ class Gate:
         judged_at: datetime | None = None,
     ) -> None:
         self.policy = policy
-        self.consent = consent
-        self.channels = channels
+        self.consent: ConsentSnapshot | None = consent
+        self.channels: ChannelRegistry | None = channels
         self.columns = columns or Columns()
         self.judged_at = judged_at
         _check_registry(self.columns, channels)
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
+        self._file: GateFile | None = None
+
+    def save(self, path: str | Path) -> None:
+        """Write the gate to one file, which appears complete or not at all.
+
+        From then on this gate pickles as the file's path and digest, and is opened from there in
+        the process that unpickles it. The file holds no consent records and no readable string
+        id, but it can be asked for ids, and integer ids and UUIDs are in it as they are: guard it
+        as you guard the snapshot.
+
+        Raises:
+            OutputError: The file cannot be written; what was there is still there.
+        """
+        saved = SavedGate(self._judge, self.judged_at, self._evidence)
+        self._file = save_gate(Path(path), saved)
+
+    @classmethod
+    def open(cls, path: str | Path, *, verify: bool = False) -> "Gate":
+        """Map a saved gate into memory, whose pages all processes that open it share.
+
+        Args:
+            verify: check every byte of the file. Otherwise what takes the same time however large
+                the gate is: that its head is intact, that nothing is missing at its end, and that
+                it is not blank. Damage beyond that finds no record, or is not noticed.
+
+        Raises:
+            UnreadableFileError: The file is not there or cannot be read.
+            ForeignGateError: It is no saved gate.
+            NewerGateError: It was written by a newer version.
+            DamagedGateError: It is truncated, altered or blank.
+        """
+        return cls._opened(*open_gate(Path(path), verify=verify))
+
+    @classmethod
+    def _opened(cls, saved: SavedGate, file: GateFile) -> "Gate":
+        gate = cls.__new__(cls)
+        gate.policy, gate.columns = saved.judge.policy, saved.judge.columns
+        gate.consent = gate.channels = None
+        gate.judged_at = saved.judged_at
+        gate._judge, gate._evidence, gate._file = saved.judge, saved.evidence, file
+        gate._reason_names = reason_names(gate.policy.rule_names)
+        gate._last_checked = (None, [])
+        return gate
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+        if self._file is None:
+            return super().__reduce_ex__(protocol)
+        return _reopen, (self._file,)
 
     @cached_property
     def digest(self) -> str:
@@ -206,7 +260,13 @@ class Gate:
         return pa.RecordBatchReader.from_batches(schema, admitted)
 
     def explain(
-        self, data: Any, record_id: Any, *, judged_at: datetime | None = None
+        self,
+        data: Any,
+        record_id: Any,
+        *,
+        consent: ConsentSnapshot | None = None,
+        channels: ChannelRegistry | None = None,
+        judged_at: datetime | None = None,
     ) -> Explanation:
         """Why the rows with a record id are admitted or excluded, in words.
 
@@ -214,16 +274,35 @@ class Gate:
 
         Args:
             record_id: as the column holds it; for UUIDs a `uuid.UUID` or 16 bytes.
+            consent, channels: what the gate was built from; needed for a gate that was opened,
+                whose file does not hold it.
 
         Raises:
             RecordNotFoundError: No row has that id.
+            ConfigurationError: Snapshot or registry are not the ones that the gate was built from,
+                or are needed and not given.
             Whatever `decide` raises.
         """
         table = as_table(data)
         decision = self.decide(table, judged_at=judged_at)
-        return explain(
-            self.policy, self.consent, self.channels, self.columns, table, decision, record_id
-        )
+        consent = self._source("consent", consent, self.consent, "snapshot_digest")
+        if self._judge.channels is not None:
+            channels = self._source("channels", channels, self.channels, "registry_digest")
+        return explain(self.policy, consent, channels, self.columns, table, decision, record_id)
+
+    def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
+        """The snapshot or registry, once it is known to be the gate's."""
+        if given is not None and given.digest != self._evidence[f"consentgate.{digest}"]:
+            raise ConfigurationError(
+                f"What is given as `{name}` is not what the gate was built from; give that one."
+            )
+        source = given or own
+        if source is None:
+            raise ConfigurationError(
+                f"A gate that was opened holds no records; give the ones it was built from "
+                f"as `{name}`."
+            )
+        return source
 
     def _checked(self, schema: pa.Schema) -> list[str]:
         """The columns that judging looks at; a schema seen last time is not checked anew."""
@@ -236,6 +315,7 @@ class Gate:
     @cached_property
     def _evidence(self) -> dict[str, str]:
         """What decides a row's fate, as ledgers carry it in their metadata."""
+        assert self.consent is not None, "an opened gate brings its evidence with it"
         evidence = {
             "reason_names": json.dumps(self._reason_names),
             "policy_digest": self.policy.digest,
@@ -271,12 +351,15 @@ class Gate:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
         given = judged_at or self.judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
-        sources = {"consent snapshot": self.consent, "channel registry": self.channels}
-        for what, source in sources.items():
-            if source is not None:
-                self._check_age(what, as_micros(source.as_of, name="as_of"), now)
+        sources = {
+            "consent snapshot": self._judge.snapshot_as_of,
+            "channel registry": self._judge.registry_as_of,
+        }
+        for what, as_of in sources.items():
+            if as_of is not None:
+                self._check_age(what, as_of, now)
                 if given is None:
-                    _check_reached(what, as_micros(source.as_of, name="as_of"), now)
+                    _check_reached(what, as_of, now)
         return now
 
     def _check_age(self, what: str, as_of: int, now: int) -> None:
@@ -286,6 +369,10 @@ class Gate:
                 f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
                 f"judgement, but the policy allows {limit}; take a new one."
             )
+
+
+def _reopen(file: GateFile) -> Gate:
+    return Gate._opened(*open_gate(file.path, digest=file.digest))
 
 
 def _check_reached(what: str, as_of: int, now: int) -> None:

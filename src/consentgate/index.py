@@ -300,5 +300,5 @@ def _homes(hashes: Uint64s, homes: int) -> Int64s:
 def _unused_key(keys: Uint64s) -> int:
     while True:
         candidate = secrets.randbits(64)
-        if not (keys == np.uint64(candidate)).any():
+        if candidate and not (keys == np.uint64(candidate)).any():
             return candidate

@@ -43,6 +43,7 @@ class Judge:
 
     Attributes:
         snapshot_as_of: microseconds since 1970 in UTC; no consent speaks for later messages.
+        registry_as_of: likewise, of the channel registry.
     """
 
     policy: Policy
@@ -50,6 +51,7 @@ class Judge:
     consent: ConsentFacts
     channels: ChannelFacts | None
     snapshot_as_of: int
+    registry_as_of: int | None
     subject_family: IdFamily
     channel_family: IdFamily | None
 
@@ -72,6 +74,7 @@ class Judge:
             ConsentFacts.compile(policy, consent),
             None if channels is None else ChannelFacts.compile(policy, channels),
             as_micros(consent.as_of, name="as_of"),
+            None if channels is None else as_micros(channels.as_of, name="as_of"),
             consent.id_family,
             None if channels is None else channels.id_family,
         )

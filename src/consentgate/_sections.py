@@ -1,0 +1,199 @@
+"""A file of named arrays that is mapped into memory, not read.
+
+::
+
+    magic, version, length of the head     16 bytes
+    SHA-256 of the head but for itself     32 bytes
+    description, as JSON                   up to the head's length, zeros behind it
+    the arrays' bytes, one after the other, each beginning at a multiple of 4,096
+
+The description holds each array's name, type, shape, place and SHA-256, so the head's SHA-256
+stands for the whole file. Whoever opens a file sees in constant time that its head is intact
+and that nothing is missing at its end, and looks at a few pages; seeing that every byte is intact
+takes reading them all.
+"""
+
+import json
+import math
+import mmap
+import os
+import secrets
+import struct
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from consentgate.errors import (
+    DamagedGateError,
+    ForeignGateError,
+    NewerGateError,
+    OutputError,
+    UnreadableFileError,
+)
+from consentgate.hashing import digest_bytes
+
+__all__ = ["Sections", "open_sections", "write_sections"]
+
+MAGIC = b"consgate"
+VERSION = 1
+_PREFIX = struct.Struct("<8sII")
+_HASH_BYTES = 32
+_PAGE = 4096
+_SAMPLES = 64
+
+Array = npt.NDArray[Any]
+
+
+class Sections(NamedTuple):
+    """What is in a file: a description of the writer's own, the arrays, and the head's SHA-256."""
+
+    description: Any
+    arrays: dict[str, Array]
+    digest: str
+
+
+def write_sections(
+    path: Path, description: Any, arrays: Mapping[str, Array], *, filled: Collection[str]
+) -> str:
+    """Write a file that appears complete or not at all; returns its digest.
+
+    Args:
+        filled: the arrays of which no whole page is zeros.
+
+    Raises:
+        OutputError: It cannot be written; what was at the path is still there.
+    """
+    places, end = {}, 0
+    for name, array in arrays.items():
+        checksum = digest_bytes([_bytes(array), _padding(array.nbytes)])
+        place = {"type": array.dtype.str, "shape": array.shape, "start": end, "sha256": checksum}
+        places[name] = place | {"filled": name in filled}
+        end += array.nbytes + len(_padding(array.nbytes))
+    head, digest = _make_head({"arrays": places, "size": end, "description": description})
+    with _replacing(path) as file:
+        file.write(head)
+        for array in arrays.values():
+            file.write(_bytes(array))
+            file.write(_padding(array.nbytes))
+    return digest
+
+
+def open_sections(path: Path, *, verify: bool) -> Sections:
+    """Map a file.
+
+    Args:
+        verify: read every byte, and not only what can be checked in constant time.
+
+    Raises:
+        UnreadableFileError: It is not there or cannot be read.
+        ForeignGateError: It is no such file.
+        NewerGateError: It is of a newer version.
+        DamagedGateError: It is truncated, altered or blank.
+    """
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            head_size, content, digest = _read_head(path, file)
+            if size != head_size + content["size"]:
+                needed = f"{head_size + content['size']:,}"
+                raise _damaged(path, f"is {size:,} bytes long, but {needed} were written")
+            for place in content["arrays"].values():
+                if place["filled"]:
+                    _refuse_blank(path, file.fileno(), head_size + place["start"], _size(place))
+            memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise UnreadableFileError(f"Gate file '{path}' cannot be read: {why}.") from error
+    arrays = {}
+    for name, place in content["arrays"].items():
+        kind, start = np.dtype(place["type"]), head_size + place["start"]
+        count = math.prod(place["shape"])
+        arrays[name] = np.frombuffer(memory, kind, count, start).reshape(place["shape"])
+        end = start + arrays[name].nbytes + len(_padding(arrays[name].nbytes))
+        if verify and digest_bytes([memoryview(memory)[start:end]]) != place["sha256"]:
+            raise _damaged(path, f"does not match the checksum of its section '{name}'")
+    return Sections(content["description"], arrays, digest)
+
+
+def _make_head(content: Any) -> tuple[bytes, str]:
+    text = json.dumps(content).encode()
+    text += _padding(_PREFIX.size + _HASH_BYTES + len(text))
+    prefix = _PREFIX.pack(MAGIC, VERSION, _PREFIX.size + _HASH_BYTES + len(text))
+    digest = digest_bytes([prefix, text])
+    return prefix + bytes.fromhex(digest) + text, digest
+
+
+def _read_head(path: Path, file: BinaryIO) -> tuple[int, Any, str]:
+    """The head's size, the content of its JSON, and its SHA-256."""
+    prefix = file.read(_PREFIX.size)
+    magic, version, size = _PREFIX.unpack(prefix.ljust(_PREFIX.size, b"\0"))
+    if magic != MAGIC and not (MAGIC.startswith(prefix) or not any(prefix)):
+        raise ForeignGateError(f"File '{path}' is no saved gate; give one that Gate.save wrote.")
+    if magic != MAGIC:
+        raise _damaged(path, "is empty, or blank at its beginning")
+    if version > VERSION:
+        raise NewerGateError(
+            f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
+            "upgrade consentgate, or save the gate with this release."
+        )
+    expected, text = file.read(_HASH_BYTES), file.read(max(0, size - _PREFIX.size - _HASH_BYTES))
+    digest = digest_bytes([prefix, text])
+    if version < VERSION or digest != expected.hex():
+        raise _damaged(path, "does not match the checksum of its head")
+    return size, json.loads(text.rstrip(b"\0")), digest
+
+
+def _size(place: dict[str, Any]) -> int:
+    size: int = math.prod(place["shape"]) * np.dtype(place["type"]).itemsize
+    return size
+
+
+def _refuse_blank(path: Path, descriptor: int, start: int, size: int) -> None:
+    """Look at a few pages, without mapping them."""
+    for page in {(size - 1) // _PAGE * sample // (_SAMPLES - 1) for sample in range(_SAMPLES)}:
+        if not any(os.pread(descriptor, min(_PAGE, size - page * _PAGE), start + page * _PAGE)):
+            raise _damaged(path, "is blank in places")
+
+
+def _damaged(path: Path, what: str) -> DamagedGateError:
+    return DamagedGateError(f"Gate file '{path}' {what}; save the gate again, or copy it anew.")
+
+
+def _bytes(array: Array) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _padding(size: int) -> bytes:
+    return bytes(-size % _PAGE)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the path's place when the block ends, and is gone if the block fails."""
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with draft.open("xb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise OutputError(f"Gate file '{path}' cannot be written: {why}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _sync_directory(directory: Path) -> None:
+    """Make a change of names last through a power cut, where the system can."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(directory, os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

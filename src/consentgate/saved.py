@@ -1,0 +1,179 @@
+"""Gates as files: what judging takes, taken apart into arrays and a description, and back.
+
+A file holds no consent records and no readable string id: strings are there as fingerprints under
+a secret that the file holds too, so whoever has the file can test whether an id is in it, but not
+list the ids. Integer ids and UUIDs are there as they are.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from consentgate._bounds import Bounds
+from consentgate._ids import IdFamily
+from consentgate._sections import open_sections, write_sections
+from consentgate.columns import Columns
+from consentgate.errors import ReplacedGateError
+from consentgate.facts import ChannelFacts, ConsentFacts
+from consentgate.index import Index
+from consentgate.judgement import Judge
+from consentgate.policy import Policy
+
+__all__ = ["GateFile", "SavedGate", "open_gate", "save_gate"]
+
+Arrays = dict[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class GateFile:
+    """Which file a gate is in.
+
+    Attributes:
+        path: absolute.
+        digest: the SHA-256 that stands for the file's content.
+    """
+
+    path: Path
+    digest: str
+
+
+@dataclass(frozen=True)
+class SavedGate:
+    """What is kept of a gate.
+
+    Attributes:
+        judge: all that judging takes.
+        judged_at: the instant of judgement, if the gate has one of its own.
+        evidence: what ledgers carry in their metadata.
+    """
+
+    judge: Judge
+    judged_at: datetime | None
+    evidence: dict[str, str]
+
+
+def save_gate(path: Path, gate: SavedGate) -> GateFile:
+    """Write a gate's file, which appears complete or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    path = path.absolute()
+    arrays: Arrays = {}
+    description = {
+        "policy": gate.judge.policy.model_dump(mode="json"),
+        "columns": asdict(gate.judge.columns),
+        "judged_at": None if gate.judged_at is None else gate.judged_at.isoformat(),
+        "evidence": gate.evidence,
+        "judge": _take_apart(gate.judge, arrays),
+    }
+    # an empty slot holds a key that is not zero, and an id of zero is there once
+    filled = [name for name in arrays if name.endswith(".entries")]
+    return GateFile(path, write_sections(path, description, arrays, filled=filled))
+
+
+def open_gate(
+    path: Path, *, verify: bool = False, digest: str | None = None
+) -> tuple[SavedGate, GateFile]:
+    """Map a gate's file into memory.
+
+    Args:
+        verify: check every byte, and not only what can be checked in constant time.
+        digest: of the file that has to be there; None takes any.
+
+    Raises:
+        UnreadableFileError: The file is not there or cannot be read.
+        ForeignGateError, NewerGateError, DamagedGateError: It is no saved gate, or of a newer
+            version, or truncated, altered or blank.
+        ReplacedGateError: It has another digest.
+    """
+    path = path.absolute()
+    description, arrays, found = open_sections(path, verify=verify)
+    if digest is not None and found != digest:
+        raise ReplacedGateError(
+            f"Gate file '{path}' holds another gate than when this one was saved or opened there; "
+            "open the new one with Gate.open, or bring the old file back."
+        )
+    judge = _put_together(description, arrays)
+    at = description["judged_at"]
+    judged_at = None if at is None else datetime.fromisoformat(at)
+    return SavedGate(judge, judged_at, description["evidence"]), GateFile(path, found)
+
+
+def _take_apart(judge: Judge, arrays: Arrays) -> dict[str, Any]:
+    consent, channels = judge.consent, judge.channels
+    return {
+        "consent": {
+            "index": _index_parts("consent", consent.index, arrays),
+            "reason_bits": consent.reason_bits,
+            "valid_from": _bounds_parts("consent.valid_from", consent.valid_from, arrays),
+            "valid_until": _bounds_parts("consent.valid_until", consent.valid_until, arrays),
+        },
+        "channels": channels
+        and {
+            "index": _index_parts("channels", channels.index, arrays),
+            "public_since": _bounds_parts("channels.public_since", channels.public_since, arrays),
+        },
+        "snapshot_as_of": judge.snapshot_as_of,
+        "registry_as_of": judge.registry_as_of,
+        "subject_family": judge.subject_family,
+        "channel_family": judge.channel_family,
+    }
+
+
+def _put_together(description: Any, arrays: Arrays) -> Judge:
+    parts = description["judge"]
+    consent, channels, family = parts["consent"], parts["channels"], parts["channel_family"]
+    return Judge(
+        Policy.model_validate(description["policy"]),
+        Columns(**description["columns"]),
+        ConsentFacts(
+            _index("consent", consent["index"], arrays),
+            consent["reason_bits"],
+            _bounds("consent.valid_from", consent["valid_from"], arrays),
+            _bounds("consent.valid_until", consent["valid_until"], arrays),
+        ),
+        channels
+        and ChannelFacts(
+            _index("channels", channels["index"], arrays),
+            _bounds("channels.public_since", channels["public_since"], arrays),
+        ),
+        parts["snapshot_as_of"],
+        parts["registry_as_of"],
+        IdFamily(parts["subject_family"]),
+        None if family is None else IdFamily(family),
+    )
+
+
+def _index_parts(name: str, index: Index, arrays: Arrays) -> dict[str, Any]:
+    arrays[f"{name}.entries"] = index.entries
+    if index.second_lane is not None:
+        arrays[f"{name}.second_lane"] = index.second_lane
+    parts = {"is_signed": index.is_signed, "homes": index.homes, "reach": index.reach}
+    return parts | {"seed": index.seed.hex(), "empty": index.empty}
+
+
+def _index(name: str, parts: dict[str, Any], arrays: Arrays) -> Index:
+    entries, second_lane = arrays[f"{name}.entries"], arrays.get(f"{name}.second_lane")
+    seed = bytes.fromhex(parts["seed"])
+    return Index(**parts | {"seed": seed, "entries": entries, "second_lane": second_lane})
+
+
+def _bounds_parts(name: str, bounds: Bounds | None, arrays: Arrays) -> dict[str, Any] | None:
+    if bounds is None:
+        return None
+    if bounds.rests is not None:
+        arrays[f"{name}.rests"] = bounds.rests
+    return {
+        "first_bit": bounds.first_bit,
+        "bits": bounds.bits,
+        "base": bounds.base,
+        "shift": bounds.shift,
+    }
+
+
+def _bounds(name: str, parts: dict[str, Any] | None, arrays: Arrays) -> Bounds | None:
+    return None if parts is None else replace(Bounds(**parts), rests=arrays.get(f"{name}.rests"))

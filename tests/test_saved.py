@@ -161,10 +161,19 @@ def test_any_byte_flipped_in_the_head_is_refused(
     cg.Gate.open(path, verify=True)
 
 
+@pytest.fixture
+def unsampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[bytearray, pa.Table]:
+    """The content of a gate's file, and messages for it; no page of it is always looked at."""
+    monkeypatch.setattr("consentgate._sections._sampled", lambda _: [])
+    gate, table = integer_gate()
+    gate.save(tmp_path / "first")
+    return bytearray((tmp_path / "first").read_bytes()), table
+
+
 def test_any_page_altered_is_noticed_when_every_byte_is_checked(
-    saved: tuple[bytes, pa.Table], tmp_path: Path
+    unsampled: tuple[bytearray, pa.Table], tmp_path: Path
 ) -> None:
-    content = bytearray(saved[0])
+    content = unsampled[0]
     random = np.random.default_rng(5)
     path = tmp_path / "g"
     for start in range(head_size(content), len(content), 512):
@@ -200,14 +209,16 @@ def test_a_file_of_zeros_is_refused(saved: tuple[bytes, pa.Table], tmp_path: Pat
         cg.Gate.open(tmp_path / "g")
 
 
-@pytest.mark.parametrize("pages", [slice(None), slice(0, 4), slice(-4, None)])
-def test_a_gate_with_blank_pages_is_refused(
-    pages: slice, saved: tuple[bytes, pa.Table], tmp_path: Path
+@pytest.mark.parametrize("pages", [slice(None), slice(0, 4), slice(-4, None), 7])
+@pytest.mark.parametrize("flip", [0, 1])
+def test_a_gate_with_blank_or_altered_pages_is_refused(
+    pages: slice | int, flip: int, saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
     content = np.frombuffer(saved[0], np.uint8).copy()
-    content[head_size(saved[0]) :].reshape(-1, 4096)[pages] = 0
+    payload = content[head_size(saved[0]) :].reshape(-1, 4096)
+    payload[pages] = flip * ~payload[pages]
     content.tofile(tmp_path / "g")
-    with pytest.raises(cg.DamagedGateError, match="blank in places"):
+    with pytest.raises(cg.DamagedGateError, match="blank or altered in places"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -231,9 +242,11 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
             cg.Gate.open(path)
 
 
-def test_a_blank_word_or_rest_admits_nobody(saved: tuple[bytes, pa.Table], tmp_path: Path) -> None:
+def test_a_blank_word_or_rest_admits_nobody(
+    unsampled: tuple[bytearray, pa.Table], tmp_path: Path
+) -> None:
     """Zeros where they are not noticed: in every byte in turn, no row is admitted that was not."""
-    content, table = bytearray(saved[0]), saved[1]
+    content, table = unsampled
     (tmp_path / "g").write_bytes(content)
     before = cg.Gate.open(tmp_path / "g").decide(table).admitted.to_numpy(zero_copy_only=False)
     random = np.random.default_rng(6)

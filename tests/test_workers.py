@@ -136,7 +136,7 @@ def test_opening_a_gate_takes_no_time_and_no_memory_of_its_own(tmp_path: Path) -
     make_gate().save(tmp_path / "small")
     snapshot = make_consent(subject_id=pa.array(np.arange(1_000_000)))
     cg.Gate(cg.Policy(), snapshot, make_channels(), judged_at=NOW).save(tmp_path / "large")
-    assert (tmp_path / "large").stat().st_size > 30_000_000
+    assert (tmp_path / "large").stat().st_size > 20_000_000
     command = [sys.executable, "-c", MEASURE, str(tmp_path / "small"), str(tmp_path / "large")]
     printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     seconds, private = re.findall(r"[\d.e-]+", printed)

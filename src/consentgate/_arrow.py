@@ -30,6 +30,7 @@ __all__ = [
     "Uint64s",
     "as_micros",
     "as_table",
+    "booleans",
     "check_instants",
     "check_time_zone",
     "decoded",
@@ -197,12 +198,21 @@ def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[
     return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
 
 
+def booleans(array: pa.BooleanArray) -> Bools:
+    """The values of a column of booleans; a null's is arbitrary."""
+    if len(array) == 0:
+        return np.zeros(0, np.bool_)
+    first = array.offset % 8
+    octets = np.frombuffer(array.buffers()[1], np.uint8)[array.offset // 8 :]
+    bits = np.unpackbits(octets, count=first + len(array), bitorder="little")
+    return bits[first:].view(np.bool_)
+
+
 def valid_mask(array: pa.Array) -> Bools | None:
     """True where an entry is not null; None when nothing is null."""
     if array.null_count == 0:
         return None
-    mask: Bools = array.is_valid().to_numpy(zero_copy_only=False)
-    return mask
+    return booleans(array.is_valid())
 
 
 def as_micros(instant: datetime, *, name: str) -> int:

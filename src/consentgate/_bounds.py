@@ -1,8 +1,8 @@
 """Instants in a few bits of a word: enough to settle nearly every comparison.
 
-Time from the earliest bound on is cut into steps, and a word holds the number of its bound's step.
-A bound is compared exactly only with an instant of the same step; for that, what the step leaves
-open lies beside the words in a column of its own, which is hardly ever read.
+Time is cut into steps, and a word holds the number of its bound's step. A bound is compared exactly
+only with an instant of the same step; for that, what the step leaves open lies beside the words in
+a column of its own, which is hardly ever read.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,12 @@ import numpy.typing as npt
 from consentgate._arrow import EARLIEST, LATEST, Bools, Int64s, Uint64s
 from consentgate._threads import for_each, row_blocks
 
-__all__ = ["Bounds", "pack_bounds", "with_rests"]
+__all__ = ["Bounds", "Rests", "pack_bounds", "with_rests"]
+
+Rests = npt.NDArray[np.unsignedinteger[Any]]
+
+_SHORTEST = 2
+"""Steps of at least 2**_SHORTEST, so that no difference between two of them overflows."""
 
 
 @dataclass(frozen=True)
@@ -28,42 +33,35 @@ class Bounds:
     Attributes:
         first_bit: where in a word the number begins.
         bits: how many bits it has.
-        base: an instant before the earliest bound, which stands for all earlier ones.
         shift: a step is 2**shift long.
-        rests: unsigned integers, one beside each word; None where a step is one instant.
+        base: the step before the first one that a bound lies in, counted from the epoch.
+        rests: n unsigned integers, one beside each word; none before the words are laid out.
     """
 
     first_bit: int
     bits: int
-    base: int
     shift: int
-    rests: npt.NDArray[np.unsignedinteger[Any]] | None = None
+    base: int
+    rests: Rests
 
     @classmethod
     def over(cls, bounds: Int64s, *, first_bit: int, bits: int) -> "Bounds":
         """The layout that can hold these bounds, with steps as short as the bits allow."""
-        base = int(bounds.min(initial=LATEST, where=bounds != EARLIEST)) - 1
-        span = max(int(bounds.max(initial=EARLIEST)) - base, 0)
-        return cls(first_bit, bits, base, max(0, span.bit_length() + 1 - bits))
+        first = int(bounds.min(initial=LATEST, where=bounds != EARLIEST))
+        span = max(int(bounds.max(initial=EARLIEST)) - first, 0)
+        shift = max(span.bit_length() + 1 - bits, _SHORTEST)
+        rest_type = np.min_scalar_type((1 << shift) - 1)
+        return cls(first_bit, bits, shift, (first >> shift) - 1, np.empty(0, rest_type))
 
-    @property
-    def rest_type(self) -> "np.dtype[np.unsignedinteger[Any]] | None":
-        """The type that holds what a step leaves open; None where that is nothing."""
-        return np.min_scalar_type((1 << self.shift) - 1) if self.shift else None
-
-    def pack_into(
-        self, words: Uint64s, bounds: Int64s
-    ) -> npt.NDArray[np.unsignedinteger[Any]] | None:
+    def pack_into(self, words: Uint64s, bounds: Int64s) -> Rests:
         """Put n bounds into n words, in which their bits are zero; returns their rests."""
-        rests = None if self.rest_type is None else np.empty(len(words), self.rest_type)
-        shift, first_bit = np.uint64(self.shift), np.uint64(self.first_bit)
+        rests = np.empty(len(words), self.rests.dtype)
 
         def pack(rows: slice) -> None:
-            offsets = _after(bounds[rows], self.base)
-            steps = (offsets >> shift) + np.uint64(1)
-            words[rows] |= np.where(bounds[rows] == EARLIEST, np.uint64(0), steps << first_bit)
-            if rests is not None:
-                rests[rows] = ~offsets & np.uint64((1 << self.shift) - 1)
+            steps = (bounds[rows] >> self.shift) - self.base
+            steps[bounds[rows] == EARLIEST] = 0
+            words[rows] |= steps.view(np.uint64) << np.uint64(self.first_bit)
+            rests[rows] = ~bounds[rows] & self._longest_rest
 
         for_each(pack, row_blocks(len(words)))
         return rests
@@ -76,28 +74,32 @@ class Bounds:
             words: n words.
             slots: n places of the words' rests.
         """
-        reached = _after(np.maximum(np.atleast_1d(instants), self.base), self.base)
-        steps = words >> np.uint64(self.first_bit)
+        reached = instants >> self.shift
+        reached -= self.base
+        np.maximum(reached, 1, out=reached)
+        steps = (words >> np.uint64(self.first_bit)).view(np.int64)
         if self.first_bit + self.bits < 64:
-            steps &= np.uint64((1 << self.bits) - 1)
-        last_step = (reached >> np.uint64(self.shift)) + np.uint64(1)
-        later: Bools = steps > last_step
-        if self.rests is not None:
-            rows = np.flatnonzero(steps == last_step)
-            ends = steps[rows] << np.uint64(self.shift)
-            offsets = ends - np.uint64(1) - self.rests[slots[rows]]
-            later[rows] = offsets > (reached[rows] if len(reached) > 1 else reached)
+            steps &= (1 << self.bits) - 1
+        later: Bools = steps > reached
+        rows = np.flatnonzero(steps == reached)
+        ends = ((steps[rows] + self.base) << self.shift) + self._longest_rest
+        bounds = ends - self.rests[slots[rows]].astype(np.int64)
+        later[rows] = bounds > np.broadcast_to(instants, words.shape)[rows]
         return later
+
+    @property
+    def _longest_rest(self) -> int:
+        return (1 << self.shift) - 1
 
 
 def pack_bounds(
     words: Uint64s, first_bit: int, columns: Sequence[Int64s]
-) -> tuple[list[Bounds | None], list[npt.NDArray[Any]]]:
+) -> tuple[list[Bounds | None], list[Rests]]:
     """Put columns of n bounds each into n words, from a bit on that the words do not use.
 
     Returns:
-        The layout of each column, None where it holds no bound; and the rests of n entries each
-        that are to lie beside the words, in the order of the layouts that need some.
+        The layout of each column, None where it holds no bound; and for each layout the n rests
+        that are to lie beside the words.
     """
     held = [bool((column != EARLIEST).any()) for column in columns]
     bits = (64 - first_bit) // max(1, sum(held))
@@ -107,24 +109,12 @@ def pack_bounds(
         layout = Bounds.over(column, first_bit=first_bit, bits=bits) if is_held else None
         layouts.append(layout)
         if layout is not None:
+            rests.append(layout.pack_into(words, column))
             first_bit += bits
-            beside = layout.pack_into(words, column)
-            rests += [] if beside is None else [beside]
     return layouts, rests
 
 
-def with_rests(
-    layouts: Sequence[Bounds | None], rests: Sequence[npt.NDArray[Any]]
-) -> list[Bounds | None]:
+def with_rests(layouts: Sequence[Bounds | None], rests: Sequence[Rests]) -> list[Bounds | None]:
     """The layouts with their rests, once those lie in the order of the words."""
     columns = iter(rests)
-    return [
-        layout if layout is None or layout.shift == 0 else replace(layout, rests=next(columns))
-        for layout in layouts
-    ]
-
-
-def _after(instants: Int64s, base: int) -> Uint64s:
-    """How long after the base instants lie, which may be more than 63 bits can say."""
-    after: Uint64s = instants.view(np.uint64) - np.array(base, np.int64).view(np.uint64)
-    return after
+    return [None if layout is None else replace(layout, rests=next(columns)) for layout in layouts]

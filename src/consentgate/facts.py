@@ -19,6 +19,7 @@ from consentgate._arrow import (
     Bits,
     Bools,
     Int64s,
+    booleans,
     dictionary_codes,
     find_column,
     read_instants,
@@ -40,8 +41,6 @@ __all__ = ["ChannelFacts", "ConsentFacts", "find_rule_column", "flag", "visibili
 _NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
 _FIRST_BIT = int(_NO_RECORD).bit_length() - 1
 _CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
-_CHANNEL_SPARE_BYTES = 16
-"""Channels are few beside subjects, and every message asks for one."""
 _RECORD_COLUMNS = {
     *("subject_id", "purpose", "status", "method", "notice_version"),
     *("effective_from", "expires_at", "covers_prior"),
@@ -151,7 +150,7 @@ class ChannelFacts:
             since = _where_valid(instants.ceil, instants.valid, EARLIEST)
         layouts, rests = pack_bounds(words, _CHANNEL_BITS, [since])
         ids = read_ids(table["channel_id"].chunk(0))
-        index, rests = Index.build(ids, words, rests, spare_bytes=_CHANNEL_SPARE_BYTES)
+        index, rests = Index.build(ids, words, rests)
         return cls(index, *with_rests(layouts, rests))
 
     def judge(self, found: Found, created: Int64s) -> Bits:
@@ -280,7 +279,7 @@ def _valid_from(columns: Mapping[str, pa.Array], is_valid: Bools) -> Int64s:
         return np.full(len(is_valid), EARLIEST)
     looked_at = is_valid
     if "covers_prior" in columns:
-        looked_at = is_valid & ~columns["covers_prior"].to_numpy(zero_copy_only=False)
+        looked_at = is_valid & ~booleans(columns["covers_prior"])
     starts = read_instants(columns["effective_from"], "effective_from")
     return _where_valid(starts.ceil, looked_at, EARLIEST)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Bools, dictionary_codes, is_text, plain_text, valid_mask
+from consentgate._arrow import Bools, booleans, dictionary_codes, is_text, plain_text, valid_mask
 from consentgate.errors import RuleColumnTypeError
 from consentgate.policy import Rule
 
@@ -46,8 +46,8 @@ def match_rule(rule: Rule, column: pa.Array) -> Bools:
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
     if rule.is_null or pa.types.is_null(column.type):
-        return _as_mask(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
-    listed = _as_mask(_is_listed(column, rule.values))
+        return booleans(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
+    listed = booleans(_is_listed(column, rule.values))
     matched = listed if rule.any_of is not None else ~listed
     valid = valid_mask(column)
     return matched if valid is None else matched | ~valid
@@ -57,7 +57,7 @@ def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:
     """Where a column that is not all null holds one of the values; anything where it is null."""
     column, listed = _comparable(column, values)
     if len(listed) == 1:
-        return pc.equal(column, listed[0]).fill_null(False)
+        return pc.equal(column, listed[0])
     return pc.is_in(column, listed)
 
 
@@ -69,8 +69,3 @@ def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa
         return column, pa.array(values, pa.bool_())
     bounds = np.iinfo(column.type.to_pandas_dtype())
     return column, pa.array([v for v in values if bounds.min <= v <= bounds.max], column.type)
-
-
-def _as_mask(array: pa.Array) -> Bools:
-    mask: Bools = array.to_numpy(zero_copy_only=False)
-    return mask

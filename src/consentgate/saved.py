@@ -5,7 +5,7 @@ a secret that the file holds too, so whoever has the file can test whether an id
 list the ids. Integer ids and UUIDs are there as they are.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from consentgate._bounds import Bounds
 from consentgate._ids import IdFamily
+from consentgate._perfect_hash import PerfectHash
 from consentgate._sections import open_sections, write_sections
 from consentgate.columns import Columns
 from consentgate.errors import ReplacedGateError
@@ -70,9 +71,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
         "evidence": gate.evidence,
         "judge": _take_apart(gate.judge, arrays),
     }
-    # an empty slot holds a key that is not zero, and an id of zero is there once
-    filled = [name for name in arrays if name.endswith(".entries")]
-    return GateFile(path, write_sections(path, description, arrays, filled=filled))
+    return GateFile(path, write_sections(path, description, arrays))
 
 
 def open_gate(
@@ -149,31 +148,39 @@ def _put_together(description: Any, arrays: Arrays) -> Judge:
 
 
 def _index_parts(name: str, index: Index, arrays: Arrays) -> dict[str, Any]:
+    arrays[f"{name}.pilots"] = index.places.pilots
     arrays[f"{name}.entries"] = index.entries
     if index.second_lane is not None:
         arrays[f"{name}.second_lane"] = index.second_lane
-    parts = {"is_signed": index.is_signed, "homes": index.homes, "reach": index.reach}
-    return parts | {"seed": index.seed.hex(), "empty": index.empty}
+    return {
+        "seed": index.seed.hex(),
+        "is_signed": index.is_signed,
+        "bucket_bits": index.places.bucket_bits,
+        "part_slots": index.places.part_slots,
+    }
 
 
 def _index(name: str, parts: dict[str, Any], arrays: Arrays) -> Index:
-    entries, second_lane = arrays[f"{name}.entries"], arrays.get(f"{name}.second_lane")
-    seed = bytes.fromhex(parts["seed"])
-    return Index(**parts | {"seed": seed, "entries": entries, "second_lane": second_lane})
+    return Index(
+        bytes.fromhex(parts["seed"]),
+        parts["is_signed"],
+        PerfectHash(parts["bucket_bits"], parts["part_slots"], arrays[f"{name}.pilots"]),
+        arrays[f"{name}.entries"],
+        arrays.get(f"{name}.second_lane"),
+    )
 
 
 def _bounds_parts(name: str, bounds: Bounds | None, arrays: Arrays) -> dict[str, Any] | None:
     if bounds is None:
         return None
-    if bounds.rests is not None:
-        arrays[f"{name}.rests"] = bounds.rests
+    arrays[f"{name}.rests"] = bounds.rests
     return {
         "first_bit": bounds.first_bit,
         "bits": bounds.bits,
-        "base": bounds.base,
         "shift": bounds.shift,
+        "base": bounds.base,
     }
 
 
 def _bounds(name: str, parts: dict[str, Any] | None, arrays: Arrays) -> Bounds | None:
-    return None if parts is None else replace(Bounds(**parts), rests=arrays.get(f"{name}.rests"))
+    return None if parts is None else Bounds(**parts, rests=arrays[f"{name}.rests"])

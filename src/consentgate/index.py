@@ -104,15 +104,14 @@ class Index:
         seed: the secret under which ids are hashed.
         is_signed: whether integer ids are to be read as signed.
         places: where the entry of each id is.
-        entries: (slots, 2) uint64: the first lane of an id's key, and its word.
-        second_lane: uint64 by slot: the second lane of an id's key; None where keys have one.
+        entries: (slots, 2) or, for keys of two lanes, (slots, 4) uint64: an id's key, its word, and
+            zeros, so that no entry lies across two lines of the processor's cache.
     """
 
     seed: bytes
     is_signed: bool
     places: PerfectHash
     entries: Uint64s
-    second_lane: Uint64s | None
 
     @classmethod
     def build(
@@ -126,20 +125,19 @@ class Index:
             beside: columns of n entries that go with the words.
         """
         hasher, keys, places = _hashed_apart(ids)
-        entries = np.zeros((places.slots, 2), dtype=np.uint64)
-        columns = [*keys.lanes[1:], *beside]
-        laid = [np.zeros(places.slots, column.dtype) for column in columns]
+        entries = np.zeros((places.slots, 2 * len(keys.lanes)), dtype=np.uint64)
+        laid = [np.zeros(places.slots, column.dtype) for column in beside]
 
         def fill(rows: slice) -> None:
             slots = places.find(keys.hashes[rows])
-            entries[slots] = np.stack([keys.lanes[0][rows], words[rows]], axis=1)
-            for target, column in zip(laid, columns, strict=True):
+            for place, column in enumerate([*keys.lanes, words]):
+                entries[slots, place] = column[rows]
+            for target, column in zip(laid, beside, strict=True):
                 target[slots] = column[rows]
 
         for_each(fill, row_blocks(len(ids)))
         is_signed = isinstance(ids, Integers) and ids.is_signed
-        second = laid.pop(0) if len(keys.lanes) == 2 else None
-        return cls(hasher.seed, is_signed, places, entries, second), laid
+        return cls(hasher.seed, is_signed, places, entries), laid
 
     def find(self, ids: Ids, valid: Bools | None = None) -> Found:
         """What is held about n ids of the family that the index holds.
@@ -151,13 +149,13 @@ class Index:
         slots = self.places.find(keys.hashes)
         entries = self.entries.take(slots, axis=0, mode="clip")
         known = entries[:, 0] == keys.lanes[0]
-        if self.second_lane is not None:
-            known &= self.second_lane.take(slots, mode="clip") == keys.lanes[1]
+        for place, lane in enumerate(keys.lanes[1:], start=1):
+            known &= entries[:, place] == lane
         if isinstance(ids, Integers) and ids.is_signed != self.is_signed:
             known &= ids.words < _TOP_BIT
         if valid is not None:
             known &= valid
-        return Found(entries[:, 1] * known, slots, valid)
+        return Found(entries[:, len(keys.lanes)] * known, slots, valid)
 
     @cached_property
     def _hasher(self) -> IdHasher:

@@ -150,8 +150,6 @@ def _put_together(description: Any, arrays: Arrays) -> Judge:
 def _index_parts(name: str, index: Index, arrays: Arrays) -> dict[str, Any]:
     arrays[f"{name}.pilots"] = index.places.pilots
     arrays[f"{name}.entries"] = index.entries
-    if index.second_lane is not None:
-        arrays[f"{name}.second_lane"] = index.second_lane
     return {
         "seed": index.seed.hex(),
         "is_signed": index.is_signed,
@@ -166,7 +164,6 @@ def _index(name: str, parts: dict[str, Any], arrays: Arrays) -> Index:
         parts["is_signed"],
         PerfectHash(parts["bucket_bits"], parts["part_slots"], arrays[f"{name}.pilots"]),
         arrays[f"{name}.entries"],
-        arrays.get(f"{name}.second_lane"),
     )
 
 

@@ -10,7 +10,7 @@ import math
 import sys
 from collections.abc import Iterable
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,9 @@ _NUMBERS = 4 + _SECTION_BYTES // 2
 """So many 16-bit numbers times 32 bits still add up to less than 2**53."""
 _PRODUCT_ROWS = 2_048
 """A matrix product of so few rows stays in the cache, and in the thread that asks for it."""
+_PIECE_ROWS = 8 * _PRODUCT_ROWS
+
+Float64s: TypeAlias = npt.NDArray[np.float64]
 
 assert sys.byteorder == "little", "consentgate reads Arrow buffers in place, as little-endian words"
 
@@ -80,6 +83,15 @@ class StringHasher:
         Returns:
             Two uint64 lanes of n entries.
         """
+        lanes = np.empty((2, len(offsets) - 1), np.uint64)
+        for start in range(0, len(offsets) - 1, _PIECE_ROWS):
+            rows = slice(start, start + _PIECE_ROWS)
+            lanes[:, rows] = self._lanes(data, offsets[start : start + _PIECE_ROWS + 1])
+        return lanes[0], lanes[1]
+
+    def _lanes(
+        self, data: npt.NDArray[np.uint8], offsets: npt.NDArray[np.integer[Any]]
+    ) -> tuple[Uint64s, Uint64s]:
         first, end = int(offsets[0]), int(offsets[-1]) + _SECTION_BYTES + 8
         data = data[first:end]
         if len(data) < end - first:
@@ -117,11 +129,7 @@ class StringHasher:
         words[:, -1] = left + 1
         numbers = words.view(np.uint16)
         keys = np.concatenate([self._keys[section, : size // 2], self._keys[section, -4:]])
-        sums = np.empty((len(starts), _SUMS))
-        for start in range(0, len(starts), _PRODUCT_ROWS):
-            rows = slice(start, start + _PRODUCT_ROWS)
-            np.matmul(numbers[rows].astype(np.float64), keys, out=sums[rows])
-        return sums.T.astype(np.uint64, order="C")
+        return _product(numbers, keys).T.astype(np.uint64, order="C")
 
     def _grow_keys(self, sections: int) -> None:
         """Draw the keys of so many sections; SHAKE-256 gives the same ones each time."""
@@ -137,6 +145,20 @@ def _first_bytes(size: int) -> Uint64s:
     """For every length up to `size`, masks of so many first bytes: (size + 1, size / 8 + 1)."""
     kept = np.arange(size + 8) < np.arange(size + 1)[:, np.newaxis]
     return (kept * np.uint8(0xFF)).view(np.uint64)
+
+
+def _product(numbers: npt.NDArray[np.uint16], keys: Float64s) -> Float64s:
+    """The matrix product of n rows of numbers with the keys, a few rows at a time."""
+    product = np.empty((len(numbers), _SUMS))
+    whole = len(numbers) // _PRODUCT_ROWS * _PRODUCT_ROWS
+    factors = numbers.astype(np.float64)
+    np.matmul(
+        factors[:whole].reshape(-1, _PRODUCT_ROWS, len(keys)),
+        keys,
+        out=product[:whole].reshape(-1, _PRODUCT_ROWS, _SUMS),
+    )
+    np.matmul(factors[whole:], keys, out=product[whole:])
+    return product
 
 
 def digest_bytes(parts: Iterable[Any]) -> str:

@@ -27,12 +27,12 @@ _PLACE_SPREAD = np.uint64(0xD134_2543_DE82_EF95)
 
 _LOAD = 0.75
 """How full a part is: fuller takes less memory and longer to build; lookups are alike."""
-_PART_HASHES = 1 << 18
+_PART_HASHES = 1 << 19
 """About so many hashes are placed together, so that what is looked at stays in the cache."""
 _PILOTS = 256
-_FEW = 4_096
+_FEW = 16_384
 """For so few hashes, _TRIES pilots are tried at once."""
-_TRIES = 16
+_TRIES = 8
 
 
 class NoPilotError(Exception):

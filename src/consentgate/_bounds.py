@@ -82,9 +82,10 @@ class Bounds:
             steps &= (1 << self.bits) - 1
         later: Bools = steps > reached
         rows = np.flatnonzero(steps == reached)
-        ends = ((steps[rows] + self.base) << self.shift) + self._longest_rest
-        bounds = ends - self.rests[slots[rows]].astype(np.int64)
-        later[rows] = bounds > np.broadcast_to(instants, words.shape)[rows]
+        if rows.size:
+            ends = ((steps[rows] + self.base) << self.shift) + self._longest_rest
+            bounds = ends - self.rests[slots[rows]].astype(np.int64)
+            later[rows] = bounds > np.broadcast_to(instants, words.shape)[rows]
         return later
 
     @property

@@ -97,14 +97,13 @@ class StringHasher:
         if len(data) < end - first:
             data = np.concatenate([data, np.zeros(end - first - len(data), np.uint8)])
         starts = offsets[:-1].astype(np.int64) - first
-        left = np.diff(offsets).astype(np.int64)
+        left = offsets[1:].astype(np.int64) - first - starts
+        longest = min(int(left.max(initial=0)), MAX_ID_BYTES)
         sums = self._sums(0, data, starts, left)
         rows = np.arange(len(starts))
-        for section in range(1, MAX_ID_BYTES // _SECTION_BYTES + 1):
-            going_on = np.flatnonzero(left > _SECTION_BYTES)
-            if not going_on.size:
-                break
-            rows, starts, left = (values.take(going_on) for values in (rows, starts, left))
+        for section in range(1, -(-longest // _SECTION_BYTES)):
+            goes_on = np.flatnonzero(left > _SECTION_BYTES)
+            rows, starts, left = (values.take(goes_on) for values in (rows, starts, left))
             starts += _SECTION_BYTES
             left -= _SECTION_BYTES
             sums[:, rows] += self._sums(section, data, starts, left)

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
+from consentgate._threads import BLOCK_ROWS
 from tests.build import (
     AS_OF,
     MICRO,
@@ -552,14 +553,14 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
 
     monkeypatch.setattr(pool, refuse)
     monkeypatch.setattr("consentgate._threads.os.sched_getaffinity", lambda _: {0, 1, 2})
-    table = message_table(sender_id=[1] * 200_000)
+    table = message_table(sender_id=[1] * 3 * BLOCK_ROWS)
     for threads in (None, 2):
         with pytest.raises(RuntimeError, match="a pool is made"):
             GATE.decide(table, threads=threads)
     assert made == [3, 2]
     monkeypatch.setattr("consentgate._threads.parent_process", object)
-    assert GATE.decide(table).num_admitted == 200_000
-    assert GATE.decide(table, threads=1).num_admitted == 200_000
+    assert GATE.decide(table).num_admitted == 3 * BLOCK_ROWS
+    assert GATE.decide(table, threads=1).num_admitted == 3 * BLOCK_ROWS
 
 
 def test_explanation_shows_the_rows_own_visibility() -> None:

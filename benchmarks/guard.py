@@ -1,7 +1,11 @@
 """The guard against slowness: the gate must beat the best engine, or a change is refused.
 
-Small enough for every change, generous enough not to cry wolf on a busy machine.
+Small enough for every change, generous enough not to cry wolf: between 1.6 and 2.5 was measured on
+two cores, of which one was busy with something else at times. Two cores are all that anybody gets,
+so that the ratio means the same on a machine that has more.
 """
+
+import os
 
 from benchmarks.contests.joins import best
 from benchmarks.corpus import Size, make_corpus
@@ -15,15 +19,18 @@ from benchmarks.timing import race
 __all__ = ["guard"]
 
 _SIZE = Size(1_000_000, 500_000, 25_000)
-_BOUND = 1.5
-_ATTEMPTS = 2
+_BOUND = 1.2
+_ATTEMPTS = 3
+_CORES = 2
 
 
 def guard() -> bool:
     """Whether the gate, built beforehand, is faster than the best peer by the bound.
 
-    A ratio below the bound gets one more attempt: other people's work may have come between.
+    A ratio below the bound gets more attempts: other people's work may have come between.
     """
+    if hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
     verdicts = [_is_fast(kind) for kind in (IdKind.INTEGER, IdKind.STRING)]
     return all(verdicts)
 

@@ -1,8 +1,9 @@
 """Generated messages, consent records and channels, as a large messenger might hold them.
 
-The seed is fixed and every chunk draws from a stream of its own, so a table's first rows are the
-same at every size. A few subjects write most of the messages, yet most subjects write some. About
-half of the rows are admitted, and every reason occurs.
+The seed is fixed and every chunk draws from a stream of its own, so whole chunks are the same
+however long the table is, for as many subjects and channels. A few subjects write most of the
+messages, yet most subjects write some. About half of the rows are admitted, and every reason
+occurs.
 """
 
 from collections.abc import Iterator

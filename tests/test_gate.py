@@ -8,7 +8,7 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -561,6 +561,34 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
     monkeypatch.setattr("consentgate._threads.parent_process", object)
     assert GATE.decide(table).num_admitted == 3 * BLOCK_ROWS
     assert GATE.decide(table, threads=1).num_admitted == 3 * BLOCK_ROWS
+
+
+def test_an_instant_without_a_zone_is_refused_at_once() -> None:
+    with pytest.raises(cg.ConfigurationError, match="judged_at"):
+        cg.Gate(cg.Policy(), make_consent(), make_channels(), judged_at=datetime(2026, 1, 1))
+
+
+def test_dictionaries_in_the_same_memory_are_told_apart_by_their_type() -> None:
+    codes = pa.array([0], pa.int32())
+    signed = pa.array([-1], pa.int64())
+    unsigned = pa.Array.from_buffers(pa.uint64(), 1, signed.buffers())
+    gate = make_gate(
+        make_consent(subject_id=[-1]), columns=cg.Columns(subjects=("sender_id", "other_id"))
+    )
+    for first, second in ((signed, unsigned), (unsigned, signed)):
+        table = message_table(sender_id=[1]).drop_columns("sender_id")
+        for name, values in (("sender_id", first), ("other_id", second)):
+            table = table.append_column(name, pa.DictionaryArray.from_arrays(codes, values))
+        assert gate.decide(table).counts == {"no_consent_record": 1}
+
+
+def test_a_dictionary_of_dictionaries_is_refused() -> None:
+    encode = pa.DictionaryArray.from_arrays
+    codes = pa.array([0])
+    chunks = [encode(codes, encode(codes, pa.array([subject]))) for subject in (1, 99)]
+    table = message_table(sender_id=[1, 99]).drop_columns("sender_id")
+    with pytest.raises(cg.ColumnTypeError, match="must hold ids"):
+        make_gate().decide(table.append_column("sender_id", pa.chunked_array(chunks)))
 
 
 def test_explanation_shows_the_rows_own_visibility() -> None:

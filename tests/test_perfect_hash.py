@@ -44,7 +44,7 @@ def test_a_hash_of_many_parts_takes_little_more_memory_than_its_load_says() -> N
 
 
 @pytest.mark.parametrize("few", [0, 10**9])
-def test_trying_one_pilot_or_many_at_once_comes_to_the_same(
+def test_any_number_of_pilots_tried_at_once_keeps_hashes_apart(
     few: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "_FEW", few)

@@ -62,8 +62,9 @@ def test_python_in_the_readme_runs(
     demo: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(demo[0])
+    names: dict[str, object] = {}
     for code in blocks("python"):
-        exec(compile(code, "README.md", "exec"), {})
+        exec(compile(code, "README.md", "exec"), names)
     assert "record 998" in capsys.readouterr().out
 
 

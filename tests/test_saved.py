@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import subprocess
 import sys
@@ -259,6 +260,19 @@ def test_a_blank_word_or_rest_admits_nobody(
         content[start:stop] = kept
         after = cg.Gate.open(tmp_path / "g").decide(table).admitted.to_numpy(zero_copy_only=False)
         assert not (after & ~before).any(), (start, stop)
+
+
+def test_files_are_the_same_in_every_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under one secret. If this fails, gates in old files find nobody: raise `VERSION`."""
+    monkeypatch.setattr("consentgate.index.secrets.token_bytes", bytes)
+    digests = []
+    for make in (integer_gate, string_gate, uuid_gate):
+        make()[0].save(tmp_path / "g")
+        content = (tmp_path / "g").read_bytes()
+        digests.append(hashlib.sha256(content[head_size(content) :]).hexdigest()[:16])
+    assert digests == ["a7b12f8e212a8e80", "431b154d9daa2bb8", "bfb36b8d83171b7a"]
 
 
 # --- writing ----------------------------------------------------------------------------------

@@ -45,7 +45,7 @@ class _Opened(NamedTuple):
 
 
 def growth(plan: Plan) -> Iterator[Outcome]:
-    """The same messages' worth of rows against ever more subjects, each in its own process."""
+    """As many messages against ever more subjects, each in its own process."""
     grown, opened = {}, {}
     for subjects in plan.growth:
         size = Size(plan.size.messages, subjects, plan.size.channels)

@@ -18,13 +18,14 @@ from benchmarks.peers.gate import GateContestant
 from benchmarks.process import progress, resident_bytes, run_alone
 from benchmarks.sizes import Plan
 from benchmarks.timing import race, take_turns
+from consentgate._threads import row_blocks
 
 __all__ = ["threads"]
 
 _TARGET = 1.7
 _ROUNDS = 5
-_BLOCK_ROWS = 1 << 16
-_ENTRY = np.dtype(np.complex128)
+_ENTRY_WORDS = {IdKind.INTEGER: 2, IdKind.STRING: 4}
+"""Of 8 bytes each: as wide as the entries of the gate's index."""
 
 
 def threads(plan: Plan) -> Iterator[Outcome]:
@@ -39,17 +40,18 @@ def _scale(kind: IdKind, size: Size) -> Outcome:
     gate, index_bytes = _weighed_gate(corpus)
     judges = [_contestant(gate, 1), _contestant(gate, 2)]
     gate_1, gate_2 = race([*judges], corpus.messages)
-    gather = _Gather.make(size, index_bytes // _ENTRY.itemsize)
+    words = _ENTRY_WORDS[kind]
+    gather = _Gather.make(size, index_bytes // (8 * words), words)
     gather_1, gather_2 = _time_gather(gather)
     title = f"Threads, {kind} ids"
-    words = (
-        f"{setting(size)} The gather takes one entry of {_ENTRY.itemsize} bytes for each message, "
+    described = (
+        f"{setting(size)} The gather takes one entry of {8 * words} bytes for each message, "
         "at random but as skewed as the senders, from as much memory as the gate takes; the gate "
         "looks up a subject and a channel for each."
     )
     return Outcome(
         title,
-        words,
+        described,
         (gate_1, gate_2, gather_1, gather_2),
         (Measure("memory that is gathered from", index_bytes / 2**20, "MiB"),),
         (
@@ -64,26 +66,25 @@ def _scale(kind: IdKind, size: Size) -> Outcome:
 class _Gather:
     """So many entries, and a place among them for every message."""
 
-    entries: npt.NDArray[np.complex128]
+    entries: npt.NDArray[np.uint64]
     places: npt.NDArray[np.int64]
 
     @classmethod
-    def make(cls, size: Size, entries: int) -> "_Gather":
-        """Places as the senders' ids would have them."""
+    def make(cls, size: Size, entries: int, words: int) -> "_Gather":
+        """Places as the senders' ids would have them, among entries of so many words."""
         random = np.random.default_rng([SEED, 4])
         senders = skewed(random, size.subjects, size.messages)
         places = make_ids(IdKind.INTEGER, senders).to_numpy() % entries
-        return cls(np.ones(entries, dtype=_ENTRY), places)
+        return cls(np.ones((entries, words), dtype=np.uint64), places)
 
     def run(self, workers: int) -> None:
         """Gather for every message, a block at a time."""
         with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(self._take, range(0, len(self.places), _BLOCK_ROWS)):
+            for _ in pool.map(self._take, row_blocks(len(self.places))):
                 pass
 
-    def _take(self, start: int) -> None:
-        places = self.places[start : start + _BLOCK_ROWS]
-        np.take(self.entries, places, mode="wrap")  # NumPy's fastest mode
+    def _take(self, rows: slice) -> None:
+        self.entries.take(self.places[rows], axis=0, mode="clip")  # as the gate does it
 
 
 def _weighed_gate(corpus: Corpus) -> tuple[cg.Gate, int]:

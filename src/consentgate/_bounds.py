@@ -33,9 +33,10 @@ class Bounds:
     Attributes:
         first_bit: where in a word the number begins.
         bits: how many bits it has.
-        shift: a step is 2**shift long.
-        base: the step before the first one that a bound lies in, counted from the epoch.
-        rests: n unsigned integers, one beside each word; none before the words are laid out.
+        shift: a step is 2**shift microseconds long.
+        base: the step before the first one that a bound lies in, counted from 1970 in UTC.
+        rests: unsigned integers in microseconds, one beside each word; none of them, but their
+            type, before the words are laid out.
     """
 
     first_bit: int

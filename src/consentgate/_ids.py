@@ -68,9 +68,13 @@ Ids: TypeAlias = Integers | Strings | Uuids
 
 
 def id_family(kind: pa.DataType) -> IdFamily | None:
-    """The family of an id type, seen through a dictionary; None when it is no id type."""
+    """The family of an id type, seen through a dictionary; None when it is no id type.
+
+    A dictionary of dictionaries is none: what is in memory where its values lie does not tell it
+    apart from others.
+    """
     if pa.types.is_dictionary(kind):
-        return id_family(kind.value_type)
+        kind = kind.value_type
     if pa.types.is_integer(kind):
         return IdFamily.INTEGER
     if is_text(kind):

@@ -31,7 +31,7 @@ _PART_HASHES = 1 << 19
 """About so many hashes are placed together, so that what is looked at stays in the cache."""
 _PILOTS = 256
 _FEW = 16_384
-"""For so few hashes, _TRIES pilots are tried at once."""
+"""For so few hashes of one size of bucket, _TRIES pilots are tried at once."""
 _TRIES = 8
 
 
@@ -44,12 +44,12 @@ class PerfectHash:
     """Slots for n different hashes.
 
     The upper half of a hash says in which bucket it is, and 2**bucket_bits buckets share a part of
-    the slots.
+    the slots. All of this is part of the format of saved gates (`_sections.VERSION`).
 
     Attributes:
         bucket_bits: see above.
         part_slots: how many slots each part has.
-        pilots: uint8 of n entries, one for each bucket.
+        pilots: uint8, one for each bucket, of which there are from n / 2 to n.
     """
 
     bucket_bits: int
@@ -150,7 +150,9 @@ def _find_pilots(hashes: Uint64s, sizes: Int64s, slots: int) -> npt.NDArray[np.u
 
 
 def _first_free(members: Uint64s, tried: Int64s, taken: Bools) -> tuple[Int64s, Int64s, Int64s]:
-    """The buckets for which one of the pilots leads to free slots; the first such; and those slots.
+    """The buckets for which a pilot leads to free slots; the first such; and those slots.
+
+    Those of a bucket may still be one and the same; claiming them shows it.
 
     Args:
         members: (size, n) hashes of n buckets.

@@ -40,6 +40,9 @@ __all__ = ["Sections", "open_sections", "write_sections"]
 
 MAGIC = b"consgate"
 VERSION = 1
+"""Raised with any change to what is in gate files, the hashes under which ids are found included:
+an older file would open and find nobody.
+"""
 _PREFIX = struct.Struct("<8sII")
 _HASH_BYTES = 32
 _PAGE = 4096
@@ -103,7 +106,7 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
                 needed = f"{head_size + content['size']:,}"
                 raise _damaged(path, f"is {size:,} bytes long, but {needed} were written")
             for place in content["arrays"].values():
-                _check_samples(path, file.fileno(), head_size, place)
+                _check_samples(path, file, head_size, place)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else type(error).__name__
@@ -153,12 +156,14 @@ def _sampled(size: int) -> list[int]:
     return sorted({last * sample // (_SAMPLES - 1) * _PAGE for sample in range(_SAMPLES)})
 
 
-def _check_samples(path: Path, descriptor: int, head_size: int, place: dict[str, Any]) -> None:
+def _check_samples(path: Path, file: BinaryIO, head_size: int, place: dict[str, Any]) -> None:
     """Look at a few pages of an array, without mapping them."""
     size = math.prod(place["shape"]) * np.dtype(place["type"]).itemsize
     start = head_size + place["start"]
-    pages = _sampled(size)
-    samples = [os.pread(descriptor, min(_PAGE, size - page), start + page) for page in pages]
+    samples = []
+    for page in _sampled(size):
+        file.seek(start + page)
+        samples.append(file.read(min(_PAGE, size - page)))
     if digest_bytes(samples) != place["samples_sha256"]:
         raise _damaged(path, "is blank or altered in places")
 

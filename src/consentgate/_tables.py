@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consentgate._arrow import (
     as_micros,
@@ -92,10 +93,10 @@ def word_column(table: pa.Table, name: str, *, nulls: bool) -> pa.DictionaryArra
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (is_text(kind) or pa.types.is_null(kind)):
         raise ColumnTypeError(f"Column '{name}' is {column.type} but must be text; cast it.")
-    words = _one_chunk(plain_text(column))
+    words = _encoded(column)
     if not nulls:
         _refuse_nulls(words, name)
-    return words.dictionary_encode()
+    return words
 
 
 def instant_column(table: pa.Table, name: str) -> pa.Array:
@@ -224,7 +225,25 @@ def _ranks(words: pa.DictionaryArray) -> Any:
     return rank.astype(np.uint64)[words.indices.to_numpy(zero_copy_only=False)]
 
 
+def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Text of any layout, dictionary-encoded with no value that is not used."""
+    chunks = [_encoded_chunk(chunk) for chunk in column.chunks if len(chunk)]
+    words = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.large_string()))
+    return _one_chunk(words.unify_dictionaries())
+
+
+def _encoded_chunk(chunk: pa.Array) -> pa.DictionaryArray:
+    if not pa.types.is_dictionary(chunk.type):
+        return plain_text(chunk).dictionary_encode()
+    used = chunk.indices.unique().drop_null()
+    values = plain_text(chunk.dictionary).take(used).dictionary_encode()
+    codes = values.indices.take(pc.index_in(chunk.indices, used))
+    return pa.DictionaryArray.from_arrays(codes, values.dictionary)
+
+
 def _attribute(column: pa.ChunkedArray) -> pa.Array | None:
+    if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
+        return _encoded(column)
     column = decoded(column)
     kind = column.type
     if is_text(kind):

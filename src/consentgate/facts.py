@@ -98,7 +98,7 @@ class ConsentFacts:
         not_after = np.invert(records.valid_until, out=records.valid_until)
         layouts, rests = pack_bounds(words, reason_bits, [records.valid_from, not_after])
         ids = read_ids(records.subjects)
-        del records, not_after
+        del records, not_after  # for the peak of memory
         index, rests = Index.build(ids, words, rests)
         return cls(index, reason_bits, *with_rests(layouts, rests))
 
@@ -114,7 +114,7 @@ class ConsentFacts:
                 Reason.PREDATES_CONSENT,
             )
         if self.valid_until is not None:
-            past = np.array([~now - 1])
+            past = np.array([~now - 1])  # until <= now just where ~until > ~now - 1
             expired = self.valid_until.lie_after(past, found.words, found.slots)
             bits |= flag(expired, Reason.CONSENT_EXPIRED)
         if found.valid is not None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from consentgate._arrow import as_micros, as_table, quoted
 from consentgate._rows import keep_rows
-from consentgate._threads import BLOCK_ROWS, for_each, row_blocks
+from consentgate._threads import for_each, row_blocks
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -46,6 +46,10 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
+_ROWS_WORTH_A_BLOCK = 16_384
+"""Chunks of fewer rows on average are copied together first: each block costs as much as some
+thousand rows.
+"""
 
 
 class Gate:
@@ -63,7 +67,8 @@ class Gate:
         consent, channels: what the gate was built from; None in a gate that was opened.
 
     Raises:
-        ConfigurationError: There are channel columns but no registry, or the reverse.
+        ConfigurationError: There are channel columns but no registry, or the reverse; or
+            `judged_at` has no time zone.
         RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
     """
 
@@ -81,6 +86,8 @@ class Gate:
         self.channels: ChannelRegistry | None = channels
         self.columns = columns or Columns()
         self.judged_at = judged_at
+        if judged_at is not None:
+            as_micros(judged_at, name="judged_at")
         _check_registry(self.columns, channels)
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
@@ -90,8 +97,11 @@ class Gate:
     def save(self, path: str | Path) -> None:
         """Write the gate to one file, which appears complete or not at all.
 
-        From then on this gate pickles as the file's path and digest, and is opened from there in
-        the process that unpickles it. The file holds no consent records and no readable string
+        From then on this gate pickles and copies as the file's path and digest, and is opened from
+        there, without the snapshot, which only `explain` needs. Once another gate is saved there,
+        even an equal one, those pickles are refused: a gate that is built anew gets a new path.
+
+        The file holds no consent records and no readable string
         id, but it can be asked for ids, and integer ids and UUIDs are in it as they are: guard it
         as you guard the snapshot.
 
@@ -105,10 +115,14 @@ class Gate:
     def open(cls, path: str | Path, *, verify: bool = False) -> "Gate":
         """Map a saved gate into memory, whose pages all processes that open it share.
 
+        Nothing may write into the file or shorten it while it is open: as with every mapped file,
+        the system would end the process. `save` puts a new file in its place, which does no harm.
+
         Args:
             verify: check every byte of the file. Otherwise what takes the same time however large
-                the gate is: that its head is intact, that nothing is missing at its end, and that
-                it is not blank. Damage beyond that finds no record, or is not noticed.
+                the gate is: that its head is intact, that nothing is missing at its end, and a few
+                pages. Blank pages elsewhere find no record; other damage is not noticed. Verify
+                files that came over a network or lay about for long.
 
         Raises:
             UnreadableFileError: The file is not there or cannot be read.
@@ -159,8 +173,10 @@ class Gate:
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
                 is absent or there twice.
             ColumnTypeError: A column's type does not fit; nothing is cast across families.
+            ConfigurationError: `threads` is less than 1, or `judged_at` has no time zone.
             StaleSnapshotError: The snapshot or registry is older than the policy allows.
-            FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`.
+            FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`,
+                nor will it within 5 minutes; not looked at when the instant is given.
         """
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
@@ -399,7 +415,7 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
 def _blocks(table: pa.Table) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
-    if table.num_rows < len(batches) * BLOCK_ROWS // 16:
+    if table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):
             batches = table.combine_chunks().to_batches()

@@ -1,7 +1,9 @@
 """Keyed hashes of ids, for looking them up; and SHA-256 digests of content, for evidence.
 
-The two have nothing in common but the word: a keyed hash means something only inside the index
-that drew its key, a digest is the same everywhere and for ever.
+A keyed hash means something only inside the index that drew its key, or the file that it was saved
+to; a digest is the same everywhere and for ever. Both promises hold only as long as the keyed
+hashes stay what they are: saved gates hold them (`_sections.VERSION`), and content digests take
+rows in their order.
 """
 
 import hashlib
@@ -22,7 +24,7 @@ __all__ = ["MAX_ID_BYTES", "StringHasher", "digest_bytes", "digest_json", "mix"]
 MAX_ID_BYTES = 65_536
 """No snapshot or registry holds a longer string id, so a longer one has no record anywhere.
 
-Fingerprints look at an id's length and its first MAX_ID_BYTES bytes.
+Fingerprints look at an id's length and at least its first MAX_ID_BYTES bytes.
 """
 
 _HALF = np.uint64(32)
@@ -51,14 +53,17 @@ def mix(words: Uint64s, multiplier: np.uint64) -> Uint64s:
 class StringHasher:
     """128-bit fingerprints of byte strings, as two 64-bit lanes.
 
-    A string is read in sections of 56 bytes, filled up with zeros, each with the number of bytes
-    that are left; these are numbers of 16 bits. They are multiplied by secret 32-bit numbers, one
+    A string is read in sections of 56 bytes, filled up with zeros, each followed by the number of
+    bytes that were left, and one more, so that no section is all zeros; these are numbers of 16
+    bits. They are multiplied by secret 32-bit numbers, one
     for each place, and added up; and that four times over, with other secrets. This is multilinear
     hashing (Lemire and Kaser, "Strongly universal string hashing is fast", The Computer Journal
     57(11), 2014): for any two different strings, whoever chose them, the odds over the secrets that
-    all four sums agree are at most 2**-128. Each lane mixes two of the sums into 64 bits.
+    all four sums agree are at most 2**-128. Each lane mixes two of the sums into 64 bits, which
+    keeps these odds if the mixing behaves as random.
 
-    The sums are exact in float64, being less than 2**53, which lets them be one matrix product.
+    A section's sums are exact in float64, being less than 2**53, which lets them be one matrix
+    product; sections are added up as integers.
 
     Args:
         seed: the secret, at least 16 random bytes; equal seeds give equal fingerprints.

@@ -29,6 +29,7 @@ __all__ = ["Found", "IdHasher", "Index", "Keys", "count_repeats"]
 _TOP_BIT = np.uint64(1 << 63)
 _SECRETS = 8
 """So many secrets are tried before ids are believed to be equal."""
+_LINE_WORDS = 8
 
 
 class Keys(NamedTuple):
@@ -45,8 +46,8 @@ class Keys(NamedTuple):
 class Found(NamedTuple):
     """What is held about n ids.
 
-    `words` are 0 where nothing is; `slots` say where they lie; `valid` is false where the id is
-    null, and None when none is.
+    `words` (uint64) are 0 where nothing is; `slots` (int64) say where they lie; `valid` (bool) is
+    false where the id is null, and None when none is.
     """
 
     words: Uint64s
@@ -121,11 +122,17 @@ class Index:
 
         Args:
             ids: all different.
-            words: what is held about each.
+            words: what is held about each, n uint64.
             beside: columns of n entries that go with the words.
+
+        Returns:
+            The index, and each column by slot; zero where no id is.
+
+        Raises:
+            ValueError: Some ids are equal.
         """
         hasher, keys, places = _hashed_apart(ids)
-        entries = np.zeros((places.slots, 2 * len(keys.lanes)), dtype=np.uint64)
+        entries = _aligned_zeros(places.slots, 2 * len(keys.lanes))
         laid = [np.zeros(places.slots, column.dtype) for column in beside]
 
         def fill(rows: slice) -> None:
@@ -184,4 +191,11 @@ def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
         keys = hasher.all_keys(ids)
         with suppress(NoPilotError):
             return hasher, keys, PerfectHash.build(keys.hashes)
-    raise ValueError("the ids are not all different")
+    raise ValueError("no secret keeps the ids apart, so they are not all different")
+
+
+def _aligned_zeros(rows: int, columns: int) -> Uint64s:
+    """Zeros that begin with a line of the processor's cache."""
+    words = np.zeros(rows * columns + _LINE_WORDS, np.uint64)
+    first = -(words.ctypes.data // words.itemsize) % _LINE_WORDS
+    return words[first : first + rows * columns].reshape(rows, columns)

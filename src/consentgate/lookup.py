@@ -1,6 +1,7 @@
 """Looking up columns of ids of any layout. A dictionary is looked up once, not once per block."""
 
 from threading import Lock
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +24,7 @@ class Lookup:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._by_dictionary: dict[tuple[int, ...], Found] = {}
+        self._by_dictionary: dict[tuple[Any, ...], Found] = {}
         self._lock = Lock()
 
     def find(self, index: Index, ids: pa.Array) -> Found:
@@ -37,9 +38,13 @@ class Lookup:
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
-        """What is held about a dictionary's values, and behind them about a null."""
+        """What is held about a dictionary's values, and behind them about a null.
+
+        Where a dictionary lies tells it apart, for the judged table outlives this. Threads wait
+        for the first one that asks.
+        """
         buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
-        key = (id(index), values.offset, len(values), *buffers)
+        key = (id(index), values.type, values.offset, len(values), *buffers)
         with self._lock:
             if key not in self._by_dictionary:
                 self._by_dictionary[key] = _find_all(index, values)

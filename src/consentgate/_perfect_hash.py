@@ -21,7 +21,6 @@ from consentgate._threads import BLOCK_ROWS, for_each, thread_count
 __all__ = ["NoPilotError", "PerfectHash"]
 
 _HALF = np.uint64(32)
-_LOW_HALF = np.uint64(0xFFFF_FFFF)
 _PILOT_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _PLACE_SPREAD = np.uint64(0xD134_2543_DE82_EF95)
 
@@ -71,38 +70,36 @@ class PerfectHash:
         parts = max(1, -(-len(hashes) // _PART_HASHES))
         bucket_bits = max(0, (len(hashes) // parts - 1).bit_length() - 1)
         buckets = parts << bucket_bits
-        packed = _sorted((hashes & ~_LOW_HALF) | np.arange(len(hashes), dtype=np.uint64))
-        order = (packed & _LOW_HALF).view(np.int64)
-        packed >>= _HALF
-        packed *= np.uint64(buckets)
-        packed >>= _HALF
-        of_hash = packed.view(np.int64)
-        bounds = np.searchsorted(of_hash, np.arange(parts + 1) << bucket_bits)
+        in_order = _sorted(hashes)
+        firsts = [-(-(part << 32) // parts) << 32 for part in range(1, parts)]
+        bounds = [0, *np.searchsorted(in_order, np.array(firsts, np.uint64)), len(hashes)]
         most = int(np.diff(bounds).max())
         found = cls(bucket_bits, int(most / _LOAD) + 1, np.empty(buckets, np.uint8))
 
         def place(part: int) -> None:
-            rows = slice(bounds[part], bounds[part + 1])
+            members = in_order[bounds[part] : bounds[part + 1]]
             first = part << bucket_bits
-            sizes = np.bincount(of_hash[rows] - first, minlength=1 << bucket_bits)
-            found.pilots[first : first + len(sizes)] = _find_pilots(
-                hashes.take(order[rows]), sizes, found.part_slots
-            )
+            sizes = np.bincount(found._buckets(members) - first, minlength=1 << bucket_bits)
+            pilots = _find_pilots(members, sizes, found.part_slots)
+            found.pilots[first : first + len(pilots)] = pilots
 
         for_each(place, range(parts))
         return found
 
     def find(self, hashes: Uint64s) -> Int64s:
         """The slot of each of n hashes."""
-        bucket = hashes >> _HALF
-        bucket *= np.uint64(len(self.pilots))
-        bucket >>= _HALF
-        pilots = self.pilots.take(bucket.view(np.int64), mode="clip")
-        slots = _place(hashes, pilots, self.part_slots)
-        bucket >>= np.uint64(self.bucket_bits)
-        bucket *= np.uint64(self.part_slots)
-        slots += bucket.view(np.int64)
+        buckets = self._buckets(hashes)
+        slots = _place(hashes, self.pilots.take(buckets, mode="clip"), self.part_slots)
+        buckets >>= self.bucket_bits
+        buckets *= self.part_slots
+        slots += buckets
         return slots
+
+    def _buckets(self, hashes: Uint64s) -> Int64s:
+        buckets = hashes >> _HALF
+        buckets *= np.uint64(len(self.pilots))
+        buckets >>= _HALF
+        return buckets.view(np.int64)
 
 
 def _place(hashes: Uint64s, pilots: npt.NDArray[np.integer[Any]], slots: int) -> Int64s:
@@ -168,13 +165,15 @@ def _first_free(members: Uint64s, tried: Int64s, taken: Bools) -> tuple[Int64s, 
 def _sorted(words: Uint64s) -> Uint64s:
     """Words that are spread evenly over 64 bits, in ascending order."""
     count = thread_count() if len(words) > BLOCK_ROWS else 1
-    parts: list[Uint64s] = [words[:0]] * count
-    cuts = [(1 << 64) * part // count for part in range(count)] + [1 << 64]
+    firsts = [np.uint64((part << 64) // count) for part in range(count)]
+    lasts = [*(first - np.uint64(1) for first in firsts[1:]), np.uint64(2**64 - 1)]
+    ends = [np.count_nonzero(words <= last) for last in lasts]
+    in_order = np.empty_like(words)
 
     def sort(part: int) -> None:
-        first, last = np.uint64(cuts[part]), np.uint64(cuts[part + 1] - 1)
-        parts[part] = words[(words >= first) & (words <= last)]
-        parts[part].sort()
+        mine = in_order[ends[part - 1] if part else 0 : ends[part]]
+        np.compress((words >= firsts[part]) & (words <= lasts[part]), words, out=mine)
+        mine.sort()
 
     for_each(sort, range(count))
-    return np.concatenate(parts)
+    return in_order

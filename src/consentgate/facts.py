@@ -94,7 +94,9 @@ class ConsentFacts:
         if policy.subject_rules:
             last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
         reason_bits = last_bit - _FIRST_BIT
-        words = ((records.bits ^ _NO_RECORD) >> np.uint32(_FIRST_BIT)).astype(np.uint64)
+        words = records.bits.astype(np.uint64)
+        words ^= np.uint64(_NO_RECORD)
+        words >>= np.uint64(_FIRST_BIT)
         not_after = np.invert(records.valid_until, out=records.valid_until)
         layouts, rests = pack_bounds(words, reason_bits, [records.valid_from, not_after])
         ids = read_ids(records.subjects)

@@ -29,12 +29,10 @@ class Lookup:
 
     def find(self, index: Index, ids: pa.Array) -> Found:
         """What is held about n ids; `valid` is false for a null."""
-        if pa.types.is_null(ids.type):
-            return _nulls(len(ids))
         if not pa.types.is_dictionary(ids.type):
-            return index.find(read_ids(ids), valid_mask(ids))
+            return _find(index, ids)
         if len(ids.dictionary) > max(self._rows, len(ids)):
-            return self.find(index, decoded(ids))
+            return _find(index, decoded(ids))
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
@@ -51,15 +49,21 @@ class Lookup:
             return self._by_dictionary[key]
 
 
+def _find(index: Index, ids: pa.Array) -> Found:
+    """What is held about n ids that are not dictionary-encoded."""
+    if pa.types.is_null(ids.type):
+        nothing = np.zeros(len(ids), np.uint64)
+        return Found(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
+    return index.find(read_ids(ids), valid_mask(ids))
+
+
 def _find_all(index: Index, values: pa.Array) -> Found:
     """What is held about any number of ids, and behind them about a null."""
-    found = _nulls(len(values) + 1)
+    count = len(values) + 1
+    words, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
+    valid = np.zeros(count, np.bool_)
     for rows in row_blocks(len(values)):
-        words, slots, valid = Lookup(0).find(index, values[rows])
-        found.words[rows], found.slots[rows] = words, slots
-        found.valid[rows] = True if valid is None else valid  # type: ignore[index]
-    return found
-
-
-def _nulls(count: int) -> Found:
-    return Found(np.zeros(count, np.uint64), np.zeros(count, np.int64), np.zeros(count, np.bool_))
+        found = _find(index, values[rows])
+        words[rows], slots[rows] = found.words, found.slots
+        valid[rows] = True if found.valid is None else found.valid
+    return Found(words, slots, valid)

@@ -1,6 +1,6 @@
 """The guard against slowness: the gate must beat the best engine, or a change is refused.
 
-Small enough for every change, generous enough not to cry wolf: between 1.6 and 2.5 was measured on
+Small enough for every change, generous enough not to cry wolf: between 2.3 and 3.7 was measured on
 two cores, of which one was busy with something else at times. Two cores are all that anybody gets,
 so that the ratio means the same on a machine that has more.
 """
@@ -18,8 +18,8 @@ from benchmarks.timing import race
 
 __all__ = ["guard"]
 
-_SIZE = Size(1_000_000, 500_000, 25_000)
-_BOUND = 1.2
+_SIZE = Size(4_000_000, 2_000_000, 100_000)
+_BOUND = 1.3
 _ATTEMPTS = 3
 _CORES = 2
 

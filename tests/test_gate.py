@@ -558,6 +558,11 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
         with pytest.raises(RuntimeError, match="a pool is made"):
             GATE.decide(table, threads=threads)
     assert made == [3, 2]
+    made.clear()
+    with pytest.raises(RuntimeError, match="a pool is made"):
+        GATE.decide(table[: BLOCK_ROWS - 1])  # less than a block, but worth three threads
+    assert made == [3]
+    assert GATE.decide(table[:65_536]).num_admitted == 65_536
     monkeypatch.setattr("consentgate._threads.parent_process", object)
     assert GATE.decide(table).num_admitted == 3 * BLOCK_ROWS
     assert GATE.decide(table, threads=1).num_admitted == 3 * BLOCK_ROWS

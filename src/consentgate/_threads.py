@@ -11,21 +11,29 @@ import numpy as np
 
 from consentgate.errors import ConfigurationError
 
-__all__ = ["BLOCK_ROWS", "for_each", "row_blocks", "thread_count"]
+__all__ = ["BLOCK_ROWS", "block_rows", "for_each", "row_blocks", "thread_count"]
 
 BLOCK_ROWS = 262_144
 """So many rows are worked on at a time: few enough that temporaries stay in the cache that cores
 share, and so many that threads seldom wait for each other to hand over the interpreter.
 """
+_FEWEST_ROWS = 65_536
+"""Blocks are not made smaller than that to give every thread one."""
 
 _KEEPS_MEMORY = (32 << 20) - (64 << 10)
 
 T = TypeVar("T")
 
 
-def row_blocks(rows: int) -> list[slice]:
-    """Slices of at most BLOCK_ROWS that cover so many rows."""
-    return [slice(start, min(start + BLOCK_ROWS, rows)) for start in range(0, rows, BLOCK_ROWS)]
+def block_rows(rows: int, threads: int) -> int:
+    """How many of so many rows make a block, so that every thread has one if they suffice."""
+    return min(BLOCK_ROWS, max(_FEWEST_ROWS, -(-rows // threads)))
+
+
+def row_blocks(rows: int, size: int | None = None) -> list[slice]:
+    """Slices that cover so many rows, each of at most `size`, or else BLOCK_ROWS."""
+    size = size or BLOCK_ROWS
+    return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def for_each(work: Callable[[T], None], items: Iterable[T], threads: int | None = None) -> None:

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from consentgate._arrow import as_micros, as_table, quoted
 from consentgate._rows import keep_rows
-from consentgate._threads import for_each, row_blocks
+from consentgate._threads import block_rows, for_each, row_blocks, thread_count
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -188,7 +188,8 @@ class Gate:
             rows, messages = block
             bits[rows] = self._judge.judge(messages, now, lookup)
 
-        for_each(judge, _blocks(needed), threads)
+        count = thread_count(threads)
+        for_each(judge, _blocks(needed, count), count)
         return Decision(pa.array(bits), self._reason_names)
 
     def filter(
@@ -412,16 +413,16 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
         )
 
 
-def _blocks(table: pa.Table) -> Iterator[tuple[slice, pa.RecordBatch]]:
+def _blocks(table: pa.Table, threads: int) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
     if table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):
             batches = table.combine_chunks().to_batches()
-    start = 0
+    start, size = 0, block_rows(table.num_rows, threads)
     for batch in batches:
-        for rows in row_blocks(batch.num_rows):
+        for rows in row_blocks(batch.num_rows, size):
             yield slice(start + rows.start, start + rows.stop), batch[rows]
         start += batch.num_rows
 

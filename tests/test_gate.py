@@ -21,7 +21,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate._threads import BLOCK_ROWS
+from consentgate._arrow import booleans
+from consentgate._threads import BLOCK_ROWS, block_rows
 from tests.build import (
     AS_OF,
     MICRO,
@@ -585,6 +586,37 @@ def test_dictionaries_in_the_same_memory_are_told_apart_by_their_type() -> None:
         for name, values in (("sender_id", first), ("other_id", second)):
             table = table.append_column(name, pa.DictionaryArray.from_arrays(codes, values))
         assert gate.decide(table).counts == {"no_consent_record": 1}
+
+
+def test_a_dictionary_that_subjects_and_channels_share_is_looked_up_for_each() -> None:
+    gate = make_gate(make_consent(subject_id=[1]), make_channels(channel_id=[2]))
+    shared = pa.array([1, 2])
+    columns = {
+        name: pa.DictionaryArray.from_arrays(pa.array(codes), shared)
+        for name, codes in {"sender_id": [0, 1, 0], "channel_id": [1, 1, 0]}.items()
+    }
+    table = message_table(sender_id=[1, 2, 1])
+    for name, column in columns.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    assert reasons(gate, table) == [[], ["no_consent_record"], ["channel_unknown"]]
+
+
+@pytest.mark.parametrize("first", range(17))
+def test_booleans_are_read_at_any_offset(first: int) -> None:
+    values = pa.array([None if n % 5 == 0 else n % 3 == 0 for n in range(60)])
+    for last in range(first, 60, 7):
+        part = values[first:last]
+        expected = [value for value in part.to_pylist() if value is not None]
+        assert booleans(part)[part.is_valid().to_numpy(zero_copy_only=False)].tolist() == expected
+        assert booleans(part.is_valid()).tolist() == part.is_valid().to_pylist()
+
+
+@pytest.mark.parametrize(
+    ("rows", "threads", "size"),
+    [(0, 1, 65_536), (200_001, 2, 100_001), (10**9, 2, 262_144), (10**5, 64, 65_536)],
+)
+def test_blocks_are_neither_too_many_nor_too_few(rows: int, threads: int, size: int) -> None:
+    assert block_rows(rows, threads) == size
 
 
 def test_a_dictionary_of_dictionaries_is_refused() -> None:

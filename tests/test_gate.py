@@ -588,6 +588,17 @@ def test_dictionaries_in_the_same_memory_are_told_apart_by_their_type() -> None:
         assert gate.decide(table).counts == {"no_consent_record": 1}
 
 
+def test_dictionaries_that_are_slices_of_one_array_are_told_apart() -> None:
+    gate = make_gate(columns=cg.Columns(subjects=("sender_id", "other_id")))
+    values = pa.array([1, 99, 99])
+    for first, second in ((values[:2], values[1:]), (values[1:], values[:2])):
+        table = message_table(sender_id=[1]).drop_columns("sender_id")
+        for name, slice_ in (("sender_id", first), ("other_id", second)):
+            column = pa.DictionaryArray.from_arrays(pa.array([0]), slice_)
+            table = table.append_column(name, column)
+        assert reasons(gate, table) == [["no_consent_record"]]
+
+
 def test_a_dictionary_that_subjects_and_channels_share_is_looked_up_for_each() -> None:
     gate = make_gate(make_consent(subject_id=[1]), make_channels(channel_id=[2]))
     shared = pa.array([1, 2])

@@ -592,11 +592,11 @@ def test_dictionaries_that_are_slices_of_one_array_are_told_apart() -> None:
     gate = make_gate(columns=cg.Columns(subjects=("sender_id", "other_id")))
     values = pa.array([1, 99, 99])
     for first, second in ((values[:2], values[1:]), (values[1:], values[:2])):
-        table = message_table(sender_id=[1]).drop_columns("sender_id")
+        table = message_table(sender_id=[1, 1]).drop_columns("sender_id")
         for name, slice_ in (("sender_id", first), ("other_id", second)):
-            column = pa.DictionaryArray.from_arrays(pa.array([0]), slice_)
+            column = pa.DictionaryArray.from_arrays(pa.array([0, 0]), slice_)
             table = table.append_column(name, column)
-        assert reasons(gate, table) == [["no_consent_record"]]
+        assert reasons(gate, table) == [["no_consent_record"]] * 2
 
 
 def test_a_dictionary_that_subjects_and_channels_share_is_looked_up_for_each() -> None:

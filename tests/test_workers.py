@@ -54,7 +54,7 @@ def judge(gate: cg.Gate, answers: Any) -> None:
 
 
 def use_every_thread_pool() -> None:
-    """Let Polars, DuckDB and pyarrow start threads, none of which survives a fork."""
+    """Let Polars, DuckDB, pyarrow and NumPy start threads, none of which survives a fork."""
     frame = pl.DataFrame({"a": range(300_000)}).lazy().group_by(pl.col("a") % 7).len()
     assert frame.collect().height == 7
     table = pa.table({"a": range(300_000)})
@@ -64,6 +64,8 @@ def use_every_thread_pool() -> None:
     assert len(counted) == 7
     assert table.group_by("a", use_threads=True).aggregate([]).num_rows == 300_000
     assert table.filter(pc.field("a") > 5).num_rows == 299_994
+    square = np.ones((1000, 1000))
+    assert (square @ square == 1000).all()
 
 
 def run_together(processes: Sequence[BaseProcess], answers: Any) -> list[Any]:

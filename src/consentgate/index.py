@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate._arrow import Bools, Int64s, Uint64s
-from consentgate._ids import Ids, Integers, Uuids
+from consentgate._ids import Ids, Integers, Strings, Uuids
 from consentgate._perfect_hash import NoPilotError, PerfectHash
 from consentgate._threads import for_each, row_blocks
 from consentgate.hashing import StringHasher, mix
@@ -77,21 +77,26 @@ class IdHasher:
         if isinstance(ids, Integers):
             return Keys((ids.words,), mix(ids.words, self._odd))
         if isinstance(ids, Uuids):
-            first, second = (np.ascontiguousarray(ids.words[:, lane]) for lane in (0, 1))
+            first, second = (np.ascontiguousarray(lane) for lane in _lanes(ids))
             return Keys((first, second), mix(mix(first, self._odd) + second, self._odd))
         lanes = self._strings.fingerprint(ids.data, ids.offsets)
         return Keys(lanes, lanes[0])
 
     def all_keys(self, ids: Ids) -> Keys:
-        """The keys of any number of ids, a block at a time."""
-        lanes = tuple(np.empty(len(ids), np.uint64) for _ in self.keys(ids[:0]).lanes)
+        """The keys of any number of ids, a block at a time; words in memory are not copied."""
         hashes = np.empty(len(ids), np.uint64)
+        lanes: tuple[Uint64s, ...]
+        if isinstance(ids, Strings):
+            lanes = np.empty_like(hashes), np.empty_like(hashes)
+        else:
+            lanes = (ids.words,) if isinstance(ids, Integers) else _lanes(ids)
 
         def fill(rows: slice) -> None:
             keys = self.keys(ids[rows])
             hashes[rows] = keys.hashes
-            for lane, values in zip(lanes, keys.lanes, strict=True):
-                lane[rows] = values
+            if isinstance(ids, Strings):
+                for lane, values in zip(lanes, keys.lanes, strict=True):
+                    lane[rows] = values
 
         for_each(fill, row_blocks(len(ids)))
         return Keys(lanes, hashes)
@@ -182,6 +187,10 @@ def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
     suspects = order[np.union1d(twins, twins + 1)]
     keys = np.stack([lane[suspects] for lane in lanes], axis=1)
     return len(keys) - len(np.unique(keys, axis=0))
+
+
+def _lanes(ids: Uuids) -> tuple[Uint64s, Uint64s]:
+    return ids.words[:, 0], ids.words[:, 1]
 
 
 def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:

@@ -24,7 +24,7 @@ class Lookup:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._by_dictionary: dict[tuple[Any, ...], Found] = {}
+        self._by_dictionary: dict[tuple[Any, ...], tuple[pa.Array, Found]] = {}
         self._lock = Lock()
 
     def find(self, index: Index, ids: pa.Array) -> Found:
@@ -38,15 +38,15 @@ class Lookup:
     def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
         """What is held about a dictionary's values, and behind them about a null.
 
-        Where a dictionary lies tells it apart, for the judged table outlives this. Threads wait
-        for the first one that asks.
+        Where a dictionary lies tells it apart, as long as it is held here and its memory is not
+        used again. Threads wait for the first one that asks.
         """
         buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
         key = (id(index), values.type, values.offset, len(values), *buffers)
         with self._lock:
             if key not in self._by_dictionary:
-                self._by_dictionary[key] = _find_all(index, values)
-            return self._by_dictionary[key]
+                self._by_dictionary[key] = values, _find_all(index, values)
+            return self._by_dictionary[key][1]
 
 
 def _find(index: Index, ids: pa.Array) -> Found:

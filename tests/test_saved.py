@@ -293,6 +293,17 @@ def test_a_path_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         make_gate().save(tmp_path / "missing" / "g")
 
 
+def test_a_policy_that_is_too_long_for_a_head_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consentgate._sections._MOST_HEAD", 4096)
+    make_gate(methods={f"word {n}" for n in range(10)}).save(tmp_path / "short")
+    cg.Gate.open(tmp_path / "short")
+    with pytest.raises(cg.OutputError, match="shorten the policy's lists"):
+        make_gate(methods={f"word {n}" for n in range(1000)}).save(tmp_path / "long")
+    assert [path.name for path in tmp_path.iterdir()] == ["short"]
+
+
 WRITE_WITH_A_LIMIT = """
 import resource, signal, sys
 import consentgate as cg

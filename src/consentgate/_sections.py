@@ -47,6 +47,8 @@ _PREFIX = struct.Struct("<8sII")
 _HASH_BYTES = 32
 _PAGE = 4096
 _SAMPLES = 32
+_MOST_HEAD = 1 << 24
+"""No head is longer, so that a damaged length does not let a whole file be read as one."""
 
 Array = npt.NDArray[Any]
 
@@ -78,6 +80,11 @@ def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) ->
         }
         end += array.nbytes + len(_padding(array.nbytes))
     head, digest = _make_head({"arrays": places, "size": end, "description": description})
+    if len(head) > _MOST_HEAD:
+        raise OutputError(
+            f"Gate file '{path}' cannot be written: its policy would take {len(head):,} bytes, of "
+            f"at most {_MOST_HEAD:,}; shorten the policy's lists."
+        )
     with _replacing(path) as file:
         file.write(head)
         for array in arrays.values():
@@ -143,7 +150,8 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[int, Any, str]:
             f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
             "upgrade consentgate, or save the gate with this release."
         )
-    expected, text = file.read(_HASH_BYTES), file.read(max(0, size - _PREFIX.size - _HASH_BYTES))
+    rest = min(size, _MOST_HEAD) - _PREFIX.size - _HASH_BYTES
+    expected, text = file.read(_HASH_BYTES), file.read(max(0, rest))
     digest = digest_bytes([prefix, text])
     if version < VERSION or digest != expected.hex():
         raise _damaged(path, "does not match the checksum of its head")

@@ -40,6 +40,7 @@ __all__ = [
     "is_list",
     "is_text",
     "list_items",
+    "one_chunk",
     "plain_text",
     "quoted",
     "read_instants",
@@ -179,6 +180,16 @@ def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
         chunks = [chunk.dictionary_decode() for chunk in column.chunks]
         return pa.chunked_array(chunks, column.type.value_type)
     return column.dictionary_decode()
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column without chunk bounds. Empty chunks are left out first: pyarrow 26 refuses to
+    combine those that a C stream hands over with an offset but no buffer.
+    """
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if len(chunks) > 1:
+        return pa.concat_arrays(chunks)
+    return chunks[0] if chunks else pa.nulls(0, column.type)
 
 
 def dictionary_codes(array: pa.DictionaryArray) -> Int64s:

@@ -18,6 +18,7 @@ from consentgate._arrow import (
     decoded,
     find_column,
     is_text,
+    one_chunk,
     plain_text,
     read_instants,
 )
@@ -62,10 +63,7 @@ def id_column(table: pa.Table, name: str) -> pa.Array:
             f"Column '{name}' is {column.type} but must hold ids: integers, strings or UUIDs; "
             "cast it."
         )
-    if family is IdFamily.STRING:
-        ids = _one_chunk(plain_text(column))
-    else:
-        ids = _one_chunk(decoded(column))
+    ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
     _refuse_nulls(ids, name)
     if family is IdFamily.INTEGER:
         fits_signed = pa.types.is_signed_integer(ids.type) or _max(ids) < 2**63
@@ -111,7 +109,7 @@ def instant_column(table: pa.Table, name: str) -> pa.Array:
     if pa.types.is_null(column.type):
         return pa.nulls(len(column), pa.timestamp("us", "UTC"))
     check_instants(column.type, name)
-    return _one_chunk(column)
+    return one_chunk(column)
 
 
 def flag_column(table: pa.Table, name: str) -> pa.Array:
@@ -124,7 +122,7 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
     column = table.column(find_column(table.schema, name, role="required"))
     if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
         raise ColumnTypeError(f"Column '{name}' is {column.type} but must be boolean; cast it.")
-    return _one_chunk(column.cast(pa.bool_())).fill_null(False)
+    return one_chunk(column.cast(pa.bool_())).fill_null(False)
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
@@ -229,7 +227,7 @@ def _encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Text of any layout, dictionary-encoded with no value that is not used."""
     chunks = [_encoded_chunk(chunk) for chunk in column.chunks if len(chunk)]
     words = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.large_string()))
-    return _one_chunk(words.unify_dictionaries())
+    return one_chunk(words.unify_dictionaries())
 
 
 def _encoded_chunk(chunk: pa.Array) -> pa.DictionaryArray:
@@ -247,29 +245,19 @@ def _attribute(column: pa.ChunkedArray) -> pa.Array | None:
     column = decoded(column)
     kind = column.type
     if is_text(kind):
-        return _one_chunk(plain_text(column))
+        return one_chunk(plain_text(column))
     if pa.types.is_integer(kind):
-        return _one_chunk(column.cast(pa.uint64() if pa.types.is_uint64(kind) else pa.int64()))
+        return one_chunk(column.cast(pa.uint64() if pa.types.is_uint64(kind) else pa.int64()))
     if pa.types.is_boolean(kind) or pa.types.is_timestamp(kind):
-        return _one_chunk(column)
+        return one_chunk(column)
     if pa.types.is_floating(kind):
-        return _one_chunk(column.cast(pa.float64()))
+        return one_chunk(column.cast(pa.float64()))
     if pa.types.is_nested(kind) or isinstance(kind, pa.BaseExtensionType):
         return None
     try:
-        return _one_chunk(column.cast(pa.large_string()))
+        return one_chunk(column.cast(pa.large_string()))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         return None
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """The column without chunk bounds. Empty chunks are left out first: pyarrow 26 refuses to
-    combine those that a C stream hands over with an offset but no buffer.
-    """
-    chunks = [chunk for chunk in column.chunks if len(chunk)]
-    if len(chunks) > 1:
-        return pa.concat_arrays(chunks)
-    return chunks[0] if chunks else pa.nulls(0, column.type)
 
 
 def _refuse_nulls(column: pa.Array, name: str) -> None:

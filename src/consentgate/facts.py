@@ -22,6 +22,7 @@ from consentgate._arrow import (
     booleans,
     dictionary_codes,
     find_column,
+    one_chunk,
     read_instants,
 )
 from consentgate._bounds import Bounds, pack_bounds, with_rests
@@ -207,7 +208,7 @@ class _Records:
         )
         if not pc.all(wanted).as_py():
             used = used.take(pc.indices_nonzero(wanted.take(used["purpose"].chunk(0).indices)))
-        columns = {name: _one_chunk(used[name]) for name in used.column_names}
+        columns = {name: one_chunk(used[name]) for name in used.column_names}
         n = used.num_rows
         records = cls(
             columns["subject_id"],
@@ -246,10 +247,6 @@ class _Records:
             valid_until[at] = np.minimum(valid_until[at], part.valid_until)
         bits |= flag(found < len(parts), Reason.NO_CONSENT_RECORD)
         return cls(subjects, bits, valid_from, valid_until)
-
-
-def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    return column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
 
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:

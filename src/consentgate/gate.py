@@ -64,6 +64,7 @@ class Gate:
             clock, read once per call (in `stream`, once per batch).
 
     Attributes:
+        policy, columns, judged_at: as given.
         consent, channels: what the gate was built from; None in a gate that was opened.
 
     Raises:
@@ -101,9 +102,11 @@ class Gate:
         there, without the snapshot, which only `explain` needs. Once another gate is saved there,
         even an equal one, those pickles are refused: a gate that is built anew gets a new path.
 
-        The file holds no consent records and no readable string
-        id, but it can be asked for ids, and integer ids and UUIDs are in it as they are: guard it
-        as you guard the snapshot.
+        The file holds no consent records and no readable string id, but it can be asked for ids,
+        and integer ids and UUIDs are in it as they are: guard it as you guard the snapshot.
+
+        Args:
+            path: the file's; one that is there is replaced.
 
         Raises:
             OutputError: The file cannot be written; what was there is still there.
@@ -119,6 +122,7 @@ class Gate:
         the system would end the process. `save` puts a new file in its place, which does no harm.
 
         Args:
+            path: of a file that `save` wrote.
             verify: check every byte of the file. Otherwise what takes the same time however large
                 the gate is: that its head is intact, that nothing is missing at its end, and a few
                 pages. Blank pages elsewhere find no record; other damage is not noticed. Verify

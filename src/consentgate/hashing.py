@@ -55,12 +55,12 @@ class StringHasher:
 
     A string is read in sections of 56 bytes, filled up with zeros, each followed by the number of
     bytes that were left, and one more, so that no section is all zeros; these are numbers of 16
-    bits. They are multiplied by secret 32-bit numbers, one
-    for each place, and added up; and that four times over, with other secrets. This is multilinear
-    hashing (Lemire and Kaser, "Strongly universal string hashing is fast", The Computer Journal
-    57(11), 2014): for any two different strings, whoever chose them, the odds over the secrets that
-    all four sums agree are at most 2**-128. Each lane mixes two of the sums into 64 bits, which
-    keeps these odds if the mixing behaves as random.
+    bits. They are multiplied by secret 32-bit numbers, one for each place, and added up; and that
+    four times over, with other secrets. This is multilinear hashing (Lemire and Kaser, "Strongly
+    universal string hashing is fast", The Computer Journal 57(11), 2014): for any two different
+    strings, whoever chose them, the odds over the secrets that all four sums agree are at most
+    2**-128. Each lane mixes two of the sums into 64 bits, which keeps these odds if the mixing
+    behaves as random.
 
     A section's sums are exact in float64, being less than 2**53, which lets them be one matrix
     product; sections are added up as integers.

@@ -1,6 +1,6 @@
 """The guard against slowness: the gate must beat the best engine, or a change is refused.
 
-Small enough for every change, generous enough not to cry wolf: between 2.3 and 3.7 was measured on
+Small enough for every change, generous enough not to cry wolf: between 1.8 and 3.7 was measured on
 two cores, of which one was busy with something else at times. Two cores are all that anybody gets,
 so that the ratio means the same on a machine that has more.
 """

@@ -20,7 +20,7 @@ import consentgate as cg
 ROOT = Path(cg.__file__).parent
 STAGES = [
     ["errors"],
-    ["_arrow", "reasons"],
+    ["_arrow", "_durable", "reasons"],
     ["_ids", "_threads", "hashing", "columns"],
     ["_bounds", "_perfect_hash", "_sections", "policy", "_files", "_rows"],
     ["index", "rules"],

@@ -44,6 +44,7 @@ __all__ = [
     "plain_text",
     "quoted",
     "read_instants",
+    "schema_difference",
     "spans",
     "valid_mask",
 ]
@@ -333,3 +334,28 @@ def _to_micros(array: pa.Array, unit: str, *, round_up: bool) -> Int64s:
         micros[ticks < lowest] = EARLIEST
         ticks = micros
     return np.maximum(ticks, EARLIEST + 1) if round_up else ticks
+
+
+def schema_difference(first: pa.Schema, other: pa.Schema) -> str:
+    """How the other schema differs from the first, in words; empty where only metadata may."""
+    if first.equals(other, check_metadata=False):
+        return ""
+    names = dict.fromkeys([*first.names, *other.names])
+    differences = [
+        _column_difference(name, _kinds(first, name), _kinds(other, name)) for name in names
+    ]
+    return ", ".join(filter(None, differences)) or "the columns' order differs"
+
+
+def _column_difference(name: str, before: str, after: str) -> str:
+    if before == after:
+        return ""
+    if not (before and after):
+        return f"column '{name}' is {'additional' if after else 'missing'}"
+    return f"column '{name}' is {after} instead of {before}"
+
+
+def _kinds(schema: pa.Schema, name: str) -> str:
+    """The types of the columns of a name, in words; empty where there is none."""
+    fields = [schema.field(place) for place in schema.get_all_field_indices(name)]
+    return " and ".join(f"{f.type}{'' if f.nullable else ' not null'}" for f in fields)

@@ -17,16 +17,15 @@ import json
 import math
 import mmap
 import os
-import secrets
 import struct
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from consentgate._durable import replacing, why
 from consentgate.errors import (
     DamagedGateError,
     ForeignGateError,
@@ -85,7 +84,7 @@ def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) ->
             f"Gate file '{path}' cannot be written: its policy would take {len(head):,} bytes, of "
             f"at most {_MOST_HEAD:,}; shorten the policy's lists."
         )
-    with _replacing(path) as file:
+    with replacing(path, f"Gate file '{path}'") as file:
         file.write(head)
         for array in arrays.values():
             file.write(_bytes(array))
@@ -116,8 +115,7 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
                 _check_samples(path, file, head_size, place)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise UnreadableFileError(f"Gate file '{path}' cannot be read: {why}.") from error
+        raise UnreadableFileError(f"Gate file '{path}' cannot be read: {why(error)}.") from error
     arrays = {}
     for name, place in content["arrays"].items():
         kind, start = np.dtype(place["type"]), head_size + place["start"]
@@ -186,31 +184,3 @@ def _bytes(array: Array) -> memoryview:
 
 def _padding(size: int) -> bytes:
     return bytes(-size % _PAGE)
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file that takes the path's place when the block ends, and is gone if the block fails."""
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with draft.open("xb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-        _sync_directory(path.parent)
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise OutputError(f"Gate file '{path}' cannot be written: {why}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-def _sync_directory(directory: Path) -> None:
-    """Make a change of names last through a power cut, where the system can."""
-    if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(directory, os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

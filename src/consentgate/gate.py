@@ -16,7 +16,7 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arrow import as_micros, as_table, quoted
+from consentgate._arrow import as_micros, as_table, schema_difference
 from consentgate._rows import keep_rows
 from consentgate._threads import block_rows, for_each, row_blocks, thread_count
 from consentgate.channels import ChannelRegistry
@@ -451,16 +451,8 @@ def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
 
 
 def _check_same_schema(first: pa.Schema, other: pa.Schema) -> None:
-    if not first.equals(other, check_metadata=False):
-        differing = {
-            name for name in {*first.names, *other.names} if not _same_field(first, other, name)
-        }
+    if difference := schema_difference(first, other):
         raise SchemaMismatchError(
-            f"A batch has another schema than the first: columns {quoted(differing)} differ; "
-            "cast the batches to one schema."
+            f"A batch has another schema than the first: {difference}; cast the batches to one "
+            "schema."
         )
-
-
-def _same_field(first: pa.Schema, other: pa.Schema, name: str) -> bool:
-    places = first.get_all_field_indices(name), other.get_all_field_indices(name)
-    return [first.field(at) for at in places[0]] == [other.field(at) for at in places[1]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from consentgate._arrow import quoted
+from consentgate._arrow import schema_difference
 from consentgate._files import MessageFile
 from consentgate.errors import SchemaMismatchError
 
@@ -37,25 +37,12 @@ def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
     """
     files = [MessageFile.open(path) for path in paths]
     for file in files[1:]:
-        refuse_other_schema(files[0], file)
+        if difference := schema_difference(files[0].schema, file.schema):
+            raise SchemaMismatchError(
+                f"File '{file.path}' has another schema than '{files[0].path}': {difference}; cast "
+                "the files to one schema, or judge them one by one."
+            )
     return files
-
-
-def refuse_other_schema(first: MessageFile, other: MessageFile) -> None:
-    """Nothing, when both have the same columns of the same types in the same order."""
-    if first.schema.equals(other.schema, check_metadata=False):
-        return
-    names = {*first.schema.names, *other.schema.names}
-    differing = {name for name in names if _fields(first, name) != _fields(other, name)}
-    what = f"columns {quoted(differing)} differ" if differing else "the columns' order differs"
-    raise SchemaMismatchError(
-        f"File '{other.path}' has another schema than '{first.path}': {what}; cast the files to "
-        "one schema, or judge them one by one."
-    )
-
-
-def _fields(file: MessageFile, name: str) -> list[pa.Field]:
-    return [file.schema.field(place) for place in file.schema.get_all_field_indices(name)]
 
 
 def known_rows(files: Sequence[MessageFile]) -> int | None:

@@ -9,26 +9,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consentgate._durable import write_faults_named
 from consentgate.errors import OutputError
 
-__all__ = ["TableWriter", "faults_named", "refuse_outputs", "written_together"]
+__all__ = ["TableWriter", "refuse_outputs", "written_together"]
 
 ROW_GROUP_ROWS = 131_072
-
-
-@contextmanager
-def faults_named(path: Path) -> Iterator[None]:
-    """Turn what writing raises into an error that names the output."""
-    try:
-        yield
-    except OSError as error:
-        why = os.strerror(error.errno) if error.errno else type(error).__name__
-        raise OutputError(f"Output '{path}' cannot be written: {why}.") from error
-    except pa.ArrowException as error:
-        raise OutputError(
-            f"Output '{path}' cannot be written ({type(error).__name__}): Parquet does not hold "
-            "every type that Arrow has; cast run-end encoded, union and empty struct columns."
-        ) from error
 
 
 def refuse_outputs(
@@ -81,7 +67,7 @@ class TableWriter:
 
     def open(self) -> None:
         """Begin the file."""
-        with faults_named(self.path):
+        with write_faults_named(f"Output '{self.path}'"):
             self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
 
     def write(self, table: pa.Table) -> None:
@@ -95,12 +81,12 @@ class TableWriter:
         """Complete the file, still under its hidden name."""
         assert self._file is not None
         self._flush()
-        with faults_named(self.path):
+        with write_faults_named(f"Output '{self.path}'"):
             self._file.close()
 
     def place(self) -> None:
         """Give the file its name."""
-        with faults_named(self.path):
+        with write_faults_named(f"Output '{self.path}'"):
             self._placed = True
             self._partial.replace(self.path)
 
@@ -118,7 +104,7 @@ class TableWriter:
         if self._pending:
             table = pa.concat_tables(self._pending)
             self._pending, self._pending_rows = [], 0
-            with faults_named(self.path):
+            with write_faults_named(f"Output '{self.path}'"):
                 self._file.write_table(table)
 
 
@@ -139,7 +125,7 @@ def written_together(
     made = [folder for folder in folders if not os.path.lexists(folder)]
     writers = tuple(TableWriter(directory / name, schema) for name, schema in schemas.items())
     try:
-        with faults_named(directory):
+        with write_faults_named(f"Output '{directory}'"):
             directory.mkdir(parents=True, exist_ok=True)
         for writer in writers:
             writer.open()

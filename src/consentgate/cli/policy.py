@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from consentgate._durable import write_faults_named
 from consentgate.cli._options import EXIT_CODES
-from consentgate.cli._output import faults_named
 from consentgate.cli._text import printable
 from consentgate.errors import OutputError
 from consentgate.policy import Policy, Rule
@@ -86,7 +86,10 @@ def init(
     if path.suffix.lower() != ".toml":
         raise typer.BadParameter("the name must end in .toml.", param_hint="'PATH'")
     try:
-        with faults_named(path), path.open("w" if overwrite else "x", encoding="utf-8") as file:
+        with (
+            write_faults_named(f"Output '{path}'"),
+            path.open("w" if overwrite else "x", encoding="utf-8") as file,
+        ):
             file.write(TEMPLATE)
     except OutputError as error:
         if isinstance(error.__cause__, FileExistsError):

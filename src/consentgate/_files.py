@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from consentgate.errors import UnreadableFileError
 
-__all__ = ["MessageFile", "read_table"]
+__all__ = ["MessageFile", "read_faults_named", "read_table"]
 
 _MAGIC = {b"PAR1": "parquet", b"ARRO": "ipc file", b"\xff\xff\xff\xff": "ipc stream"}
 _SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines"}
@@ -34,7 +34,7 @@ def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: st
     """
     path = Path(path)
     form = _format_of(path)
-    with _faults_named(path):
+    with read_faults_named(path):
         if form == "parquet":
             table = pq.ParquetFile(path).read()
         elif form == "csv":
@@ -71,7 +71,7 @@ class MessageFile:
         """
         path = Path(path)
         form = _format_of(path)
-        with _faults_named(path):
+        with read_faults_named(path):
             if form == "parquet":
                 with pq.ParquetFile(path) as file:
                     return cls(path, file.schema_arrow, file.metadata.num_rows)
@@ -87,7 +87,7 @@ class MessageFile:
             UnreadableFileError: The file turns out to be corrupt.
         """
         form = _format_of(self.path)
-        with _faults_named(self.path):
+        with read_faults_named(self.path):
             if form == "parquet":
                 with pq.ParquetFile(self.path) as file:
                     yield from file.iter_batches(_BATCH_ROWS)
@@ -115,7 +115,7 @@ def _unknown_format(path: Path, known: str) -> UnreadableFileError:
 
 
 @contextmanager
-def _faults_named(path: Path) -> Iterator[None]:
+def read_faults_named(path: str | Path) -> Iterator[None]:
     """Turn whatever a reader raises into an error that names the file.
 
     The reader's own words are left out, because they can quote cells.

@@ -24,6 +24,8 @@
     │   └── FutureSnapshotError     as of an instant that the clock has not reached
     ├── PolicyError                 the policy is at fault
     ├── ConfigurationError          arguments that do not fit together
+    │   └── ExtraMissingError       a package that only some features need is not installed
+    ├── ConservationError           a row was lost or doubled: a fault of this library
     └── FileError                   a file is at fault
         ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
         ├── GateFileError           a saved gate that cannot be used
@@ -31,7 +33,12 @@
         │   ├── NewerGateError      written by a newer version
         │   ├── DamagedGateError    truncated, altered or blank
         │   └── ReplacedGateError   another gate than the one that was there
+        ├── SourceError             a source of a run that holds nothing, or cannot be listed
+        │   └── SourceChangedError  a file changed or vanished while it was read
+        ├── RunIncompleteError      files of a run that could not be judged; the others are done
+        ├── ManifestError           a manifest, signature or ledger that is missing or malformed
         └── OutputError             an output exists already, or cannot be written
+            └── DestinationBusyError  another run is writing there
 
 Every class has a stable ``code``, pickles across process borders, and carries a message that
 says what was found, what was needed and what to do. Messages name columns, types and counts and
@@ -48,14 +55,18 @@ __all__ = [
     "ColumnTypeError",
     "ConfigurationError",
     "ConsentGateError",
+    "ConservationError",
     "DamagedGateError",
+    "DestinationBusyError",
     "DuplicateRecordError",
+    "ExtraMissingError",
     "FileError",
     "ForeignGateError",
     "FutureSnapshotError",
     "GateFileError",
     "IdFamilyError",
     "InputError",
+    "ManifestError",
     "NaiveTimestampError",
     "NewerGateError",
     "NotArrowError",
@@ -66,8 +77,11 @@ __all__ = [
     "ReplacedGateError",
     "RuleColumnMissingError",
     "RuleColumnTypeError",
+    "RunIncompleteError",
     "SchemaMismatchError",
     "SnapshotError",
+    "SourceChangedError",
+    "SourceError",
     "StaleSnapshotError",
     "UnknownStatusError",
     "UnreadableFileError",
@@ -206,6 +220,18 @@ class ConfigurationError(ConsentGateError, ValueError):
     code = "configuration"
 
 
+class ExtraMissingError(ConfigurationError, ImportError):
+    """A package that only some features need is not installed; the message names the extra."""
+
+    code = "extra_missing"
+
+
+class ConservationError(ConsentGateError):
+    """Admitted and excluded rows do not add up to the input's; nothing of the file is published."""
+
+    code = "conservation"
+
+
 class FileError(ConsentGateError):
     """A file is at fault."""
 
@@ -252,3 +278,33 @@ class OutputError(FileError):
     """An output exists already or cannot be written."""
 
     code = "output"
+
+
+class DestinationBusyError(OutputError):
+    """Another run is writing into the same destination."""
+
+    code = "destination_busy"
+
+
+class SourceError(FileError):
+    """The source of a run holds no file, or cannot be listed."""
+
+    code = "source"
+
+
+class SourceChangedError(SourceError):
+    """A file of the source changed or vanished while it was read."""
+
+    code = "source_changed"
+
+
+class RunIncompleteError(FileError):
+    """Some files of a run could not be judged; the others are done, and it can be resumed."""
+
+    code = "run_incomplete"
+
+
+class ManifestError(FileError):
+    """What a run left as evidence is missing or malformed."""
+
+    code = "manifest"

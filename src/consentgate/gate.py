@@ -111,7 +111,7 @@ class Gate:
         Raises:
             OutputError: The file cannot be written; what was there is still there.
         """
-        saved = SavedGate(self._judge, self.judged_at, self._evidence)
+        saved = SavedGate(self._judge, self.judged_at, self.evidence)
         self._file = save_gate(Path(path), saved)
 
     @classmethod
@@ -142,7 +142,7 @@ class Gate:
         gate.policy, gate.columns = saved.judge.policy, saved.judge.columns
         gate.consent = gate.channels = None
         gate.judged_at = saved.judged_at
-        gate._judge, gate._evidence, gate._file = saved.judge, saved.evidence, file
+        gate._judge, gate.evidence, gate._file = saved.judge, saved.evidence, file
         gate._reason_names = reason_names(gate.policy.rule_names)
         gate._last_checked = (None, [])
         return gate
@@ -155,7 +155,13 @@ class Gate:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
-        return digest_json([self._evidence, vars(self.columns)])
+        decisive = {key: v for key, v in self.evidence.items() if not key.endswith("_source")}
+        return digest_json([decisive, vars(self.columns)])
+
+    @property
+    def path(self) -> Path | None:
+        """The file that it was saved to or opened from; None where there is none."""
+        return None if self._file is None else self._file.path
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -223,7 +229,7 @@ class Gate:
             first_row: the position of the first of them in the whole input.
         """
         record_ids = table.column(self.columns.record_id)
-        excluded = excluded_rows(record_ids, decision, self._evidence, first_row=first_row)
+        excluded = excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
         return keep_rows(table, decision.admitted), excluded
 
     def annotate(
@@ -275,7 +281,7 @@ class Gate:
         part = None
         if ledger is not None:
             record_id = schema.field(self.columns.record_id).type
-            part = LedgerPart(ledger, ledger_schema(record_id, self._evidence))
+            part = LedgerPart(ledger, ledger_schema(record_id, self.evidence))
         admitted = self._admitted(schema, tables, part, judged_at, threads)
         next(admitted)  # it has begun: from here on, closing the reader completes the ledger
         return pa.RecordBatchReader.from_batches(schema, admitted)
@@ -313,7 +319,7 @@ class Gate:
 
     def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
         """The snapshot or registry, once it is known to be the gate's."""
-        if given is not None and given.digest != self._evidence[f"consentgate.{digest}"]:
+        if given is not None and given.digest != self.evidence[f"consentgate.{digest}"]:
             raise ConfigurationError(
                 f"What is given as `{name}` is not what the gate was built from; give that one."
             )
@@ -334,18 +340,24 @@ class Gate:
         return names
 
     @cached_property
-    def _evidence(self) -> dict[str, str]:
-        """What decides a row's fate, as ledgers carry it in their metadata."""
+    def evidence(self) -> dict[str, str]:
+        """What judges, as ledgers carry it in their metadata.
+
+        Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
+        snapshot and registry `_digest`, `_as_of` and `_source`.
+        """
         assert self.consent is not None, "an opened gate brings its evidence with it"
         evidence = {
             "reason_names": json.dumps(self._reason_names),
             "policy_digest": self.policy.digest,
             "snapshot_digest": self.consent.digest,
             "snapshot_as_of": self.consent.as_of.isoformat(),
+            "snapshot_source": self.consent.source,
         }
         if self.channels is not None:
             evidence["registry_digest"] = self.channels.digest
             evidence["registry_as_of"] = self.channels.as_of.isoformat()
+            evidence["registry_source"] = self.channels.source
         return {f"consentgate.{key}": value for key, value in evidence.items()}
 
     def _admitted(

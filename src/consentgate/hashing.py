@@ -12,6 +12,7 @@ import math
 import sys
 from collections.abc import Iterable
 from functools import cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from consentgate._arrow import Int64s, Uint64s
 
-__all__ = ["MAX_ID_BYTES", "StringHasher", "digest_bytes", "digest_json", "mix"]
+__all__ = ["MAX_ID_BYTES", "StringHasher", "digest_bytes", "digest_file", "digest_json", "mix"]
 
 MAX_ID_BYTES = 65_536
 """No snapshot or registry holds a longer string id, so a longer one has no record anywhere.
@@ -174,6 +175,12 @@ def digest_bytes(parts: Iterable[Any]) -> str:
     for part in parts:
         total.update(part)
     return total.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def digest_json(value: Any) -> str:

@@ -1,0 +1,171 @@
+"""One file of a run, judged: its admitted rows, its part of the ledger, and what became of it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate._files import read_faults_named
+from consentgate._layout import RECORD_KEY, ledger_name
+from consentgate._parquet import FileForm, RowGroupWriter, open_parquet, read_batches
+from consentgate._plan import FoundFile, faults_as_changes, with_partition
+from consentgate._storage import Folder
+from consentgate.gate import Gate
+from consentgate.hashing import digest_file
+from consentgate.ledger import ledger_schema
+from consentgate.manifest import (
+    FileRecord,
+    Judgement,
+    Outcome,
+    PartRecord,
+    ReadFile,
+    Totals,
+    WrittenFile,
+    refuse_loss,
+)
+
+__all__ = ["FileJudge"]
+
+OnBatch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FileJudge:
+    """Judges files one by one, from many threads.
+
+    Attributes:
+        gate: the judge.
+        judgement: what is recorded of it, the instant included.
+        source: the folder that the messages are in.
+        destination: the folder that admitted rows go to.
+        drafts: a local folder for files that are not complete.
+        helpers: writes row groups while the next ones are judged.
+        on_batch: told after each batch how many rows were judged and admitted; raises to stop.
+        check_hold: raises where the destination is not this run's own any more.
+    """
+
+    gate: Gate
+    judgement: Judgement
+    source: Folder
+    destination: Folder
+    drafts: Path
+    helpers: Executor
+    on_batch: OnBatch
+    check_hold: Callable[[], None]
+
+    def judge(self, found: FoundFile) -> FileRecord:
+        """Judge a file and publish what comes of it, the part of the ledger last.
+
+        Raises:
+            UnreadableFileError: It is corrupt.
+            SourceChangedError: It changed or vanished while it was read.
+            OutputError: The destination cannot be written to.
+            ConservationError: A row was lost.
+        """
+        with TemporaryDirectory(dir=self.drafts) as folder:
+            data, part = Path(folder, "data"), Path(folder, "ledger")
+            with faults_as_changes(self.source, found.name, found.stamp):
+                outcome = self._write(found, data, part)
+            self.check_hold()
+            self.destination.publish(data, found.name)
+            ledger = _written(part, ledger_name(found.name))
+            self.destination.publish(part, ledger.path)
+        return FileRecord(**dict(outcome), ledger=ledger)
+
+    def _write(self, found: FoundFile, data: Path, part: Path) -> Outcome:
+        """Write both drafts from one pass over the file, and see that they hold every row."""
+        shown = self.source.shown(found.name)
+        with self.source.fetched(found.name) as path:
+            digest = self.helpers.submit(digest_file, path)
+            with read_faults_named(shown):
+                file = open_parquet(path, columns=len(found.schema))
+                form = self._output_form(FileForm.of(file))
+            with (
+                file,
+                self._writer(data, form, found.name) as admitted,
+                self._writer(part, self._ledger_form(found.schema), found.name) as excluded,
+            ):
+                counts, occurrences = self._part_rows(found, file, admitted, excluded)
+                admitted.close()
+                stamp = found.stamp
+                outcome = Outcome(
+                    input=ReadFile(
+                        path=found.name,
+                        size_bytes=stamp.size_bytes,
+                        rows=found.rows,
+                        sha256=digest.result(),
+                        version=stamp.version,
+                    ),
+                    output=_written(data, found.name),
+                    counts=dict(counts),
+                    occurrences=dict(occurrences),
+                )
+                record = PartRecord(judgement=self.judgement, outcome=outcome)
+                excluded.close({RECORD_KEY: record.model_dump_json()})
+        ledger = _written(part, ledger_name(found.name))
+        refuse_loss(shown, Totals.of([FileRecord(**dict(outcome), ledger=ledger)]))
+        return outcome
+
+    def _part_rows(
+        self,
+        found: FoundFile,
+        file: pq.ParquetFile,
+        admitted: RowGroupWriter,
+        excluded: RowGroupWriter,
+    ) -> tuple[Counter[str], Counter[str]]:
+        """Write every row to one of two files, and count reasons."""
+        counts: Counter[str] = Counter()
+        occurrences: Counter[str] = Counter()
+        judged_at, first_row = self.judgement.judged_at, 0
+        for table in _tables(file, self.source.shown(found.name)):
+            whole = with_partition(table, found.file)
+            decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
+            fates = self.gate.part(table, decision, first_row=first_row)
+            admitted.write(fates[0])
+            excluded.write(fates[1])
+            first_row += table.num_rows
+            counts += decision.counts
+            occurrences += decision.occurrences
+            self.on_batch(table.num_rows, decision.num_admitted)
+        return counts, occurrences
+
+    def _output_form(self, form: FileForm) -> FileForm:
+        """The input's form, with the gate's digests in the metadata."""
+        evidence = {k: v for k, v in self.gate.evidence.items() if not k.endswith("reason_names")}
+        evidence["consentgate.gate_digest"] = self.gate.digest
+        metadata = {**(form.schema.metadata or {}), **evidence}
+        return form._replace(schema=form.schema.with_metadata(metadata))
+
+    def _ledger_form(self, messages: pa.Schema) -> FileForm:
+        record_id = messages.field(self.gate.columns.record_id).type
+        return FileForm(ledger_schema(record_id, self.gate.evidence), {"compression": "zstd"})
+
+    @contextmanager
+    def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:
+        """A writer that lets go of its file when the block fails."""
+        what = f"Output '{self.destination.shown(name)}'"
+        writer = RowGroupWriter(path, form, what, helper=self.helpers)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+def _tables(file: pq.ParquetFile, shown: str) -> Iterator[pa.Table]:
+    with read_faults_named(shown):
+        for batch in read_batches(file):
+            yield pa.Table.from_batches([batch])
+
+
+def _written(draft: Path, name: str) -> WrittenFile:
+    """A complete file, read back."""
+    rows = pq.read_metadata(draft).num_rows
+    size = draft.stat().st_size
+    return WrittenFile(path=name, size_bytes=size, rows=rows, sha256=digest_file(draft))

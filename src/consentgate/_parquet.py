@@ -1,0 +1,205 @@
+"""Parquet files, read in batches of bounded size and written as the files that they come from."""
+
+from collections.abc import Iterator
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate._durable import write_faults_named
+from consentgate.errors import OutputError
+
+__all__ = ["FileForm", "RowGroupWriter", "open_parquet", "read_batches"]
+
+BATCH_BYTES = 16 << 20
+"""So much of a file is decoded at a time: enough that a judgement's own price does not show, and
+little enough that memory is used again instead of being fetched anew.
+"""
+GROUP_BYTES = 32 << 20
+"""Admitted rows are gathered into row groups of so many bytes, as they lie in memory."""
+
+_MOST_ROWS = 262_144
+_PROBE_ROWS = 1_024
+_BUFFERS_BYTES = 32 << 20
+_LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
+_MOST_PENDING = 64
+
+
+def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
+    """A Parquet file for reading as a stream, whatever the size of its row groups.
+
+    Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, which is
+    what Spark means: as nanoseconds, those before 1677 and after 2262 would wrap round.
+
+    Args:
+        columns: how many columns will be read side by side; None: the file is read at once.
+    """
+    options = {"coerce_int96_timestamp_unit": "us", "page_checksum_verification": True}
+    if columns is None:
+        return pq.ParquetFile(source, **options)
+    buffer = min(_MOST_BUFFER, max(_LEAST_BUFFER, _BUFFERS_BYTES // max(columns, 1)))
+    return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
+
+
+def read_batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time."""
+    decoded = _decoded_row_bytes(file)
+    for groups, rows, size in _spans(file.metadata):
+        batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
+        for batch in file.iter_batches(batch_rows, row_groups=groups, use_threads=False):
+            decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
+            yield batch
+
+
+def _rows_within(size: int, row_bytes: float) -> int:
+    return max(1, min(_MOST_ROWS, int(size / max(row_bytes, 1))))
+
+
+def _decoded_row_bytes(file: pq.ParquetFile) -> float:
+    """How wide the first rows are in memory; values that repeat take little room in the file."""
+    if file.metadata.num_rows <= _PROBE_ROWS:
+        return 0.0
+    probe = next(file.iter_batches(_PROBE_ROWS, use_threads=False))
+    return float(probe.nbytes / max(probe.num_rows, 1))
+
+
+def _spans(metadata: pq.FileMetaData) -> Iterator[tuple[list[int], int, int]]:
+    """Neighbouring row groups that make a batch together: their numbers, rows and bytes."""
+    groups: list[int] = []
+    rows = size = 0
+    for number in range(metadata.num_row_groups):
+        group = metadata.row_group(number)
+        groups.append(number)
+        rows, size = rows + group.num_rows, size + group.total_byte_size
+        if rows and (size >= BATCH_BYTES or rows >= _MOST_ROWS):
+            yield groups, rows, size
+            groups, rows, size = [], 0, 0
+    if rows:
+        yield groups, rows, size
+
+
+class FileForm(NamedTuple):
+    """How a Parquet file is written, apart from its rows.
+
+    Attributes:
+        schema: its Arrow schema, with the file's key-value metadata.
+        options: what makes `pyarrow.parquet.ParquetWriter` write such a file.
+    """
+
+    schema: pa.Schema
+    options: dict[str, Any]
+
+    @classmethod
+    def of(cls, file: pq.ParquetFile) -> "FileForm":
+        """The form of a file: its schema, its columns' compression, and its old timestamps."""
+        metadata, schema = file.metadata, file.schema_arrow
+        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        options: dict[str, Any] = {
+            "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
+            "use_deprecated_int96_timestamps": _has_only_old_timestamps(leaves),
+        }
+        if metadata.num_row_groups:
+            group = metadata.row_group(0)
+            codecs = [_codec(group.column(place).compression) for place in range(len(leaves))]
+            paths = _written_paths(schema, options) if len(set(codecs)) > 1 else []
+            options["compression"] = (
+                dict(zip(paths, codecs, strict=True)) if paths else (codecs or ["snappy"])[0]
+            )
+        return cls(schema, options)
+
+
+def _has_only_old_timestamps(leaves: list[Any]) -> bool:
+    kinds = {leaf.physical_type for leaf in leaves if leaf.logical_type.type == "TIMESTAMP"}
+    return not kinds and any(leaf.physical_type == "INT96" for leaf in leaves)
+
+
+def _codec(name: str) -> str:
+    return {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}.get(name, name.lower())
+
+
+def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:
+    """The columns' paths as pyarrow writes them, which need not be those of the file."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, **options):
+        pass
+    written = pq.ParquetFile(pa.BufferReader(sink.getvalue())).metadata
+    return [written.schema.column(place).path for place in range(written.num_columns)]
+
+
+class RowGroupWriter:
+    """A Parquet file that is written a table at a time, in row groups of a good size.
+
+    Args:
+        path: the file's.
+        form: its schema and how it is written.
+        what: what errors call it.
+        helper: who writes a row group while the next one is gathered; None: the caller waits.
+
+    Raises:
+        OutputError: From here and every method: it cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, form: FileForm, what: str, *, helper: Executor | None = None
+    ) -> None:
+        self._what, self._helper = what, helper
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._under_way: Future[None] | None = None
+        with write_faults_named(what):
+            self._writer = pq.ParquetWriter(path, form.schema, **form.options)
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        if table.num_rows:
+            self._pending.append(table)
+            self._pending_bytes += table.nbytes
+        if self._pending_bytes >= GROUP_BYTES:
+            self._flush()
+        elif len(self._pending) >= _MOST_PENDING:
+            self._pending = [_compact(pa.concat_tables(self._pending))]
+
+    def close(self, metadata: dict[str, str] | None = None) -> None:
+        """Complete the file, with more metadata if given."""
+        self._flush()
+        self._wait()
+        with write_faults_named(self._what):
+            self._writer.add_key_value_metadata(metadata or {})
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, which nobody will read."""
+        with suppress(OutputError):
+            self._wait()
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        self._pending, self._pending_bytes = [], 0
+        if self._helper is None:
+            self._write_group(table)
+        else:
+            self._wait()
+            self._under_way = self._helper.submit(self._write_group, table)
+
+    def _write_group(self, table: pa.Table) -> None:
+        with write_faults_named(self._what):
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    try:
+        return table.combine_chunks()
+    except pa.ArrowException:  # pyarrow 26 refuses to combine some valid layouts
+        return table

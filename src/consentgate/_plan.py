@@ -1,0 +1,198 @@
+"""What a run has to do: the files of its source, looked at, and those that are done already."""
+
+from collections.abc import Iterator, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate._arrow import schema_difference
+from consentgate._files import read_faults_named
+from consentgate._layout import RECORD_KEY, ledger_name
+from consentgate._parquet import open_parquet
+from consentgate._source import Source, SourceFile
+from consentgate._storage import Folder, Stamp
+from consentgate.errors import (
+    ConfigurationError,
+    FileError,
+    SchemaMismatchError,
+    SourceChangedError,
+    UnreadableFileError,
+)
+from consentgate.hashing import digest_file
+from consentgate.manifest import FileRecord, Judgement, PartRecord, WrittenFile, parse_record
+
+__all__ = [
+    "Failure",
+    "FoundFile",
+    "faults_as_changes",
+    "finished",
+    "look_at",
+    "read_part",
+    "with_partition",
+]
+
+_LOOKERS = 8
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A Parquet file of the source, as it was before anything was judged.
+
+    Attributes:
+        file: which one.
+        stamp: its state.
+        rows: how many rows it has.
+        schema: its Arrow schema.
+    """
+
+    file: SourceFile
+    stamp: Stamp
+    rows: int
+    schema: pa.Schema
+
+    @property
+    def name(self) -> str:
+        """Its path below the source's folder."""
+        return self.file.name
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be judged, and why."""
+
+    name: str
+    error: FileError
+
+
+def look_at(source: Source) -> tuple[list[FoundFile], list[Failure]]:
+    """Every file's state and schema; those that cannot be read are failures.
+
+    Raises:
+        SchemaMismatchError: A file has another schema than the first.
+        ConfigurationError: Two files' ledgers would have one name.
+    """
+    names = [ledger_name(file.name) for file in source.files]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ConfigurationError(
+            f"Two files of the source would share '{twice}' as their part of the ledger; rename "
+            "one of them, or judge them in runs of their own."
+        )
+    with ThreadPoolExecutor(min(_LOOKERS, len(source.files))) as pool:
+        looked = list(pool.map(partial(_look_at_file, source.folder), source.files))
+    found = [each for each in looked if isinstance(each, FoundFile)]
+    _refuse_other_schemas(source.folder, found)
+    return found, [each for each in looked if isinstance(each, Failure)]
+
+
+def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
+    try:
+        stamp = folder.stamp(file.name)
+        with (
+            faults_as_changes(folder, file.name, stamp),
+            folder.opened(file.name) as opened,
+            read_faults_named(folder.shown(file.name)),
+            open_parquet(opened) as parquet,
+        ):
+            return FoundFile(file, stamp, parquet.metadata.num_rows, parquet.schema_arrow)
+    except (UnreadableFileError, SourceChangedError) as error:
+        return Failure(file.name, error)
+
+
+@contextmanager
+def faults_as_changes(folder: Folder, name: str, stamp: Stamp) -> Iterator[None]:
+    """See that a file stays as it was while the block reads it.
+
+    Raises:
+        SourceChangedError: It did not, so that faults found in it mean nothing, either.
+    """
+    try:
+        yield
+    except UnreadableFileError:
+        _refuse_change(folder, name, stamp)
+        raise
+    _refuse_change(folder, name, stamp)
+
+
+def _refuse_change(folder: Folder, name: str, stamp: Stamp) -> None:
+    if folder.stamp(name) != stamp:
+        raise SourceChangedError(
+            f"File '{folder.shown(name)}' changed while it was read; nothing of it is published. "
+            "Run again once it is complete."
+        )
+
+
+def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
+    for other in found[1:]:
+        if difference := schema_difference(found[0].schema, other.schema):
+            raise SchemaMismatchError(
+                f"File '{folder.shown(other.name)}' has another schema than "
+                f"'{folder.shown(found[0].name)}': {difference}; cast the files to one "
+                "schema, or judge them in runs of their own."
+            )
+
+
+def with_partition(table: pa.Table, file: SourceFile) -> pa.Table:
+    """The rows with the columns that the names of the file's folders stand for."""
+    for name, value in file.partition.items():
+        table = table.append_column(name, pa.repeat(value, table.num_rows))
+    return table
+
+
+def read_part(destination: Folder, name: str) -> tuple[PartRecord, WrittenFile] | None:
+    """A part of the ledger: what it says of its file, and what it is itself; None if it is none.
+
+    Args:
+        name: the part's.
+
+    Raises:
+        UnreadableFileError: It cannot be read.
+        SourceChangedError: It is not there.
+    """
+    with destination.fetched(name) as path:
+        try:
+            metadata = pq.read_metadata(path)
+            record = parse_record(PartRecord, metadata.metadata[RECORD_KEY.encode()], name)
+        except (pa.ArrowException, KeyError, TypeError, OSError, FileError):
+            return None
+        return record, WrittenFile(
+            path=name,
+            size_bytes=path.stat().st_size,
+            rows=metadata.num_rows,
+            sha256=digest_file(path),
+        )
+
+
+def finished(
+    destination: Folder, found: Sequence[FoundFile], judgement: Judgement, present: Set[str]
+) -> dict[str, FileRecord]:
+    """The files that the same judgement has judged already, as they still are.
+
+    Args:
+        present: the names of all files in the destination.
+    """
+    records = {}
+    for file in found:
+        if {file.name, ledger_name(file.name)} <= present:
+            record = _finished_file(destination, file, judgement)
+            if record is not None:
+                records[file.name] = record
+    return records
+
+
+def _finished_file(destination: Folder, file: FoundFile, judgement: Judgement) -> FileRecord | None:
+    part = read_part(destination, ledger_name(file.name))
+    if part is None or part[0].judgement != judgement:
+        return None
+    outcome, ledger = part[0].outcome, part[1]
+    then = outcome.input
+    seen = (then.path, then.size_bytes, then.version, then.rows)
+    if seen != (file.name, file.stamp.size_bytes, file.stamp.version, file.rows):
+        return None
+    if destination.stamp(file.name).size_bytes != outcome.output.size_bytes:
+        return None
+    return FileRecord(**dict(outcome), ledger=ledger)

@@ -1,0 +1,268 @@
+"""Folders of files on this machine's disks or in an object store, through pyarrow's filesystems.
+
+On a disk, files are read where they are and written beside where they go. From an object store, a
+file is fetched to this machine's temporary folder and read there, and it is written there before it
+is uploaded; so what is read is one object from beginning to end, and an object appears whole.
+"""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+import pyarrow.fs as pa_fs
+
+from consentgate._durable import place, replacing, why, write_faults_named
+from consentgate.errors import OutputError, SourceChangedError, SourceError, UnreadableFileError
+
+__all__ = ["Folder", "Stamp"]
+
+_CHUNK_BYTES = 8 << 20
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What tells one state of a file from another.
+
+    Attributes:
+        size_bytes: its size.
+        version: the time of its modification in nanoseconds since 1970, or an object's etag.
+        inode: on a disk, which file it is and when anything about it changed.
+    """
+
+    size_bytes: int
+    version: str
+    inode: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder, which need not be there yet.
+
+    Attributes:
+        filesystem: where it is.
+        root: its path in there; absolute, without a slash at the end.
+    """
+
+    filesystem: pa_fs.FileSystem
+    root: str
+
+    @classmethod
+    def at(cls, place: str | Path) -> "Folder":
+        """A folder by its path, or by its URI (`file://`, `s3://`, `gs://`).
+
+        Raises:
+            SourceError: The URI is malformed, or nothing answers there.
+        """
+        text = os.fspath(place)
+        if "://" not in text:
+            return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
+        try:
+            filesystem, root = pa_fs.FileSystem.from_uri(text)
+        except (pa.ArrowException, OSError, ValueError) as error:
+            shown = text.partition("?")[0]
+            raise SourceError(
+                f"'{shown}' is no URI of a file or folder that can be reached ({_first_line(error)});"
+                " give a path, or a file://, s3:// or gs:// URI."
+            ) from error
+        return cls(filesystem, root.rstrip("/"))
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it lies on this machine's disks."""
+        return isinstance(self.filesystem, pa_fs.LocalFileSystem)
+
+    def __str__(self) -> str:
+        return self.root if self.is_local else f"{self.filesystem.type_name}://{self.root}"
+
+    def shown(self, name: str) -> str:
+        """A file of the folder, as messages call it."""
+        return f"{self}/{name}"
+
+    def path(self, name: str) -> Path:
+        """A file of a local folder."""
+        return Path(self.root, name)
+
+    def key(self, name: str) -> str:
+        """A file of the folder, as the filesystem calls it."""
+        return f"{self.root}/{name}" if name else self.root
+
+    def kind(self) -> pa_fs.FileType:
+        """What is at the folder's path.
+
+        Raises:
+            SourceError: It cannot be looked at.
+        """
+        with self._listing_faults_named():
+            return self.filesystem.get_file_info(self.root).type
+
+    def listing(self, below: str = "") -> dict[str, float]:
+        """Every file in the folder, or below one of its folders; none where there is no folder.
+
+        Returns:
+            The time of each one's modification, in seconds since 1970 by the clock of whoever
+            stores it, by its path relative to this folder, in order.
+
+        Raises:
+            SourceError: It cannot be listed.
+        """
+        selector = pa_fs.FileSelector(self.key(below), recursive=True, allow_not_found=True)
+        with self._listing_faults_named():
+            found = self.filesystem.get_file_info(selector)
+        files = [info for info in found if info.type is pa_fs.FileType.File]
+        skipped = len(self.root) + 1
+        return dict(sorted((info.path[skipped:], (info.mtime_ns or 0) / 1e9) for info in files))
+
+    def stamp(self, name: str) -> Stamp:
+        """What tells a file's present state from any other.
+
+        Raises:
+            SourceChangedError: It is not there.
+            UnreadableFileError: It cannot be looked at.
+        """
+        with self._read_faults_named(name):
+            if self.is_local:
+                status = self.path(name).stat()
+                inode = status.st_ino, status.st_ctime_ns
+                return Stamp(status.st_size, str(status.st_mtime_ns), inode)
+            with self.filesystem.open_input_file(self.key(name)) as file:
+                etag = (file.metadata() or {}).get(b"ETag")
+                size = file.size()
+            if etag is not None:
+                return Stamp(size, etag.decode().strip('"'))
+            return Stamp(size, str(self.filesystem.get_file_info(self.key(name)).mtime_ns))
+
+    @contextmanager
+    def opened(self, name: str) -> Iterator[pa.NativeFile]:
+        """A file, open for reading here and there.
+
+        Raises:
+            SourceChangedError: It is not there.
+            UnreadableFileError: It cannot be read.
+        """
+        with self._read_faults_named(name):
+            file = self.filesystem.open_input_file(self.key(name))
+        with file:
+            yield file
+
+    @contextmanager
+    def fetched(self, name: str) -> Iterator[Path]:
+        """A file as one of this machine's disks: itself, or a copy until the block ends.
+
+        Raises:
+            SourceChangedError: It is not there.
+            UnreadableFileError: It cannot be read.
+        """
+        if self.is_local:
+            yield self.path(name)
+            return
+        with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
+            copy = Path(folder, PurePosixPath(name).name)
+            with (
+                self._read_faults_named(name),
+                self.filesystem.open_input_stream(self.key(name)) as source,
+                copy.open("wb") as target,
+            ):
+                shutil.copyfileobj(source, target, _CHUNK_BYTES)
+            yield copy
+
+    def read(self, name: str) -> bytes | None:
+        """A small file's content, or None where there is none.
+
+        Raises:
+            UnreadableFileError: It cannot be read.
+        """
+        try:
+            with self.fetched(name) as path:
+                return path.read_bytes()
+        except (FileNotFoundError, SourceChangedError):
+            return None
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a small file, which appears whole.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        what = f"Output '{self.shown(name)}'"
+        with write_faults_named(what):
+            if self.is_local:
+                path = self.path(name)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path, what) as file:
+                    file.write(content)
+            else:
+                with self.filesystem.open_output_stream(self.key(name)) as stream:
+                    stream.write(content)
+
+    def publish(self, draft: Path, name: str) -> None:
+        """Give a complete file its name in the folder, replacing what is there, and take it away.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with write_faults_named(f"Output '{self.shown(name)}'"):
+            if self.is_local:
+                with draft.open("rb") as file:
+                    os.fsync(file.fileno())
+                self.path(name).parent.mkdir(parents=True, exist_ok=True)
+                place(draft, self.path(name))
+            else:
+                self._upload(draft, name)
+                draft.unlink()
+
+    def delete(self, name: str) -> None:
+        """Remove a file, if it is there.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        with write_faults_named(f"Output '{self.shown(name)}'"):
+            if self.is_local:
+                self.path(name).unlink(missing_ok=True)
+            elif self.filesystem.get_file_info(self.key(name)).type is pa_fs.FileType.File:
+                self.filesystem.delete_file(self.key(name))
+
+    def _upload(self, draft: Path, name: str) -> None:
+        key, size = self.key(name), draft.stat().st_size
+        pa_fs.copy_files(str(draft), key, pa_fs.LocalFileSystem(), self.filesystem)
+        if self.filesystem.get_file_info(key).size != size:
+            self.filesystem.delete_file(key)
+            raise OutputError(
+                f"Output '{self.shown(name)}' was not stored whole, and was removed; try again."
+            )
+
+    @contextmanager
+    def _read_faults_named(self, name: str) -> Iterator[None]:
+        try:
+            yield
+        except FileNotFoundError as error:
+            raise SourceChangedError(
+                f"File '{self.shown(name)}' is not there any more; bring it back, or run again "
+                "without it."
+            ) from error
+        except OSError as error:
+            raise self._unreadable(name, error) from error
+
+    def _unreadable(self, name: str, error: OSError) -> UnreadableFileError:
+        return UnreadableFileError(f"File '{self.shown(name)}' cannot be read: {why(error)}.")
+
+    @contextmanager
+    def _listing_faults_named(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+            raise SourceError(
+                f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
+                "you may read it."
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return why(error) if isinstance(error, OSError) else str(error).partition("\n")[0]

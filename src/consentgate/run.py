@@ -1,0 +1,325 @@
+"""A run: every file of a data set judged into another one, with a ledger and a manifest.
+
+The order of what is written makes a run safe to kill at any point::
+
+    run.json                      what judges, and at which instant
+    for each file: its data       under its final name, whole
+                   its ledger     whole, with what became of the file in its metadata
+    manifest.json                 from all of the ledger's parts; then run.json goes
+
+A file is done when its part of the ledger is there, and the part names the state of the file, the
+judgement, and the data that it goes with.
+"""
+
+import platform
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from consentgate._durable import write_faults_named
+from consentgate._judging import FileJudge
+from consentgate._layout import DRAFTS, EVIDENCE, MANIFEST, SIGNATURE, STATE
+from consentgate._lock import lock
+from consentgate._plan import Failure, FoundFile, finished, look_at, with_partition
+from consentgate._source import find_source
+from consentgate._standing import Standing, refuse_overlap
+from consentgate._storage import Folder
+from consentgate._threads import thread_count
+from consentgate.errors import (
+    ColumnMissingError,
+    RunIncompleteError,
+    SourceChangedError,
+    UnreadableFileError,
+)
+from consentgate.gate import Gate
+from consentgate.manifest import (
+    Evidence,
+    FileRecord,
+    Judgement,
+    Manifest,
+    RunState,
+    Totals,
+    to_json,
+)
+from consentgate.signing import Signer
+
+__all__ = ["Progress", "run"]
+
+_MOST_FILES_AT_ONCE = 4
+"""Each takes up to 200 MB while it is judged, and keeps two threads busy."""
+_LIBRARIES = ("numpy", "pyarrow", "pydantic")
+_MOST_SHOWN = 3
+_VERSION = version("consentgate")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        files, rows: of the whole source, as far as it can be read.
+        files_done, rows_done: judged by now, what was done before the run was resumed included.
+        admitted: how many of the rows done are admitted.
+    """
+
+    files: int
+    rows: int
+    files_done: int
+    rows_done: int
+    admitted: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def run(
+    gate: Gate,
+    source: Any,
+    destination: str | Path,
+    *,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+    fail_fast: bool = False,
+    sign_with: str | Path | None = None,
+    on_progress: OnProgress | None = None,
+) -> Manifest:
+    """Judge every file of a data set, and write the admitted rows as a data set like it.
+
+    Each input gives one output of the same relative path, with the same schema, compression and
+    key-value metadata, to which the gate's digests are added; where no row is admitted, it has
+    none. `_consentgate/ledger/` holds one Parquet file of excluded rows for each input, and
+    `_consentgate/manifest.json`, written last, says what judged what.
+
+    Run again with the same arguments, and a run that was stopped, killed or failed goes on where
+    it was, at the instant at which it began. Files are judged anew if they changed, or if the gate,
+    this library's version or the instant did; outputs that no longer hold are removed before that.
+    Where all was done already, nothing happens.
+
+    Args:
+        gate: the judge; a saved gate is recorded by its path.
+        source: Parquet files: a path or URI (`file://`, `s3://`, `gs://`) of a file or a folder,
+            or a pattern, or a `pyarrow.dataset.Dataset`. Folders named `column=value` count as
+            columns. Names that begin with `.` or `_` are left out.
+        destination: the path or URI of a folder: empty, not there yet, or of a run of this source.
+        judged_at: the instant of judgement; None takes the gate's, or else the clock as the run
+            begins.
+        threads: how many threads judge; None: one per available core.
+        fail_fast: stop at the first file that cannot be judged, instead of doing the others first.
+        sign_with: an Ed25519 private key in PEM, to sign the manifest with; needs the extra `sign`.
+        on_progress: called after every batch, from several threads, one at a time.
+
+    Returns:
+        The manifest, as written.
+
+    Raises:
+        SourceError: The source holds no files or cannot be listed.
+        SchemaMismatchError: A file has another schema than the first.
+        RunIncompleteError: Files are corrupt, or changed or vanished while they were read; nothing
+            of those is published, and the others are done.
+        DestinationBusyError: Another run is writing there.
+        OutputError: The destination lies within the source, or holds something else, or cannot be
+            written to.
+        ConservationError: A row was lost.
+        Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
+    """
+    files = find_source(source)
+    folder = Folder.at(destination)
+    signer = None if sign_with is None else Signer(sign_with)
+    refuse_overlap(folder, files)
+    Standing.of(folder, files)  # before anything is created there
+    with _held(folder) as check_hold:
+        found, failures = look_at(files)
+        if not found or (failures and fail_fast):
+            raise _incomplete(failures, 0, len(files.files))
+        standing = Standing.of(folder, files)
+        judgement = _judgement(gate, found, judged_at, standing.state)
+        done = finished(folder, found, judgement, standing.present)
+        if standing.is_result(judgement, done, must_sign=signer is not None):
+            assert standing.manifest is not None
+            return standing.manifest
+        state = standing.begin(judgement, done)
+        tally = _Tally(found, done, on_progress)
+        todo = [file for file in found if file.name not in done]
+        with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
+            judge = FileJudge(
+                gate, judgement, files.folder, folder, drafts, helpers, tally.add, check_hold
+            )
+            failures += _judge_all(judge, todo, done, tally, threads, fail_fast=fail_fast)
+        if failures:
+            raise _incomplete(failures, len(done), len(files.files))
+        check_hold()
+        return _finish(gate, folder, state, done, signer)
+
+
+@contextmanager
+def _held(folder: Folder) -> Iterator[Callable[[], None]]:
+    with write_faults_named(f"Destination '{folder}'"):
+        if folder.is_local:
+            folder.path(EVIDENCE).mkdir(parents=True, exist_ok=True)
+    with lock(folder) as check_hold:
+        yield check_hold
+
+
+def _judgement(
+    gate: Gate, found: Sequence[FoundFile], given: datetime | None, state: RunState | None
+) -> Judgement:
+    """What will decide, once it is known that it can: columns, ages and instants fit."""
+    given = given or gate.judged_at
+    by_folders = {tuple(file.file.partition): file for file in found}
+    for file in by_folders.values():
+        gate.decide(with_partition(file.schema.empty_table(), file.file), judged_at=given)
+    if gate.columns.record_id not in found[0].schema.names:
+        raise ColumnMissingError(
+            f"Column '{gate.columns.record_id}' holds the record ids but is not in the files, only "
+            "in their folders' names; write it into the files."
+        )
+    if given is None and state is not None:
+        as_before = state.judgement.model_copy(update={"gate_digest": gate.digest})
+        if as_before.version == _VERSION and as_before == state.judgement:
+            return as_before
+    return Judgement(
+        gate_digest=gate.digest, version=_VERSION, judged_at=given or datetime.now(UTC)
+    )
+
+
+def _judge_all(
+    judge: FileJudge,
+    todo: Sequence[FoundFile],
+    done: dict[str, FileRecord],
+    tally: "_Tally",
+    threads: int | None,
+    *,
+    fail_fast: bool,
+) -> list[Failure]:
+    """Judge files, the largest first; adds to `done`, and returns those that could not be."""
+    at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
+    failures: list[Failure] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
+        futures = {pool.submit(judge.judge, file): file.name for file in largest_first}
+        try:
+            for future in as_completed(futures):
+                name = futures[future]
+                try:
+                    done[name] = future.result()
+                    tally.finish_file()
+                except (UnreadableFileError, SourceChangedError) as error:
+                    failures.append(Failure(name, error))
+                    if fail_fast:
+                        break
+        finally:
+            tally.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+    return failures
+
+
+class _Tally:
+    """Counts what is done, and stops whoever goes on after `stop`."""
+
+    def __init__(
+        self,
+        found: Sequence[FoundFile],
+        done: Mapping[str, FileRecord],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._tell = on_progress or (lambda _progress: None)
+        before = Totals.of(done.values())
+        rows = sum(file.rows for file in found)
+        self._progress = Progress(len(found), rows, len(done), before.rows, before.admitted)
+        self._tell(self._progress)
+
+    def add(self, rows: int, admitted: int) -> None:
+        """Count a batch."""
+        if self._stopped.is_set():
+            raise _Stopped
+        self._advance(rows_done=rows, admitted=admitted)
+
+    def finish_file(self) -> None:
+        """Count a file."""
+        self._advance(files_done=1)
+
+    def stop(self) -> None:
+        """Let nobody judge another batch."""
+        self._stopped.set()
+
+    def _advance(self, **more: int) -> None:
+        with self._lock:
+            now = {name: getattr(self._progress, name) + count for name, count in more.items()}
+            self._progress = replace(self._progress, **now)
+            self._tell(self._progress)
+
+
+class _Stopped(Exception):
+    """Another file failed, or somebody interrupted the run."""
+
+
+@contextmanager
+def _drafts(folder: Folder) -> Iterator[Path]:
+    """A local folder for incomplete files: below the destination where that is local, too.
+
+    What killed runs left there is removed.
+    """
+    if not folder.is_local:
+        with TemporaryDirectory(prefix="consentgate-") as place:
+            yield Path(place)
+        return
+    drafts = folder.path(DRAFTS)
+    with write_faults_named(f"Destination '{folder}'"):
+        shutil.rmtree(drafts, ignore_errors=True)
+        drafts.mkdir()
+    try:
+        yield drafts
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _finish(
+    gate: Gate,
+    folder: Folder,
+    state: RunState,
+    done: Mapping[str, FileRecord],
+    signer: Signer | None,
+) -> Manifest:
+    """Write the manifest, and with that end the run."""
+    files = tuple(done[name] for name in sorted(done))
+    manifest = Manifest.sealed(
+        judgement=state.judgement,
+        libraries={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        policy=gate.policy,
+        policy_digest=gate.policy.digest,
+        columns=gate.columns,
+        consent=Evidence.of(gate.evidence, "snapshot"),
+        channels=Evidence.of(gate.evidence, "registry"),
+        gate_file=None if gate.path is None else str(gate.path),
+        source=state.source,
+        started_at=state.started_at,
+        finished_at=datetime.now(UTC),
+        files=files,
+        totals=Totals.of(files),
+        previous=state.previous,
+    )
+    if signer is not None:
+        folder.write(SIGNATURE, signer.sign(manifest))
+    folder.write(MANIFEST, to_json(manifest))
+    folder.delete(STATE)
+    return manifest
+
+
+def _incomplete(failures: Sequence[Failure], done: int, files: int) -> RunIncompleteError:
+    shown = " ".join(str(failure.error) for failure in failures[:_MOST_SHOWN])
+    more = len(failures) - _MOST_SHOWN
+    error = RunIncompleteError(
+        f"{len(failures)} of {files} files could not be judged, and {done} are done; once that is "
+        f"mended, run again to do the rest. {shown}" + (f" And {more} more." if more > 0 else "")
+    )
+    error.__cause__ = failures[0].error
+    return error

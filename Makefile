@@ -25,7 +25,7 @@ bench-guard: .venv/ready ## Fail if the gate no longer beats the fastest engine
 	$(BIN)/python -m benchmarks guard
 
 constraints: ## Pin anew what CI installs (needs uv)
-	uv pip compile pyproject.toml --group dev --extra demo --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --extra demo --extra sign --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --upgrade --quiet --output-file constraints.txt
 

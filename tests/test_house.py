@@ -34,7 +34,6 @@ STAGES = [
     ["_plan", "_standing", "signing"],
     ["_judging"],
     ["run"],
-    ["audit"],
     [""],
     ["cli._chitchat", "cli._input", "cli._output", "cli._progress", "cli._summary", "cli._text"],
     ["cli._options"],

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.dataset as pa_ds
 import pyarrow.fs as pa_fs
 from wcmatch import glob
 
@@ -67,13 +66,8 @@ def find_source(source: Any) -> Source:
         SourceError: There is no file, or the place cannot be listed.
         ConfigurationError: A data set is not made of whole Parquet files.
     """
-    if isinstance(source, pa_ds.Dataset):
-        return _from_dataset(source)
     if not isinstance(source, str | Path):
-        raise ConfigurationError(
-            f"A source is a path, a pattern, a URI or a pyarrow data set, but this is a "
-            f"'{type(source).__qualname__}'; write it to Parquet files first."
-        )
+        return _from_dataset(source)
     text = str(source)
     pattern = _pattern(text)
     if pattern is not None:
@@ -147,11 +141,13 @@ def _partition_texts(name: str) -> dict[str, str | None]:
     return {key: None if value == _NULL_PARTITION else value for key, value in values.items()}
 
 
-def _from_dataset(dataset: pa_ds.Dataset) -> Source:
+def _from_dataset(dataset: Any) -> Source:
+    import pyarrow.dataset as pa_ds  # it would load pandas, where that is installed
+
     if not isinstance(dataset, pa_ds.FileSystemDataset):
         raise ConfigurationError(
-            f"A {type(dataset).__name__} is not made of files; give one that is, or write it to "
-            "Parquet files first."
+            "A source is a path, a pattern, a URI or a pyarrow data set made of files, but this is "
+            f"a '{type(dataset).__qualname__}'; write it to Parquet files first."
         )
     if not isinstance(dataset.format, pa_ds.ParquetFileFormat):
         raise ConfigurationError("The data set's files are not Parquet; convert them first.")
@@ -169,7 +165,9 @@ def _from_dataset(dataset: pa_ds.Dataset) -> Source:
     shared = _common(parents)
     folder = Folder(dataset.filesystem, "/".join(shared))
     files = {
-        fragment.path.removeprefix(folder.root + "/"): _typed_partition(fragment, dataset.schema)
+        fragment.path.removeprefix(folder.root + "/"): _typed(
+            pa_ds.get_partition_keys(fragment.partition_expression), dataset.schema
+        )
         for fragment in fragments
     }
     if len(files) < len(fragments):
@@ -197,13 +195,12 @@ def _common(parents: list[list[str]]) -> list[str]:
     return shared
 
 
-def _typed_partition(fragment: Any, schema: pa.Schema) -> dict[str, pa.Scalar]:
-    values = pa_ds.get_partition_keys(fragment.partition_expression)
+def _typed(values: dict[str, Any], schema: pa.Schema) -> dict[str, pa.Scalar]:
+    """Partition values, of the types that the data set's schema gives them."""
+    kinds = {name: schema.field(name).type for name in values}
     return {
-        name: pa.scalar(value, _plain_type(schema.field(name).type))
+        name: pa.scalar(
+            value, kinds[name].value_type if pa.types.is_dictionary(kinds[name]) else kinds[name]
+        )
         for name, value in values.items()
     }
-
-
-def _plain_type(kind: pa.DataType) -> pa.DataType:
-    return kind.value_type if pa.types.is_dictionary(kind) else kind

@@ -66,8 +66,8 @@ class Folder:
         except (pa.ArrowException, OSError, ValueError) as error:
             shown = text.partition("?")[0]
             raise SourceError(
-                f"'{shown}' is no URI of a file or folder that can be reached ({_first_line(error)});"
-                " give a path, or a file://, s3:// or gs:// URI."
+                f"'{shown}' is no URI that can be reached ({_first_line(error)}); give a path, or "
+                "a file://, s3:// or gs:// URI."
             ) from error
         return cls(filesystem, root.rstrip("/"))
 

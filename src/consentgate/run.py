@@ -240,7 +240,7 @@ class _Tally:
     def add(self, rows: int, admitted: int) -> None:
         """Count a batch."""
         if self._stopped.is_set():
-            raise _Stopped
+            raise _StoppedError
         self._advance(rows_done=rows, admitted=admitted)
 
     def finish_file(self) -> None:
@@ -258,7 +258,7 @@ class _Tally:
             self._tell(self._progress)
 
 
-class _Stopped(Exception):
+class _StoppedError(Exception):
     """Another file failed, or somebody interrupted the run."""
 
 

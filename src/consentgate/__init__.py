@@ -8,6 +8,7 @@
 
 from importlib.metadata import version
 
+from consentgate.audit import Finding, audit
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -79,6 +80,7 @@ __all__ = [
     "Explanation",
     "ExtraMissingError",
     "FileError",
+    "Finding",
     "ForeignGateError",
     "FutureSnapshotError",
     "Gate",
@@ -110,5 +112,6 @@ __all__ = [
     "UnknownStatusError",
     "UnreadableFileError",
     "__version__",
+    "audit",
     "run",
 ]

@@ -16,7 +16,7 @@ from consentgate._layout import is_hidden
 from consentgate._storage import Folder
 from consentgate.errors import ConfigurationError, SourceError
 
-__all__ = ["Source", "SourceFile", "find_source"]
+__all__ = ["Source", "SourceFile", "find_source", "source_files"]
 
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -110,9 +110,13 @@ def _tree(folder: Folder, label: str, names: Iterable[str]) -> Source:
             f"Source '{label}' holds no files (names that begin with '.' or '_' do not count); "
             "check the path."
         )
-    partitions = _partitions(names)
-    files = tuple(map(SourceFile, names, partitions))
-    return Source(folder, label, files, is_tree=True)
+    return Source(folder, label, source_files(names), is_tree=True)
+
+
+def source_files(names: Iterable[str]) -> tuple[SourceFile, ...]:
+    """The files of a source by their names, with the columns that their folders stand for."""
+    names = list(names)
+    return tuple(map(SourceFile, names, _partitions(names)))
 
 
 def _partitions(names: list[str]) -> list[dict[str, pa.Scalar]]:

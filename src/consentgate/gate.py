@@ -3,7 +3,6 @@
 The only judge. Everything else asks it.
 """
 
-import json
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext, suppress
@@ -30,8 +29,8 @@ from consentgate.errors import (
     SchemaMismatchError,
     StaleSnapshotError,
 )
+from consentgate.evidence import evidence_of, gate_digest
 from consentgate.explanation import Explanation, explain
-from consentgate.hashing import digest_json
 from consentgate.judgement import Judge
 from consentgate.ledger import LedgerPart, excluded_rows, ledger_schema
 from consentgate.lookup import Lookup
@@ -155,8 +154,17 @@ class Gate:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
-        decisive = {key: v for key, v in self.evidence.items() if not key.endswith("_source")}
-        return digest_json([decisive, vars(self.columns)])
+        return gate_digest(self.evidence, self.columns)
+
+    @cached_property
+    def evidence(self) -> dict[str, str]:
+        """What judges, as ledgers carry it in their metadata.
+
+        Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
+        `snapshot` and `registry` what ends in `_digest`, `_as_of` and `_source`.
+        """
+        assert self.consent is not None, "an opened gate brings its evidence with it"
+        return evidence_of(self.policy, self.consent, self.channels)
 
     @property
     def path(self) -> Path | None:
@@ -338,27 +346,6 @@ class Gate:
             names = self._judge.check(schema)
             self._last_checked = schema, names
         return names
-
-    @cached_property
-    def evidence(self) -> dict[str, str]:
-        """What judges, as ledgers carry it in their metadata.
-
-        Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
-        snapshot and registry `_digest`, `_as_of` and `_source`.
-        """
-        assert self.consent is not None, "an opened gate brings its evidence with it"
-        evidence = {
-            "reason_names": json.dumps(self._reason_names),
-            "policy_digest": self.policy.digest,
-            "snapshot_digest": self.consent.digest,
-            "snapshot_as_of": self.consent.as_of.isoformat(),
-            "snapshot_source": self.consent.source,
-        }
-        if self.channels is not None:
-            evidence["registry_digest"] = self.channels.digest
-            evidence["registry_as_of"] = self.channels.as_of.isoformat()
-            evidence["registry_source"] = self.channels.source
-        return {f"consentgate.{key}": value for key, value in evidence.items()}
 
     def _admitted(
         self,

@@ -29,6 +29,7 @@ __all__ = [
     "RunState",
     "Totals",
     "WrittenFile",
+    "loss",
     "parse_record",
     "refuse_loss",
     "to_json",
@@ -289,10 +290,19 @@ def refuse_loss(name: str, totals: Totals) -> None:
     Raises:
         ConservationError: One was lost or doubled.
     """
-    reasons = sum(totals.counts.values())
-    if totals.admitted + totals.excluded != totals.rows or reasons != totals.excluded:
+    if fault := loss(totals):
         raise ConservationError(
-            f"'{name}' has {totals.rows} rows, of which {totals.admitted} were admitted, "
-            f"{totals.excluded} excluded and {reasons} given a reason, which does not add up; "
-            "nothing of it is published. Please report this with the versions in use."
+            f"'{name}' {fault}; nothing of it is published. Please report this, with the versions "
+            "in use."
         )
+
+
+def loss(totals: Totals) -> str:
+    """What does not add up, in words; empty where every row has exactly one fate."""
+    reasons = sum(totals.counts.values())
+    if totals.admitted + totals.excluded == totals.rows and reasons == totals.excluded:
+        return ""
+    return (
+        f"has {totals.rows} rows, of which {totals.admitted} were admitted, {totals.excluded} "
+        f"excluded and {reasons} given a reason, which does not add up"
+    )

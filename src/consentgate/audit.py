@@ -1,0 +1,281 @@
+"""The audit: whether what a run left is still what its manifest says, and what its gate says."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property, partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate._durable import why
+from consentgate._files import read_faults_named
+from consentgate._layout import LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
+from consentgate._parquet import open_parquet, read_batches
+from consentgate._plan import with_partition
+from consentgate._source import SourceFile, source_files
+from consentgate._storage import Folder
+from consentgate._threads import thread_count
+from consentgate.decision import Decision
+from consentgate.errors import ConfigurationError, FileError, ManifestError, SourceChangedError
+from consentgate.evidence import evidence_of, gate_digest
+from consentgate.gate import Gate
+from consentgate.hashing import digest_file
+from consentgate.manifest import (
+    FileRecord,
+    Manifest,
+    Outcome,
+    PartRecord,
+    Totals,
+    WrittenFile,
+    loss,
+    parse_record,
+)
+from consentgate.reasons import reason_names
+from consentgate.signing import read_public_key, signed_manifest
+
+__all__ = ["Finding", "audit"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as the manifest says.
+
+    Attributes:
+        path: the file, below the run's destination or source.
+        what: what is wrong with it.
+    """
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def audit(
+    destination: str | Path,
+    *,
+    gate: Gate | None = None,
+    source: str | Path | None = None,
+    public_key: str | Path | None = None,
+    threads: int | None = None,
+) -> tuple[Finding, ...]:
+    """Everything in a run's destination that is not as its manifest says; nothing if all is well.
+
+    Every file is read and its digest, size and rows are compared; reasons are counted anew from the
+    ledger; what every part of the ledger says of itself is compared with the manifest; files that
+    are missing, added or in each other's place are named; the manifests that this one follows are
+    looked at. A manifest that has no signature could have been altered together with all else.
+
+    Args:
+        destination: the path or URI of a run that has ended.
+        gate: judge every admitted row anew, at the instant of the run: the gate that judged then.
+        source: the path or URI of the folder that the inputs are in, to compare them, too.
+        public_key: the Ed25519 public key, in PEM, that the manifest has to be signed with; needed
+            for a manifest that is signed.
+        threads: how many files are looked at side by side; None: one per available core.
+
+    Raises:
+        ManifestError: There is no manifest, or it is malformed or altered.
+        ConfigurationError: The manifest is signed but no key is given; or the gate is another one.
+        UnreadableFileError, SourceError: The destination cannot be read.
+    """
+    folder = Folder.at(destination)
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise ManifestError(
+            f"There is no manifest in '{folder}'; check the path, or run again to let the run end."
+        )
+    if gate is not None and gate.digest != manifest.judgement.gate_digest:
+        raise ConfigurationError(
+            f"The gate given has the digest {gate.digest}, but the run was judged by "
+            f"{manifest.judgement.gate_digest}; give that one."
+        )
+    present = set(folder.listing())
+    check = _Check(folder, manifest, gate)
+    files = source_files(record.input.path for record in manifest.files)
+    with ThreadPoolExecutor(thread_count(threads)) as pool:
+        by_file = list(pool.map(check.file, manifest.files, files))
+        if source is not None:
+            compare = partial(_look, Folder.at(source), lambda _path: (), owners={})
+            by_file += pool.map(compare, [record.input for record in manifest.files])
+    return (
+        *_check_manifest(manifest),
+        *(finding for findings in by_file for finding in findings),
+        *_check_signature(folder, manifest, present, public_key),
+        *_check_names(folder, manifest, present),
+    )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Looks at the files of one run."""
+
+    folder: Folder
+    manifest: Manifest
+    gate: Gate | None
+
+    @cached_property
+    def _owners(self) -> dict[str, str]:
+        """Which file has which digest."""
+        files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
+        return {file.sha256: file.path for file in files}
+
+    def file(self, record: FileRecord, file: SourceFile) -> list[Finding]:
+        """What is wrong with a file's output and its part of the ledger."""
+        output, ledger = partial(self._output, record, file), partial(self._ledger, record)
+        return [
+            *_look(self.folder, output, record.output, owners=self._owners),
+            *_look(self.folder, ledger, record.ledger, owners=self._owners),
+        ]
+
+    def _output(self, record: FileRecord, file: SourceFile, path: Path) -> Iterator[str]:
+        with open_parquet(path, columns=1) as parquet:
+            metadata = parquet.metadata.metadata or {}
+            rows = parquet.metadata.num_rows
+            columns = len(parquet.schema_arrow)
+        if rows != record.output.rows:
+            yield f"holds {rows} rows instead of {record.output.rows}"
+        own = metadata.get(b"consentgate.gate_digest", b"").decode("ascii", "replace")
+        if own != self.manifest.judgement.gate_digest:
+            yield "names another gate than the manifest"
+        if self.gate is not None:
+            yield from self._rejudge(self.gate, file, path, columns)
+
+    def _rejudge(self, gate: Gate, file: SourceFile, path: Path, columns: int) -> Iterator[str]:
+        judged_at, counts = self.manifest.judgement.judged_at, Counter[str]()
+        with open_parquet(path, columns=columns) as parquet:
+            for batch in read_batches(parquet):
+                table = with_partition(pa.Table.from_batches([batch]), file)
+                counts += gate.decide(table, judged_at=judged_at, threads=1).counts
+        if counts:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            yield f"holds {counts.total()} rows that the gate excludes ({reasons})"
+
+    def _ledger(self, record: FileRecord, path: Path) -> Iterator[str]:
+        manifest = self.manifest
+        evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
+        with open_parquet(path, columns=4) as parquet:
+            metadata = {
+                key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+                for key, value in (parquet.metadata.metadata or {}).items()
+            }
+            if any(metadata.get(key) != value for key, value in evidence.items()):
+                yield "was written for another policy, snapshot or registry than the manifest names"
+            part = parse_record(PartRecord, metadata.get(RECORD_KEY, "").encode(), str(path))
+            outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
+            if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
+                yield "says something else of its file than the manifest"
+            yield from _recount(parquet, record, manifest.policy.rule_names)
+
+
+def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) -> Iterator[str]:
+    """Count rows and reasons anew."""
+    names = reason_names(rules)
+    counts, occurrences = Counter[str](), Counter[str]()
+    last, is_sound = -1, True
+    for batch in read_batches(parquet):
+        decision = Decision(batch["reason_bits"], names)
+        counts += decision.counts
+        occurrences += decision.occurrences
+        rows = batch["row"].to_numpy()
+        ascends = bool(np.all(np.diff(rows, prepend=last) > 0))
+        is_primary = batch["reason"].cast(pa.string()).equals(decision.reason.cast(pa.string()))
+        is_sound = is_sound and ascends and is_primary and decision.num_admitted == 0
+        last = int(rows[-1]) if len(rows) else last
+    if not is_sound or last >= record.input.rows:
+        yield "holds rows twice, rows that are not in the input, or reasons that do not fit"
+    if (counts, occurrences) != (Counter(record.counts), Counter(record.occurrences)):
+        yield "holds other counts of reasons than the manifest"
+
+
+def _look(
+    folder: Folder,
+    look: Callable[[Path], Iterable[str]],
+    file: WrittenFile,
+    *,
+    owners: Mapping[str, str],
+) -> list[Finding]:
+    """What is wrong with a file; where its bytes are not the ones written, nothing else is said."""
+    try:
+        with folder.fetched(file.path) as path:
+            digest, size = digest_file(path), path.stat().st_size
+            if digest == file.sha256:
+                with read_faults_named(folder.shown(file.path)):
+                    return [Finding(file.path, what) for what in look(path)]
+    except (FileNotFoundError, SourceChangedError):
+        return [Finding(file.path, "is missing")]
+    except OSError as error:
+        return [Finding(file.path, f"cannot be read: {why(error)}")]
+    except FileError as error:
+        return [Finding(file.path, str(error))]
+    owner = owners.get(digest)
+    if owner is not None:
+        return [Finding(file.path, f"holds what '{owner}' should hold")]
+    return [Finding(file.path, f"was altered: {size:,} bytes, {file.size_bytes:,} were written")]
+
+
+def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
+    """What in the manifest contradicts itself."""
+    evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
+    if manifest.policy.digest != manifest.policy_digest:
+        yield Finding(MANIFEST, "its policy does not have the digest that it names")
+    if gate_digest(evidence, manifest.columns) != manifest.judgement.gate_digest:
+        yield Finding(MANIFEST, "its policy, snapshot and registry do not make the gate it names")
+    if Totals.of(manifest.files) != manifest.totals:
+        yield Finding(MANIFEST, "its totals are not the sums over its files")
+    for record in manifest.files:
+        if fault := loss(Totals.of([record])):
+            yield Finding(MANIFEST, f"'{record.input.path}' {fault}")
+
+
+def _check_signature(
+    folder: Folder, manifest: Manifest, present: Set[str], public_key: str | Path | None
+) -> Iterator[Finding]:
+    if public_key is None:
+        if SIGNATURE in present:
+            raise ConfigurationError(
+                f"The run in '{folder}' is signed; give the public key of whoever signs."
+            )
+        return
+    key = read_public_key(public_key)
+    envelope = folder.read(SIGNATURE)
+    if envelope is None:
+        yield Finding(MANIFEST, "is not signed")
+        return
+    try:
+        if signed_manifest(envelope, key, SIGNATURE) != manifest:
+            yield Finding(MANIFEST, "is not the one that was signed")
+    except ManifestError as error:
+        yield Finding(SIGNATURE, str(error))
+
+
+def _check_names(folder: Folder, manifest: Manifest, present: Set[str]) -> Iterator[Finding]:
+    """Files that no manifest names, and the manifests that this one follows."""
+    expected = {MANIFEST, SIGNATURE, LOCK}
+    for record in manifest.files:
+        expected |= {record.output.path, record.ledger.path}
+    previous = manifest.previous
+    while previous is not None:
+        name = past(MANIFEST, previous)
+        expected |= {name, past(SIGNATURE, previous)}
+        try:
+            before = Manifest.read(folder, name)
+        except ManifestError as error:
+            yield Finding(name, str(error))
+            break
+        if before is None:
+            yield Finding(name, "is missing")
+            break
+        if before.digest != previous:
+            yield Finding(name, "is another manifest than the one that was followed")
+        previous = before.previous
+    for name in sorted(present - expected):
+        if name == STATE:
+            yield Finding(name, "another run has begun and not ended; its files may be here")
+        elif not name.startswith(f"{LEASES}/"):
+            yield Finding(name, "was added; no manifest names it")

@@ -98,10 +98,8 @@ def test_the_excluded_rows_say_what_judged_them() -> None:
         b"consentgate.policy_digest": gate.policy.digest.encode(),
         b"consentgate.snapshot_digest": gate.consent.digest.encode(),
         b"consentgate.snapshot_as_of": AS_OF.isoformat().encode(),
-        b"consentgate.snapshot_source": b"Arrow data",
         b"consentgate.registry_digest": gate.channels.digest.encode(),
         b"consentgate.registry_as_of": AS_OF.isoformat().encode(),
-        b"consentgate.registry_source": b"Arrow data",
     }
 
 

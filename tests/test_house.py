@@ -37,6 +37,7 @@ STAGES = [
     [""],
     ["cli._chitchat", "cli._input", "cli._output", "cli._progress", "cli._summary", "cli._text"],
     ["cli._options"],
+    ["cli.compile", "cli.run", "cli.verify"],
     ["cli.demo", "cli.explain", "cli.filter", "cli.policy"],
     ["cli"],
     ["__main__"],

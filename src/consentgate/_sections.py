@@ -29,6 +29,7 @@ from consentgate._durable import replacing, why
 from consentgate.errors import (
     DamagedGateError,
     ForeignGateError,
+    GateFileError,
     NewerGateError,
     OutputError,
     UnreadableFileError,
@@ -38,7 +39,7 @@ from consentgate.hashing import digest_bytes
 __all__ = ["Sections", "open_sections", "write_sections"]
 
 MAGIC = b"consgate"
-VERSION = 1
+VERSION = 2
 """Raised with any change to what is in gate files, the hashes under which ids are found included:
 an older file would open and find nobody.
 """
@@ -102,6 +103,7 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
         UnreadableFileError: It is not there or cannot be read.
         ForeignGateError: It is no such file.
         NewerGateError: It is of a newer version.
+        GateFileError: It is of an older version.
         DamagedGateError: It is truncated, altered or blank.
     """
     try:
@@ -151,8 +153,13 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[int, Any, str]:
     rest = min(size, _MOST_HEAD) - _PREFIX.size - _HASH_BYTES
     expected, text = file.read(_HASH_BYTES), file.read(max(0, rest))
     digest = digest_bytes([prefix, text])
-    if version < VERSION or digest != expected.hex():
+    if digest != expected.hex():
         raise _damaged(path, "does not match the checksum of its head")
+    if version < VERSION:
+        raise GateFileError(
+            f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
+            "save the gate anew."
+        )
     return size, json.loads(text.rstrip(b"\0")), digest
 
 

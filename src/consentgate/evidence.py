@@ -24,10 +24,6 @@ class Dated(Protocol):
     def as_of(self) -> datetime:
         """The instant as of which it speaks."""
 
-    @property
-    def source(self) -> str | None:
-        """Where it came from, in words."""
-
 
 def evidence_of(policy: Policy, consent: Dated, channels: Dated | None) -> dict[str, str]:
     """The evidence of a gate that is made of these; keys begin with `consentgate.`."""
@@ -39,11 +35,9 @@ def evidence_of(policy: Policy, consent: Dated, channels: Dated | None) -> dict[
         if dated is not None:
             evidence[f"{what}_digest"] = dated.digest
             evidence[f"{what}_as_of"] = dated.as_of.isoformat()
-            evidence[f"{what}_source"] = dated.source or ""
     return {f"consentgate.{key}": value for key, value in evidence.items()}
 
 
 def gate_digest(evidence: Mapping[str, str], columns: Columns) -> str:
     """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
-    decisive = {key: text for key, text in evidence.items() if not key.endswith("_source")}
-    return digest_json([decisive, vars(columns)])
+    return digest_json([dict(evidence), vars(columns)])

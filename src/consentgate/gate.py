@@ -110,7 +110,7 @@ class Gate:
         Raises:
             OutputError: The file cannot be written; what was there is still there.
         """
-        saved = SavedGate(self._judge, self.judged_at, self.evidence)
+        saved = SavedGate(self._judge, self.judged_at, self.evidence, self.sources)
         self._file = save_gate(Path(path), saved)
 
     @classmethod
@@ -141,7 +141,8 @@ class Gate:
         gate.policy, gate.columns = saved.judge.policy, saved.judge.columns
         gate.consent = gate.channels = None
         gate.judged_at = saved.judged_at
-        gate._judge, gate.evidence, gate._file = saved.judge, saved.evidence, file
+        gate.evidence, gate.sources = saved.evidence, saved.sources
+        gate._judge, gate._file = saved.judge, file
         gate._reason_names = reason_names(gate.policy.rule_names)
         gate._last_checked = (None, [])
         return gate
@@ -161,10 +162,16 @@ class Gate:
         """What judges, as ledgers carry it in their metadata.
 
         Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
-        `snapshot` and `registry` what ends in `_digest`, `_as_of` and `_source`.
+        `snapshot` and `registry` what ends in `_digest` and `_as_of`.
         """
         assert self.consent is not None, "an opened gate brings its evidence with it"
         return evidence_of(self.policy, self.consent, self.channels)
+
+    @cached_property
+    def sources(self) -> dict[str, str]:
+        """Where `snapshot` and `registry` came from, in words."""
+        made_of = {"snapshot": self.consent, "registry": self.channels}
+        return {what: data.source for what, data in made_of.items() if data is not None}
 
     @property
     def path(self) -> Path | None:

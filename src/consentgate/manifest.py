@@ -53,21 +53,23 @@ class Evidence(_Record):
     Attributes:
         digest: the SHA-256 of its content, whatever the order of its rows.
         as_of: the instant as of which it speaks.
-        source: where it came from, in words; None where nobody said.
+        source: where it came from, in words.
     """
 
     digest: Digest
     as_of: AwareDatetime
-    source: str | None
+    source: str
 
     @classmethod
-    def of(cls, evidence: Mapping[str, str], what: str) -> "Evidence | None":
-        """The part of a gate's evidence about its `snapshot` or `registry`, if it has one."""
+    def of(
+        cls, evidence: Mapping[str, str], sources: Mapping[str, str], what: str
+    ) -> "Evidence | None":
+        """What a gate says about its `snapshot` or `registry`, if it has one."""
         digest = evidence.get(f"consentgate.{what}_digest")
         if digest is None:
             return None
         as_of = datetime.fromisoformat(evidence[f"consentgate.{what}_as_of"])
-        return cls(digest=digest, as_of=as_of, source=evidence.get(f"consentgate.{what}_source"))
+        return cls(digest=digest, as_of=as_of, source=sources[what])
 
 
 class WrittenFile(_Record):

@@ -49,11 +49,13 @@ class SavedGate:
         judge: all that judging takes.
         judged_at: the instant of judgement, if the gate has one of its own.
         evidence: what ledgers carry in their metadata.
+        sources: where snapshot and registry came from.
     """
 
     judge: Judge
     judged_at: datetime | None
     evidence: dict[str, str]
+    sources: dict[str, str]
 
 
 def save_gate(path: Path, gate: SavedGate) -> GateFile:
@@ -69,6 +71,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
         "columns": asdict(gate.judge.columns),
         "judged_at": None if gate.judged_at is None else gate.judged_at.isoformat(),
         "evidence": gate.evidence,
+        "sources": gate.sources,
         "judge": _take_apart(gate.judge, arrays),
     }
     return GateFile(path, write_sections(path, description, arrays))
@@ -99,7 +102,9 @@ def open_gate(
     judge = _put_together(description, arrays)
     at = description["judged_at"]
     judged_at = None if at is None else datetime.fromisoformat(at)
-    return SavedGate(judge, judged_at, description["evidence"]), GateFile(path, found)
+    return SavedGate(judge, judged_at, description["evidence"], description["sources"]), GateFile(
+        path, found
+    )
 
 
 def _take_apart(judge: Judge, arrays: Arrays) -> dict[str, Any]:

@@ -10,10 +10,13 @@ import typer
 from consentgate import __version__
 from consentgate.cli._options import EXIT_CODES
 from consentgate.cli._text import print_error, tolerate_any_text
+from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
 from consentgate.cli.explain import explain
 from consentgate.cli.filter import filter_messages
 from consentgate.cli.policy import policy_app
+from consentgate.cli.run import run_files
+from consentgate.cli.verify import verify
 from consentgate.errors import ConfigurationError, ConsentGateError
 
 __all__ = ["app", "main"]
@@ -27,6 +30,9 @@ app = typer.Typer(
 )
 app.command(epilog=EXIT_CODES)(demo)
 app.command("filter", epilog=EXIT_CODES)(filter_messages)
+app.command("compile", epilog=EXIT_CODES)(compile_gate)
+app.command("run", epilog=EXIT_CODES)(run_files)
+app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(explain)
 app.add_typer(policy_app, name="policy")
 

@@ -68,17 +68,24 @@ def _as_mapping(translations: list[Translation] | None, option: str) -> dict[str
 class JudgeOptions:
     """Policy, snapshot, registry and columns as a command line names them."""
 
+    gate_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--gate",
+            metavar="FILE",
+            help="A saved gate, instead of everything that a gate is made of.",
+        ),
+    ] = None
     policy: Annotated[
-        Path, typer.Option(metavar="FILE", help="The policy, .toml or .json.", show_default=False)
-    ]
+        Path | None, typer.Option(metavar="FILE", help="The policy, .toml or .json.")
+    ] = None
     consent: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             metavar="FILE",
             help="The consent snapshot: Parquet, Arrow IPC, CSV or JSON lines.",
-            show_default=False,
         ),
-    ]
+    ] = None
     channels: Annotated[
         Path | None,
         typer.Option(
@@ -155,7 +162,7 @@ class JudgeOptions:
     @property
     def files(self) -> tuple[Path, ...]:
         """The files that the judge is made of."""
-        files = (self.policy, self.consent, self.channels)
+        files = (self.gate_file, self.policy, self.consent, self.channels)
         return tuple(file for file in files if file is not None)
 
     def columns(self) -> Columns:
@@ -173,7 +180,16 @@ class JudgeOptions:
         )
 
     def gate(self) -> Gate:
-        """The gate, all its files read."""
+        """The gate, opened or made of its files."""
+        if self.gate_file is not None:
+            self._refuse_parts()
+            return Gate.open(self.gate_file)
+        if self.policy is None or self.consent is None:
+            missing = "--policy" if self.policy is None else "--consent"
+            raise typer.BadParameter(
+                f"Missing option '{missing}': a gate is made of a policy, a consent snapshot and a "
+                "channel registry. Or name a saved one with --gate."
+            )
         status_map = _as_mapping(self.status_map, "--status-map")
         method_map = _as_mapping(self.method_map, "--method-map")
         columns = self.columns()
@@ -185,6 +201,17 @@ class JudgeOptions:
         if self.channels is not None:
             registry = ChannelRegistry.read(self.channels, as_of=self.channels_as_of)
         return Gate(policy, consent, registry, columns=columns)
+
+    def _refuse_parts(self) -> None:
+        """Nothing, when no option names what a saved gate holds already."""
+        for option in fields(self):
+            if option.name in ("gate_file", "judged_at"):
+                continue
+            if getattr(self, option.name) != option.default:
+                raise typer.BadParameter(
+                    f"--{option.name.replace('_', '-')} has no place beside --gate: a saved gate "
+                    "holds all that it is made of."
+                )
 
 
 def takes_judge(command: Callable[..., None]) -> Callable[..., None]:

@@ -40,6 +40,11 @@ def explain(
     Shows every reason and the consent records behind it, subject ids included: for people who
     may see what is in the snapshot.
     """
+    if judge.gate_file is not None:
+        raise typer.BadParameter(
+            "a saved gate holds no consent records to show; name what it was made of instead of "
+            "--gate."
+        )
     file = MessageFile.open(source)
     gate = judge.gate()
     gate.decide(file.schema.empty_table(), judged_at=judge.judged_at)

@@ -62,7 +62,7 @@ def filter_messages(
     now = judge.judged_at or datetime.now(UTC)
     with written_together(out, dict(zip(OUTPUTS, schemas, strict=True))) as writers:
         run = FilterRun(gate, now, threads, *writers)
-        with progress_bar(known_rows(files)) as advance:
+        with progress_bar() as advance:
             run.judge_all(files, advance)
         refuse_outputs(out, OUTPUTS, (*inputs, *judge.files), overwrite=overwrite)
     print_summary(run.summary())
@@ -98,10 +98,11 @@ class FilterRun:
 
     def judge_all(self, files: Sequence[MessageFile], advance: Advance) -> None:
         """Judge every row of the files, in order."""
+        total = known_rows(files)
         for file in files:
             for table in read_tables(file):
                 self._judge(table)
-                advance(self._rows, self._rows - self._by_primary.total())
+                advance(self._rows, self._rows - self._by_primary.total(), total)
 
     def summary(self) -> Summary:
         """What has been judged so far."""

@@ -1,0 +1,32 @@
+"""`consentgate compile`: a policy, a snapshot and a registry into one gate file."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consentgate.cli._options import JudgeOptions, takes_judge
+from consentgate.cli._output import refuse_outputs
+from consentgate.cli._text import printable
+
+__all__ = ["compile_gate"]
+
+
+@takes_judge
+def compile_gate(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The gate's file.", show_default=False)],
+    *,
+    judge: JudgeOptions,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a file that exists.")
+    ] = False,
+) -> None:
+    """Compile a policy, a consent snapshot and a channel registry into one gate file.
+
+    The file opens in milliseconds and is shared by all processes: see --gate of other commands.
+    It can be asked for ids; guard it as you guard the snapshot.
+    """
+    refuse_outputs(out.parent, [out.name], judge.files, overwrite=overwrite)
+    gate = judge.gate()
+    gate.save(out)
+    typer.echo(printable(f"wrote {out}, the gate {gate.digest}"))

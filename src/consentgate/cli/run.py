@@ -1,0 +1,129 @@
+"""`consentgate run`: from data set to data set, with a ledger and a manifest."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consentgate._layout import MANIFEST
+from consentgate.cli._options import JudgeOptions, takes_judge
+from consentgate.cli._progress import progress_bar, progress_json
+from consentgate.cli._summary import Summary, print_summary
+from consentgate.cli._text import printable
+from consentgate.errors import ConsentGateError
+from consentgate.manifest import Manifest
+from consentgate.reasons import reason_names
+from consentgate.run import Progress, run
+
+__all__ = ["run_files"]
+
+
+@takes_judge
+def run_files(
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="Parquet files: a file, a folder, a quoted pattern, or a URI of one (file://, "
+            "s3://, gs://).",
+            show_default=False,
+        ),
+    ],
+    destination: Annotated[
+        str,
+        typer.Argument(
+            help="A folder or its URI: empty, not there yet, or of a run of this source.",
+            show_default=False,
+        ),
+    ],
+    *,
+    judge: JudgeOptions,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="How many threads judge; all cores by default."),
+    ] = None,
+    fail_fast: Annotated[
+        bool,
+        typer.Option(
+            "--fail-fast",
+            help="Stop at the first file that cannot be judged, instead of doing the others first.",
+        ),
+    ] = False,
+    sign_with: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEY", help="Sign the manifest with this Ed25519 private key (PEM file)."
+        ),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say everything as JSON, an object a line.")
+    ] = False,
+) -> None:
+    """Judge every file of a data set, and write the admitted rows as a data set like it.
+
+    Writes one Parquet file for each input, under the same relative path; below
+    DESTINATION/_consentgate the ledger of excluded rows and, at last, manifest.json, the evidence
+    of the run. A run that was stopped goes on where it was when the same command is given again.
+    """
+    done: list[Progress] = []
+    try:
+        gate = judge.gate()
+        with progress_json() if as_json else progress_bar() as advance:
+
+            def report(progress: Progress) -> None:
+                done[:] = [progress]
+                advance(progress.rows_done, progress.admitted, progress.rows)
+
+            manifest = run(
+                gate,
+                source,
+                destination,
+                judged_at=judge.judged_at,
+                threads=threads,
+                fail_fast=fail_fast,
+                sign_with=sign_with,
+                on_progress=report,
+            )
+    except KeyboardInterrupt:
+        _tell_stop(done)
+        raise typer.Exit(130) from None
+    except SystemExit:
+        _tell_stop(done)
+        raise
+    except ConsentGateError as error:
+        if as_json:
+            fault = {"event": "failed", "code": error.code, "message": str(error)}
+            typer.echo(json.dumps(fault))
+        raise
+    if as_json:
+        _print_end(manifest, destination)
+    else:
+        _tell_end(manifest, destination)
+
+
+def _tell_stop(done: list[Progress]) -> None:
+    """What is done, and how to do the rest; whatever was half done is gone."""
+    files = f"{done[0].files_done:,} of {done[0].files:,} files are" if done else "nothing is"
+    text = f"consentgate: stopped; {files} done. Give the same command again to do the rest."
+    print(text, file=sys.stderr)
+
+
+def _tell_end(manifest: Manifest, destination: str) -> None:
+    totals = manifest.totals
+    names = reason_names(manifest.policy.rule_names).values()
+    reasons = [
+        (name, totals.counts.get(name, 0), totals.occurrences[name])
+        for name in names
+        if name in totals.occurrences
+    ]
+    print_summary(Summary(totals.rows, totals.excluded, reasons))
+    files = len(manifest.files)
+    where = destination.partition("?")[0].rstrip("/")
+    typer.echo(printable(f"\nwrote {files:,} files to {where}; the evidence is {where}/{MANIFEST}"))
+
+
+def _print_end(manifest: Manifest, destination: str) -> None:
+    fields = manifest.totals.model_dump(mode="json")
+    end = {"event": "finished", "files": len(manifest.files), **fields}
+    typer.echo(json.dumps({**end, "manifest": f"{destination}/{MANIFEST}"}))

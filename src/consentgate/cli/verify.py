@@ -1,0 +1,90 @@
+"""`consentgate verify`: whether what a run left is still what its manifest says."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from consentgate._storage import Folder
+from consentgate.audit import Finding, audit
+from consentgate.cli._text import printable
+from consentgate.errors import ConfigurationError
+from consentgate.gate import Gate
+from consentgate.manifest import Manifest
+
+__all__ = ["verify"]
+
+
+def verify(
+    destination: Annotated[
+        str,
+        typer.Argument(metavar="DIR", help="The folder of a run, or its URI.", show_default=False),
+    ],
+    *,
+    rejudge: Annotated[
+        bool,
+        typer.Option("--rejudge", help="Judge every admitted row anew with the recorded gate."),
+    ] = False,
+    gate_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--gate", metavar="FILE", help="The gate to judge with, if it is not where it was."
+        ),
+    ] = None,
+    source: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Compare the inputs in this folder, too."),
+    ] = None,
+    public_key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="KEY", help="The Ed25519 public key (PEM file) of whoever signs the runs."
+        ),
+    ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="How many files are read side by side."),
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Say everything as one JSON object.")
+    ] = False,
+) -> None:
+    """See whether a run's files are still what its manifest says.
+
+    Reads every file, counts every reason again, and names whatever was altered, added or exchanged
+    or is missing. Ends with exit code 1 on any finding.
+    """
+    gate = _recorded_gate(destination, gate_file) if rejudge or gate_file is not None else None
+    findings = audit(destination, gate=gate, source=source, public_key=public_key, threads=threads)
+    if as_json:
+        typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
+    else:
+        _tell(findings, rejudged=gate is not None)
+    if findings:
+        raise typer.Exit(1)
+
+
+def _recorded_gate(destination: str, file: Path | None) -> Gate:
+    if file is None:
+        manifest = Manifest.read(Folder.at(destination))
+        if manifest is None or manifest.gate_file is None:
+            raise ConfigurationError(
+                "The run was not judged by a saved gate; make one from the same policy, snapshot "
+                "and registry with 'consentgate compile', and name it with --gate."
+            )
+        file = Path(manifest.gate_file)
+    return Gate.open(file, verify=True)
+
+
+def _tell(findings: tuple[Finding, ...], *, rejudged: bool) -> None:
+    for finding in findings:
+        typer.echo(printable(str(finding)))
+    if findings:
+        typer.echo(f"{len(findings):,} findings: do not train on this.")
+    else:
+        typer.echo(
+            "every file is as the manifest says"
+            + (", and the gate admits every row again" if rejudged else "")
+        )

@@ -137,9 +137,10 @@ class FileJudge:
 
     def _output_form(self, form: FileForm) -> FileForm:
         """The input's form, with the gate's digests in the metadata."""
-        evidence = {k: v for k, v in self.gate.evidence.items() if not k.endswith("reason_names")}
-        evidence["consentgate.gate_digest"] = self.gate.digest
-        metadata = {**(form.schema.metadata or {}), **evidence}
+        evidence = {**self.gate.evidence, "consentgate.gate_digest": self.gate.digest}
+        del evidence["consentgate.reason_names"]
+        metadata = dict(form.schema.metadata or {})
+        metadata |= {key.encode(): value.encode() for key, value in evidence.items()}
         return form._replace(schema=form.schema.with_metadata(metadata))
 
     def _ledger_form(self, messages: pa.Schema) -> FileForm:

@@ -9,9 +9,9 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -32,11 +32,14 @@ class Stamp:
         size_bytes: its size.
         version: the time of its modification in nanoseconds since 1970, or an object's etag.
         inode: on a disk, which file it is and when anything about it changed.
+        stored: in an object store, when the object was stored, to tell an object from one that was
+            replaced and brought back meanwhile.
     """
 
     size_bytes: int
     version: str
     inode: tuple[int, int] | None = None
+    stored: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -55,26 +58,37 @@ class Folder:
     def at(cls, place: str | Path) -> "Folder":
         """A folder by its path, or by its URI (`file://`, `s3://`, `gs://`).
 
+        Messages show a URI without its user info and its query, and so do the errors they come
+        from: keys of the store are in there.
+
         Raises:
             SourceError: The URI is malformed, or nothing answers there.
         """
         text = os.fspath(place)
         if "://" not in text:
             return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
-        try:
-            filesystem, root = pa_fs.FileSystem.from_uri(text)
-        except (pa.ArrowException, OSError, ValueError) as error:
-            shown = text.partition("?")[0]
-            raise SourceError(
-                f"'{shown}' is no URI that can be reached ({_first_line(error)}); give a path, or "
-                "a file://, s3:// or gs:// URI."
-            ) from error
-        return cls(filesystem, root.rstrip("/"))
+        with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
+            try:
+                filesystem, root = pa_fs.FileSystem.from_uri(text)
+            except OSError as error:
+                raise SourceError(f"'{_bare(text)}' cannot be reached: {why(error)}.") from error
+            folder = cls(filesystem, root.rstrip("/"))
+            if folder.is_local or (_is_bucket_only(text) and folder._is_plain):
+                return folder
+        raise SourceError(
+            f"'{_bare(text)}' is no URI of a file or folder; give a path, or a file://, s3:// or "
+            "gs:// URI without a port, '.' or '..', with special characters percent-encoded."
+        )
 
     @property
     def is_local(self) -> bool:
         """Whether it lies on this machine's disks."""
         return isinstance(self.filesystem, pa_fs.LocalFileSystem)
+
+    @property
+    def _is_plain(self) -> bool:
+        """Whether its path leads down only, which stores and those who ask them must agree on."""
+        return all(part not in ("", ".", "..") for part in self.root.split("/"))
 
     def __str__(self) -> str:
         return self.root if self.is_local else f"{self.filesystem.type_name}://{self.root}"
@@ -130,10 +144,10 @@ class Folder:
                 inode = status.st_ino, status.st_ctime_ns
                 return Stamp(status.st_size, str(status.st_mtime_ns), inode)
             with self.filesystem.open_input_file(self.key(name)) as file:
-                etag = (file.metadata() or {}).get(b"ETag")
-                size = file.size()
-            if etag is not None:
-                return Stamp(size, etag.decode().strip('"'))
+                metadata, size = file.metadata() or {}, file.size()
+            if etag := metadata.get(b"ETag"):
+                stored = metadata.get(b"Last-Modified")
+                return Stamp(size, etag.decode().strip('"'), stored=stored)
             return Stamp(size, str(self.filesystem.get_file_info(self.key(name)).mtime_ns))
 
     @contextmanager
@@ -161,7 +175,7 @@ class Folder:
             yield self.path(name)
             return
         with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
-            copy = Path(folder, PurePosixPath(name).name)
+            copy = Path(folder, "object")  # a key can be longer than a file's name
             with (
                 self._read_faults_named(name),
                 self.filesystem.open_input_stream(self.key(name)) as source,
@@ -247,11 +261,12 @@ class Folder:
                 f"File '{self.shown(name)}' is not there any more; bring it back, or run again "
                 "without it."
             ) from error
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise self._unreadable(name, error) from error
 
-    def _unreadable(self, name: str, error: OSError) -> UnreadableFileError:
-        return UnreadableFileError(f"File '{self.shown(name)}' cannot be read: {why(error)}.")
+    def _unreadable(self, name: str, error: Exception) -> UnreadableFileError:
+        fault = _first_line(error)
+        return UnreadableFileError(f"File '{self.shown(name)}' cannot be read: {fault}.")
 
     @contextmanager
     def _listing_faults_named(self) -> Iterator[None]:
@@ -266,3 +281,19 @@ class Folder:
 
 def _first_line(error: Exception) -> str:
     return why(error) if isinstance(error, OSError) else str(error).partition("\n")[0]
+
+
+def _bare(uri: str) -> str:
+    """A URI without user info and query, wherever they begin and end in a malformed one."""
+    scheme, _, rest = uri.partition("://")
+    place = rest.rpartition("@")[2].partition("?")[0]
+    return f"{scheme}://" + ("…" if ":" in place.partition("/")[0] else place)
+
+
+def _is_bucket_only(uri: str) -> bool:
+    """Whether it names no port, which pyarrow takes no notice of, and no fragment.
+
+    `s3://KEY:12/REST@bucket`, where the secret is not percent-encoded, would be a bucket and a port.
+    """
+    authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
+    return ":" not in authority.rpartition("@")[2] and "#" not in uri

@@ -200,24 +200,31 @@ def _judge_all(
     fail_fast: bool,
 ) -> list[Failure]:
     """Judge files, the largest first; adds to `done`, and returns those that could not be."""
-    at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
-    failures: list[Failure] = []
-    with ThreadPoolExecutor(at_once) as pool:
-        largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
-        futures = {pool.submit(judge.judge, file): file.name for file in largest_first}
+
+    def attempt(file: FoundFile) -> FileRecord | Failure | None:
         try:
-            for future in as_completed(futures):
-                name = futures[future]
-                try:
-                    done[name] = future.result()
+            tally.go_on()
+            return judge.judge(file)
+        except (UnreadableFileError, SourceChangedError) as error:
+            if fail_fast:
+                tally.stop()
+            return Failure(file.name, error)
+        except _StoppedError:
+            return None
+
+    failures: list[Failure] = []
+    with ThreadPoolExecutor(min(thread_count(threads), _MOST_FILES_AT_ONCE)) as pool:
+        largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
+        try:
+            for future in as_completed([pool.submit(attempt, file) for file in largest_first]):
+                result = future.result()
+                if isinstance(result, Failure):
+                    failures.append(result)
+                elif result is not None:
+                    done[result.input.path] = result
                     tally.finish_file()
-                except (UnreadableFileError, SourceChangedError) as error:
-                    failures.append(Failure(name, error))
-                    if fail_fast:
-                        break
         finally:
             tally.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
     return failures
 
 
@@ -239,13 +246,17 @@ class _Tally:
 
     def add(self, rows: int, admitted: int) -> None:
         """Count a batch."""
-        if self._stopped.is_set():
-            raise _StoppedError
+        self.go_on()
         self._advance(rows_done=rows, admitted=admitted)
 
     def finish_file(self) -> None:
         """Count a file."""
         self._advance(files_done=1)
+
+    def go_on(self) -> None:
+        """Nothing, unless somebody called `stop`."""
+        if self._stopped.is_set():
+            raise _StoppedError
 
     def stop(self) -> None:
         """Let nobody judge another batch."""

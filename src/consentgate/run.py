@@ -144,6 +144,7 @@ def run(
         done = finished(folder, found, judgement, standing.present)
         if standing.is_result(judgement, done, must_sign=signer is not None):
             assert standing.manifest is not None
+            folder.delete(STATE)  # where the last run was killed before it could
             return standing.manifest
         state = standing.begin(judgement, done)
         tally = _Tally(found, done, on_progress)

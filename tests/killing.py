@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def begin(dst: Path, src: Path, *, follows: bool) -> None:
 
 def run_once(src: Path, dst: Path, gate: cg.Gate, *, threads: int = 2) -> None:
     """A run to its end, in a process of its own."""
-    assert end_of(fork(lambda: cg.run(gate, src, dst, threads=threads))) == 0
+    assert end_of(fork(partial(cg.run, gate, src, dst, threads=threads))) == 0
 
 
 def points(folder: Path, *, follows: bool) -> dict[str, Any]:
@@ -121,7 +122,7 @@ def moments(folder: Path, seed: int) -> dict[str, Any]:
     while True:
         process = fork(lambda: cg.run(gate, src, dst))
         if kills < 40:
-            time.sleep(draw.random() * longest / 2)
+            time.sleep(draw.random() * longest / 4)
             os.kill(process, signal.SIGKILL)
         if end_of(process) == 0:
             break

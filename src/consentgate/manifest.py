@@ -235,10 +235,10 @@ class Manifest(_Record):
         if content is None:
             return None
         manifest = parse_record(cls, content, folder.shown(name))
-        if manifest.digest != manifest.content_digest():
+        if manifest.digest != manifest.content_digest() or content != to_json(manifest):
             raise ManifestError(
-                f"Manifest '{folder.shown(name)}' was altered: its content does not have the "
-                "digest that it names. Take it from a backup, or run into another folder."
+                f"Manifest '{folder.shown(name)}' was altered: it is not what was written under "
+                "the digest that it names. Take it from a backup, or run into another folder."
             )
         return manifest
 

@@ -14,6 +14,7 @@ from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
 from consentgate.cli.explain import explain
 from consentgate.cli.filter import filter_messages
+from consentgate.cli.ledger import ledger_app
 from consentgate.cli.policy import policy_app
 from consentgate.cli.run import run_files
 from consentgate.cli.verify import verify
@@ -35,6 +36,7 @@ app.command("run", epilog=EXIT_CODES)(run_files)
 app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(explain)
 app.add_typer(policy_app, name="policy")
+app.add_typer(ledger_app, name="ledger")
 
 
 def main() -> None:

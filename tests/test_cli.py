@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 import pty
 import re
-import signal
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,6 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.cli import main
 from consentgate.cli.policy import TEMPLATE
 from tests.build import (
     AS_OF,
@@ -30,75 +26,15 @@ from tests.build import (
     MICRO,
     NOW,
     WRITTEN,
-    channel_table,
     consent_table,
     make_channels,
     make_consent,
     message_table,
 )
+from tests.command import Outcome, Runner, assert_paragraph, judge, run_process
 
 METADATA = {"owner": "tests", "licence": "none"}
 SECRET = "secret-subject"
-Runner = Callable[..., "Outcome"]
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended and what it said."""
-
-    code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a policy, a snapshot and a registry."""
-    monkeypatch.chdir(tmp_path)
-    Path("policy.toml").write_text('name = "tests"\nmax_snapshot_age = "none"\n')
-    as_of = {"consentgate.as_of": AS_OF.isoformat()}
-    consent = consent_table(subject_id=[1, 2], status=["given", "withdrawn"])
-    channels = channel_table(channel_id=[10, 11], visibility=["public", "private"])
-    pq.write_table(consent.replace_schema_metadata(as_of), "consent.parquet")
-    pq.write_table(channels.replace_schema_metadata(as_of), "channels.parquet")
-    return tmp_path
-
-
-@pytest.fixture
-def run(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Runner:
-    """The command line, run within this process in `folder`."""
-    before = signal.getsignal(signal.SIGTERM)
-
-    def run_main(*arguments: str | Path) -> Outcome:
-        monkeypatch.chdir(folder)
-        monkeypatch.setattr(sys, "argv", ["consentgate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as end:
-            main()
-        signal.signal(signal.SIGTERM, before)
-        return Outcome(int(end.value.code or 0), *capsys.readouterr())
-
-    return run_main
-
-
-def judge(**others: str) -> list[str]:
-    """The options that every judgement needs; a keyword adds or replaces one."""
-    options = {
-        "policy": "policy.toml",
-        "consent": "consent.parquet",
-        "channels": "channels.parquet",
-        "judged_at": NOW.isoformat(),
-    }
-    pairs = {**options, **others}.items()
-    return [word for name, value in pairs for word in ("--" + name.replace("_", "-"), value)]
-
-
-def run_process(*arguments: str, **options: Any) -> Outcome:
-    """The command line as a process of its own."""
-    command = [sys.executable, "-m", "consentgate", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
-    return Outcome(done.returncode, done.stdout, done.stderr)
 
 
 def messages(rows: int = 10, first: int = 0) -> pa.Table:
@@ -155,13 +91,6 @@ def assert_outputs(folder: str, table: pa.Table) -> None:
     assert_same(read(f"{folder}/admitted.parquet"), admitted)
     assert_same(read(f"{folder}/excluded.parquet"), excluded)
     assert names_in(folder) == ["admitted.parquet", "excluded.parquet"]
-
-
-def assert_paragraph(text: str, code: str) -> None:
-    assert text.startswith("consentgate: ")
-    assert text.endswith(f"[{code}]\n")
-    assert text.count("\n") == 1
-    assert "Traceback" not in text
 
 
 # filter: what comes out

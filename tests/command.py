@@ -1,0 +1,48 @@
+"""The command line, as tests give it and see how it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from tests.build import NOW
+
+Runner = Callable[..., "Outcome"]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended and what it said."""
+
+    code: int
+    out: str
+    err: str
+
+
+def judge(**others: str) -> list[str]:
+    """The options that every judgement needs; a keyword adds or replaces one."""
+    options = {
+        "policy": "policy.toml",
+        "consent": "consent.parquet",
+        "channels": "channels.parquet",
+        "judged_at": NOW.isoformat(),
+    }
+    pairs = {**options, **others}.items()
+    return [word for name, value in pairs for word in ("--" + name.replace("_", "-"), value)]
+
+
+def run_process(*arguments: str, **options: Any) -> Outcome:
+    """The command line as a process of its own."""
+    command = [sys.executable, "-m", "consentgate", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def assert_paragraph(text: str, code: str) -> None:
+    assert text.startswith("consentgate: ")
+    assert text.endswith(f"[{code}]\n")
+    assert text.count("\n") == 1
+    assert "Traceback" not in text

@@ -54,7 +54,7 @@ def test_a_run_writes_a_data_set_and_its_evidence(run: Runner) -> None:
     )
 
 
-def test_a_saved_gate_does_the_same(run: Runner, source: Path, gate_file: Path) -> None:
+def test_a_saved_gate_does_the_same(run: Runner, gate_file: Path) -> None:
     run("run", "src", "one", *judge())
     outcome = run("run", "src", "other", *GATE)
     assert outcome.code == 0
@@ -189,7 +189,7 @@ def test_compile_does_not_replace_what_it_reads(name: str, run: Runner) -> None:
 
 
 @pytest.mark.usefixtures("gate_file")
-def test_verify_says_that_all_is_well(run: Runner, source: Path) -> None:
+def test_verify_says_that_all_is_well(run: Runner) -> None:
     run("run", "src", "dst", *GATE)
     plain = run("verify", "dst")
     assert (plain.code, plain.out) == (0, "every file is as the manifest says\n")

@@ -123,7 +123,7 @@ class FileJudge:
         counts: Counter[str] = Counter()
         occurrences: Counter[str] = Counter()
         judged_at, first_row = self.judgement.judged_at, 0
-        for table in _tables(file, self.source.shown(found.name)):
+        for table in _tables(file, self.source.shown(found.name), self.drafts):
             whole = with_partition(table, found.file)
             decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
             fates = self.gate.part(table, decision, first_row=first_row)
@@ -159,9 +159,9 @@ class FileJudge:
             raise
 
 
-def _tables(file: pq.ParquetFile, shown: str) -> Iterator[pa.Table]:
+def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Table]:
     with read_faults_named(shown):
-        for batch in read_batches(file):
+        for batch in read_batches(file, scratch):
             yield pa.Table.from_batches([batch])
 
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Executor, Future
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from functools import partial
+from itertools import chain
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -26,6 +29,9 @@ _PROBE_ROWS = 1_024
 _BUFFERS_BYTES = 32 << 20
 _LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
 _MOST_PENDING = 64
+_DECODERS_BYTES = 192 << 20
+_MOST_HELD = 2 << 20
+"""So much does decoding hold of one column: a page and a dictionary, each of about 1 MiB."""
 
 
 def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
@@ -44,12 +50,17 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
 
 
-def read_batches(file: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
-    """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time."""
+def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[pa.RecordBatch]:
+    """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time.
+
+    Args:
+        scratch: a folder for the columns of files so wide that not all of them can be decoded side
+            by side; None: the system's.
+    """
     decoded = _decoded_row_bytes(file)
     for groups, rows, size in _spans(file.metadata):
         batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
-        for batch in file.iter_batches(batch_rows, row_groups=groups, use_threads=False):
+        for batch in _read_groups(file, groups, batch_rows, scratch):
             decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
             yield batch
 
@@ -62,8 +73,68 @@ def _decoded_row_bytes(file: pq.ParquetFile) -> float:
     """How wide the first rows are in memory; values that repeat take little room in the file."""
     if file.metadata.num_rows <= _PROBE_ROWS:
         return 0.0
-    probe = next(file.iter_batches(_PROBE_ROWS, use_threads=False))
-    return float(probe.nbytes / max(probe.num_rows, 1))
+    width = 0.0
+    for columns in _slabs(file, 0):
+        probe = next(file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False))
+        width += probe.nbytes / max(probe.num_rows, 1)
+    return width
+
+
+def _read_groups(
+    file: pq.ParquetFile, groups: list[int], batch_rows: int, scratch: Path | None
+) -> Iterator[pa.RecordBatch]:
+    slabs = _slabs(file, groups[0])
+    batches = partial(file.iter_batches, batch_rows, row_groups=groups, use_threads=False)
+    if len(slabs) == 1:
+        yield from batches()
+        return
+    with TemporaryDirectory(dir=scratch) as folder, ExitStack() as stack:
+        paths = [Path(folder, str(number)) for number in range(len(slabs))]
+        for path, columns in zip(paths, slabs, strict=True):
+            _spill(path, batches(columns=columns))
+        readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
+        for parts in zip(*readers, strict=True):
+            arrays = [column for part in parts for column in part.columns]
+            yield pa.RecordBatch.from_arrays(arrays, schema=file.schema_arrow)
+
+
+def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:
+    """The columns of a row group, in as few parts as can each be decoded side by side.
+
+    Decoding holds a page and a dictionary of every column. Where names are ambiguous, there is one
+    part.
+    """
+    metadata, names = file.metadata, file.schema_arrow.names
+    if not metadata.num_row_groups or len(set(names)) < len(names) or "." in "".join(names):
+        return [None]
+    held = dict.fromkeys(names, 0)
+    for place in range(metadata.num_columns):
+        column = metadata.row_group(group).column(place)
+        name = column.path_in_schema.partition(".")[0]
+        held[name] += min(column.total_uncompressed_size, _MOST_HELD)
+    slabs: list[list[str] | None] = []
+    room = 0
+    for name, size in held.items():
+        if not slabs or room < size:
+            slabs.append([])
+            room = _DECODERS_BYTES
+        slab = slabs[-1]
+        assert slab is not None
+        slab.append(name)
+        room -= size
+    return slabs if len(slabs) > 1 else [None]
+
+
+def _spill(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
+    first = next(batches)
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with write_faults_named(f"Temporary file '{path}'"):
+        sink = pa.OSFile(str(path), "wb")
+        writer = pa.ipc.new_stream(sink, first.schema, options=options)
+    with sink, writer:
+        for batch in chain([first], batches):
+            with write_faults_named(f"Temporary file '{path}'"):
+                writer.write_batch(batch)
 
 
 def _spans(metadata: pq.FileMetaData) -> Iterator[tuple[list[int], int, int]]:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from consentgate.errors import OutputError
 
-__all__ = ["place", "replacing", "why", "write_faults_named"]
+__all__ = ["place", "replacing", "sync_folder", "why", "write_faults_named"]
 
 
 @contextmanager
@@ -59,10 +59,15 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
 
 
 def place(draft: Path, path: Path) -> None:
-    """Give a file its name, in a way that lasts through a power cut where the system can."""
+    """Give a file its name, in a way that lasts through a power cut."""
     draft.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last through a power cut, where the system can."""
     if hasattr(os, "O_DIRECTORY"):
-        descriptor = os.open(path.parent, os.O_DIRECTORY)
+        descriptor = os.open(folder, os.O_DIRECTORY)
         try:
             os.fsync(descriptor)
         finally:

@@ -1,12 +1,12 @@
 """One file of a run, judged: its admitted rows, its part of the ledger, and what became of it."""
 
+import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -68,17 +68,19 @@ class FileJudge:
             OutputError: The destination cannot be written to.
             ConservationError: A row was lost.
         """
-        with TemporaryDirectory(dir=self.drafts) as folder:
-            data, part = Path(folder, "data"), Path(folder, "ledger")
+        drafts = data, part = [self.drafts / uuid.uuid4().hex for _ in range(2)]
+        try:
             with faults_as_changes(self.source, found.name, found.stamp):
-                outcome = self._write(found, data, part)
+                record = self._write(found, data, part)
             self.check_hold()
-            self.destination.publish(data, found.name)
-            ledger = _written(part, ledger_name(found.name))
-            self.destination.publish(part, ledger.path)
-        return FileRecord(**dict(outcome), ledger=ledger)
+            self.destination.publish(data, record.output.path)
+            self.destination.publish(part, record.ledger.path)
+        finally:
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
+        return record
 
-    def _write(self, found: FoundFile, data: Path, part: Path) -> Outcome:
+    def _write(self, found: FoundFile, data: Path, part: Path) -> FileRecord:
         """Write both drafts from one pass over the file, and see that they hold every row."""
         shown = self.source.shown(found.name)
         with self.source.fetched(found.name) as path:
@@ -106,11 +108,11 @@ class FileJudge:
                     counts=dict(counts),
                     occurrences=dict(occurrences),
                 )
-                record = PartRecord(judgement=self.judgement, outcome=outcome)
-                excluded.close({RECORD_KEY: record.model_dump_json()})
-        ledger = _written(part, ledger_name(found.name))
-        refuse_loss(shown, Totals.of([FileRecord(**dict(outcome), ledger=ledger)]))
-        return outcome
+                about = PartRecord(judgement=self.judgement, outcome=outcome)
+                excluded.close({RECORD_KEY: about.model_dump_json()})
+        record = FileRecord(**dict(outcome), ledger=_written(part, ledger_name(found.name)))
+        refuse_loss(shown, Totals.of([record]))
+        return record
 
     def _part_rows(
         self,

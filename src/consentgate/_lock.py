@@ -5,7 +5,9 @@ has none, so a run leaves a lease there, which it renews; whoever finds the leas
 was renewed of late goes away. The store's clock counts, so machines need not agree on the time.
 """
 
+import math
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -14,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from consentgate._layout import LEASES, LOCK
 from consentgate._storage import Folder
-from consentgate.errors import ConsentGateError, DestinationBusyError
+from consentgate.errors import ConsentGateError, DestinationBusyError, OutputError
 
 __all__ = ["lock"]
 
@@ -52,50 +54,81 @@ def _file_lock(folder: Folder) -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _lease(folder: Folder) -> Iterator[Callable[[], None]]:
-    name = f"{LEASES}/{uuid.uuid4().hex}"
-    ended, is_lost = threading.Event(), threading.Event()
-
-    def check() -> None:
-        if is_lost.is_set():
-            raise DestinationBusyError(
-                f"The lease on '{folder}' could not be renewed, so another run may have begun "
-                "there; run again."
-            )
-
-    def renew() -> None:
-        missed = 0
-        while not ended.wait(LEASE_S / 4):
-            try:
-                folder.write(name, b"")
-                missed = 0
-            except ConsentGateError:
-                missed += 1
-            if missed > 1:
-                is_lost.set()
-
-    renewer = threading.Thread(target=renew, name="consentgate-lease", daemon=True)
-    folder.write(name, b"")
+    lease = _Lease(folder)
+    lease.renew()
+    renewer = threading.Thread(target=lease.keep, name="consentgate-lease", daemon=True)
     renewer.start()
     try:
-        if _others(folder, name):
+        if lease.has_rivals():
             wait = f"wait for it to end; where it was killed, for {LEASE_S:.0f} seconds"
             raise _busy(folder, wait)
-        yield check
+        yield lease.check
     finally:
-        ended.set()
+        lease.ended.set()
         renewer.join()
         with suppress(ConsentGateError):  # it runs out by itself
-            folder.delete(name)
+            folder.delete(lease.name)
 
 
-def _others(folder: Folder, own: str) -> bool:
-    """Whether another run renewed its lease of late; leases that have run out are taken away."""
-    times = folder.listing(LEASES)
-    now = times.pop(own)
-    old = [name for name, time in times.items() if now - time > LEASE_S]
-    for name in old:
-        folder.delete(name)
-    return len(old) < len(times)
+class _Lease:
+    """An object in a destination that says that a run is at work there.
+
+    Whoever holds it trusts it for a shorter time than others honour it, by clocks that need not
+    agree on more than how fast time passes; and whoever takes over takes it away. So a run that
+    was cut off, or asleep, for too long finds out.
+    """
+
+    def __init__(self, folder: Folder) -> None:
+        self.name = f"{LEASES}/{uuid.uuid4().hex}"
+        self.ended = threading.Event()
+        self._folder, self._is_lost = folder, threading.Event()
+        self._trusted_until = math.inf
+
+    def renew(self) -> None:
+        """Write it, unless it ran out before that was done."""
+        begun = time.monotonic()
+        self._folder.write(self.name, b"")
+        if not self._is_over():
+            self._trusted_until = begun + LEASE_S * 3 / 4
+
+    def keep(self) -> None:
+        """Renew it again and again until the run has ended."""
+        while not self.ended.wait(LEASE_S / 4):
+            with suppress(ConsentGateError):  # it may do next time; if not, it runs out
+                if not self._is_gone():
+                    self.renew()
+
+    def check(self) -> None:
+        """Nothing, or an error where it ran out or is not there any more."""
+        if self._is_over() or self._is_gone():
+            raise DestinationBusyError(
+                f"The lease on '{self._folder}' was lost, so another run may have begun there; run "
+                "again."
+            )
+
+    def has_rivals(self) -> bool:
+        """Whether another run renewed its lease of late; leases that ran out are taken away."""
+        times = self._folder.listing(LEASES)
+        now = times.pop(self.name, None)
+        if now is None:
+            raise OutputError(
+                f"What is written to '{self._folder}' is not listed there at once, so two runs "
+                "could not know of each other; use a store that is consistent."
+            )
+        old = [name for name, renewed in times.items() if now - renewed > LEASE_S]
+        for name in old:
+            self._folder.delete(name)
+        return len(old) < len(times)
+
+    def _is_over(self) -> bool:
+        if time.monotonic() > self._trusted_until:
+            self._is_lost.set()
+        return self._is_lost.is_set()
+
+    def _is_gone(self) -> bool:
+        if self.name not in self._folder.listing(LEASES):
+            self._is_lost.set()
+        return self._is_lost.is_set()
 
 
 def _busy(folder: Folder, what_to_do: str) -> DestinationBusyError:

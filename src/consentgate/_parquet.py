@@ -1,6 +1,6 @@
 """Parquet files, read in batches of bounded size and written as the files that they come from."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -93,9 +93,26 @@ def _read_groups(
         for path, columns in zip(paths, slabs, strict=True):
             _spill(path, batches(columns=columns))
         readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
-        for parts in zip(*readers, strict=True):
+        for parts in _side_by_side(readers):
             arrays = [column for part in parts for column in part.columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=file.schema_arrow)
+
+
+def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[pa.RecordBatch]]:
+    """The same rows of every stream, whose batches need not end at the same rows."""
+    current: list[pa.RecordBatch | None] = [None] * len(streams)
+    while True:
+        for place, batch in enumerate(current):
+            if batch is None or not batch.num_rows:
+                current[place] = next((b for b in streams[place] if b.num_rows), None)
+        parts = [batch for batch in current if batch is not None]
+        if not parts:
+            return
+        if len(parts) < len(current):
+            raise pa.ArrowInvalid("columns of differing lengths")
+        rows = min(part.num_rows for part in parts)
+        yield [part.slice(0, rows) for part in parts]
+        current = [part.slice(rows) for part in parts]
 
 
 def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:

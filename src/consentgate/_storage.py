@@ -8,7 +8,7 @@ is uploaded; so what is read is one object from beginning to end, and an object 
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from consentgate._durable import place, replacing, why, write_faults_named
+from consentgate._durable import replacing, sync_folder, why, write_faults_named
 from consentgate.errors import OutputError, SourceChangedError, SourceError, UnreadableFileError
 
 __all__ = ["Folder", "Stamp"]
@@ -68,27 +68,36 @@ class Folder:
         if "://" not in text:
             return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
-            try:
-                filesystem, root = pa_fs.FileSystem.from_uri(text)
-            except OSError as error:
-                raise SourceError(f"'{_bare(text)}' cannot be reached: {why(error)}.") from error
-            folder = cls(filesystem, root.rstrip("/"))
-            if folder.is_local or (_is_bucket_only(text) and folder._is_plain):
+            folder = cls._at_uri(text)
+            if folder is not None:
                 return folder
         raise SourceError(
             f"'{_bare(text)}' is no URI of a file or folder; give a path, or a file://, s3:// or "
             "gs:// URI without a port, '.' or '..', with special characters percent-encoded."
         )
 
+    @classmethod
+    def _at_uri(cls, uri: str) -> "Folder | None":
+        """The folder that a URI names, where it names one and nothing else.
+
+        pyarrow takes no notice of ports and fragments: of `s3://KEY:12/REST@bucket`, where a secret
+        is not percent-encoded, it makes a bucket and its port. And stores take `a/../b` for `b`.
+        """
+        authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
+        if ":" in authority.rpartition("@")[2] or "#" in uri:
+            return None
+        try:
+            filesystem, root = pa_fs.FileSystem.from_uri(uri)
+        except OSError as error:
+            raise SourceError(f"'{_bare(uri)}' cannot be reached: {why(error)}.") from error
+        folder = cls(filesystem, root.rstrip("/"))
+        leads_down = all(part not in ("", ".", "..") for part in folder.root.split("/"))
+        return folder if leads_down or folder.is_local else None
+
     @property
     def is_local(self) -> bool:
         """Whether it lies on this machine's disks."""
         return isinstance(self.filesystem, pa_fs.LocalFileSystem)
-
-    @property
-    def _is_plain(self) -> bool:
-        """Whether its path leads down only, which stores and those who ask them must agree on."""
-        return all(part not in ("", ".", "..") for part in self.root.split("/"))
 
     def __str__(self) -> str:
         return self.root if self.is_local else f"{self.filesystem.type_name}://{self.root}"
@@ -145,8 +154,8 @@ class Folder:
                 return Stamp(status.st_size, str(status.st_mtime_ns), inode)
             with self.filesystem.open_input_file(self.key(name)) as file:
                 metadata, size = file.metadata() or {}, file.size()
-            if etag := metadata.get(b"ETag"):
-                stored = metadata.get(b"Last-Modified")
+            if etag := metadata.get("ETag"):
+                stored = metadata.get("Last-Modified")
                 return Stamp(size, etag.decode().strip('"'), stored=stored)
             return Stamp(size, str(self.filesystem.get_file_info(self.key(name)).mtime_ns))
 
@@ -218,6 +227,8 @@ class Folder:
     def publish(self, draft: Path, name: str) -> None:
         """Give a complete file its name in the folder, replacing what is there, and take it away.
 
+        After a power cut the name may be there or not, but never without the content; see `settle`.
+
         Raises:
             OutputError: It cannot be written.
         """
@@ -226,10 +237,21 @@ class Folder:
                 with draft.open("rb") as file:
                     os.fsync(file.fileno())
                 self.path(name).parent.mkdir(parents=True, exist_ok=True)
-                place(draft, self.path(name))
+                draft.replace(self.path(name))
             else:
                 self._upload(draft, name)
                 draft.unlink()
+
+    def settle(self, names: Iterable[str]) -> None:
+        """Make the names of published files last through a power cut.
+
+        Raises:
+            OutputError: The system refuses.
+        """
+        if self.is_local:
+            with write_faults_named(f"Destination '{self}'"):
+                for parent in {self.path(name).parent for name in names}:
+                    sync_folder(parent)
 
     def delete(self, name: str) -> None:
         """Remove a file, if it is there.
@@ -288,12 +310,3 @@ def _bare(uri: str) -> str:
     scheme, _, rest = uri.partition("://")
     place = rest.rpartition("@")[2].partition("?")[0]
     return f"{scheme}://" + ("…" if ":" in place.partition("/")[0] else place)
-
-
-def _is_bucket_only(uri: str) -> bool:
-    """Whether it names no port, which pyarrow takes no notice of, and no fragment.
-
-    `s3://KEY:12/REST@bucket`, where the secret is not percent-encoded, would be a bucket and a port.
-    """
-    authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
-    return ":" not in authority.rpartition("@")[2] and "#" not in uri

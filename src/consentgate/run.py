@@ -319,6 +319,7 @@ def _finish(
         totals=Totals.of(files),
         previous=state.previous,
     )
+    folder.settle(file.path for record in files for file in (record.output, record.ledger))
     if signer is not None:
         folder.write(SIGNATURE, signer.sign(manifest))
     folder.write(MANIFEST, to_json(manifest))

@@ -56,7 +56,7 @@ class Outcome:
 @pytest.fixture(autouse=True)
 def small_batches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Parts are read in many batches, and the tests run in a folder of their own."""
-    monkeypatch.setattr("consentgate.cli.ledger._BATCH_ROWS", 7)
+    monkeypatch.setattr("consentgate.cli._ledger._BATCH_ROWS", 7)
     monkeypatch.setattr("consentgate.cli.ledger._ALIGNED_ROWS", 5)
     monkeypatch.chdir(tmp_path)
 

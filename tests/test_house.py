@@ -39,6 +39,7 @@ STAGES = [
     ["cli._options"],
     ["cli.compile", "cli.run", "cli.verify"],
     ["cli.demo", "cli.explain", "cli.filter", "cli.policy"],
+    ["cli._ledger"],
     ["cli.ledger"],
     ["cli"],
     ["__main__"],

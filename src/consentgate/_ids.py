@@ -2,16 +2,18 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Any, TypeAlias
+from uuid import UUID
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, Uint64s, fixed_width_values, is_text
+from consentgate._arrow import Int64s, Uint64s, decoded, fixed_width_values, is_text
 from consentgate.errors import ColumnTypeError
 
-__all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read_ids"]
+__all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read_ids", "rows_with"]
 
 
 class IdFamily(StrEnum):
@@ -117,3 +119,22 @@ def _read_strings(array: pa.Array) -> Strings:
         return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
     places = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
     return Strings(np.frombuffer(data or b"", dtype=np.uint8), places)
+
+
+def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
+    """The positions of an id, which is compared as the ids' own type.
+
+    Args:
+        value: as the ids hold it; for UUIDs a `uuid.UUID` or 16 bytes.
+    """
+    ids = decoded(ids)
+    if is_text(ids.type):
+        ids = ids.cast(pa.large_string())
+    if isinstance(ids.type, pa.BaseExtensionType):
+        ids = ids.cast(ids.type.storage_type)
+    try:
+        wanted = pa.scalar(value.bytes if isinstance(value, UUID) else value, ids.type)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+        return []
+    places: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
+    return places

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from consentgate._arrow import decoded, is_text, read_instants
+from consentgate._arrow import read_instants
+from consentgate._ids import rows_with
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -107,7 +106,7 @@ def explain(
     Raises:
         RecordNotFoundError: None has it.
     """
-    rows = _rows_with(table.column(columns.record_id), record_id)
+    rows = rows_with(table.column(columns.record_id), record_id)
     if not rows:
         raise RecordNotFoundError(
             f"No row has the record id asked for in column '{columns.record_id}' "
@@ -148,7 +147,7 @@ def _channel_references(
 ) -> Iterator[Reference]:
     for column in columns.channels if channels is not None else ():
         assert channels is not None
-        rows = _rows_with(channels.table.column("channel_id"), values[column])
+        rows = rows_with(channels.table.column("channel_id"), values[column])
         record = _record(channels.table.drop("channel_id"), rows[0]) if rows else None
         yield Reference(column, values[column], None, record)
 
@@ -159,28 +158,11 @@ def _subject_references(
     for column in columns.subjects:
         value = values[column]
         for subject in value if isinstance(value, list) else [value]:
-            rows = _rows_with(consent.table.column("subject_id"), subject)
+            rows = rows_with(consent.table.column("subject_id"), subject)
             records = [_record(consent.table.drop("subject_id"), row) for row in rows]
             by_purpose = {record["purpose"]: record for record in records}
             for purpose in sorted(policy.purposes):
                 yield Reference(column, subject, purpose, by_purpose.get(purpose))
-
-
-def _rows_with(column: pa.ChunkedArray, value: Any) -> list[int]:
-    """The positions of a value, which is compared as the column's own type."""
-    column = decoded(column)
-    if is_text(column.type):
-        column = column.cast(pa.large_string())
-    if isinstance(column.type, pa.BaseExtensionType):
-        column = column.cast(column.type.storage_type)
-    if isinstance(value, UUID):
-        value = value.bytes
-    try:
-        wanted = pa.scalar(value, column.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
-        return []
-    places: list[int] = pc.indices_nonzero(pc.equal(column, wanted).fill_null(False)).to_pylist()
-    return places
 
 
 def _record(table: pa.Table, row: int) -> dict[str, Any]:

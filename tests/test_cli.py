@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tomllib
 from contextlib import suppress
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -223,6 +223,15 @@ def test_a_terminal_gets_a_progress_bar() -> None:
     os.close(ours)
     assert b"10 rows" in shown
     assert re.search(rb"\d+% admitted", shown)
+
+
+def test_timestamps_of_the_type_that_spark_writes_do_not_wrap_round(run: Runner) -> None:
+    """Read as nanoseconds, a message of the year 9999 would be of 1816."""
+    late = pa.array([datetime(9999, 12, 31)], pa.timestamp("us"))
+    table = message_table(created_at=late)
+    pq.write_table(table, "in.parquet", use_deprecated_int96_timestamps=True)
+    run("filter", "in.parquet", "--out", "out", "--assume-timezone", "UTC", *judge())
+    assert pq.read_table("out/excluded.parquet")["reason"].to_pylist() == ["after_snapshot"]
 
 
 # filter: outputs that exist, and failures

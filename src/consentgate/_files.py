@@ -10,8 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
-import pyarrow.parquet as pq
 
+from consentgate._parquet import open_parquet
 from consentgate.errors import UnreadableFileError
 
 __all__ = ["MessageFile", "read_faults_named", "read_table"]
@@ -36,7 +36,7 @@ def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: st
     form = _format_of(path)
     with read_faults_named(path):
         if form == "parquet":
-            table = pq.ParquetFile(path).read()
+            table = open_parquet(path).read()
         elif form == "csv":
             table = _read_csv(path)
         elif form == "json lines":
@@ -73,7 +73,7 @@ class MessageFile:
         form = _format_of(path)
         with read_faults_named(path):
             if form == "parquet":
-                with pq.ParquetFile(path) as file:
+                with open_parquet(path) as file:
                     return cls(path, file.schema_arrow, file.metadata.num_rows)
             if form in _SUFFIXES.values():
                 raise _unknown_format(path, "Parquet or Arrow IPC")
@@ -89,7 +89,7 @@ class MessageFile:
         form = _format_of(self.path)
         with read_faults_named(self.path):
             if form == "parquet":
-                with pq.ParquetFile(self.path) as file:
+                with open_parquet(self.path) as file:
                     yield from file.iter_batches(_BATCH_ROWS)
             else:
                 with _open_ipc(self.path, form) as reader:

@@ -7,11 +7,11 @@ from types import TracebackType
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from consentgate._durable import write_faults_named
+from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
-from consentgate.errors import OutputError
 
 __all__ = ["LedgerPart", "excluded_rows", "ledger_schema"]
 
@@ -67,22 +67,21 @@ class LedgerPart:
     def __init__(self, directory: str | Path, schema: pa.Schema) -> None:
         self.path = Path(directory) / f"part-{uuid.uuid4().hex}.parquet"
         self._partial = self.path.with_suffix(".partial")
-        try:
+        self._what = f"Ledger directory '{directory}'"
+        with write_faults_named(self._what):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._writer = pq.ParquetWriter(self._partial, schema, compression="zstd")
-        except OSError as error:
-            raise OutputError(
-                f"Ledger directory '{directory}' cannot be written to: {error.strerror}."
-            ) from error
+        form = FileForm(schema, {"compression": "zstd"})
+        self._writer = RowGroupWriter(self._partial, form, self._what)
 
     def write(self, excluded: pa.Table) -> None:
         """Append excluded rows."""
-        self._writer.write_table(excluded)
+        self._writer.write(excluded)
 
     def close(self) -> None:
         """Complete the file and give it its name."""
         self._writer.close()
-        self._partial.replace(self.path)
+        with write_faults_named(self._what):
+            self._partial.replace(self.path)
 
     def __enter__(self) -> "LedgerPart":
         return self

@@ -7,14 +7,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consentgate._durable import write_faults_named
+from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate.errors import OutputError
 
 __all__ = ["TableWriter", "refuse_outputs", "written_together"]
-
-ROW_GROUP_ROWS = 131_072
 
 
 def refuse_outputs(
@@ -59,30 +57,23 @@ class TableWriter:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self.path = path
         self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
-        self._schema = schema
-        self._file: pq.ParquetWriter | None = None
-        self._pending: list[pa.Table] = []
-        self._pending_rows = 0
+        self._form = FileForm(schema, {"compression": "zstd"})
+        self._file: RowGroupWriter | None = None
         self._placed = False
 
     def open(self) -> None:
         """Begin the file."""
-        with write_faults_named(f"Output '{self.path}'"):
-            self._file = pq.ParquetWriter(self._partial, self._schema, compression="zstd")
+        self._file = RowGroupWriter(self._partial, self._form, f"Output '{self.path}'")
 
     def write(self, table: pa.Table) -> None:
         """Append rows; they are gathered into row groups of a good size."""
-        self._pending.append(table)
-        self._pending_rows += table.num_rows
-        if self._pending_rows >= ROW_GROUP_ROWS:
-            self._flush()
+        assert self._file is not None
+        self._file.write(table)
 
     def close(self) -> None:
         """Complete the file, still under its hidden name."""
         assert self._file is not None
-        self._flush()
-        with write_faults_named(f"Output '{self.path}'"):
-            self._file.close()
+        self._file.close()
 
     def place(self) -> None:
         """Give the file its name."""
@@ -93,19 +84,10 @@ class TableWriter:
     def discard(self) -> None:
         """Leave nothing behind, whatever has been done so far."""
         if self._file is not None:
-            with suppress(Exception):
-                self._file.close()
+            self._file.abandon()
         was_placed = self._placed and not self._partial.exists()
         with suppress(OSError):
             (self.path if was_placed else self._partial).unlink(missing_ok=True)
-
-    def _flush(self) -> None:
-        assert self._file is not None
-        if self._pending:
-            table = pa.concat_tables(self._pending)
-            self._pending, self._pending_rows = [], 0
-            with write_faults_named(f"Output '{self.path}'"):
-                self._file.write_table(table)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -488,6 +489,20 @@ def test_an_interrupted_run_keeps_its_instant(src: Path, dst: Path) -> None:
     manifest = cg.run(gate, src, dst)
     assert begun <= manifest.judgement.judged_at <= stopped
     assert begun <= manifest.started_at <= stopped
+
+
+def test_an_interrupted_run_does_not_go_on_with_a_stale_snapshot(
+    src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = live(mixed_gate())
+    with pytest.raises(KeyboardInterrupt):
+        cg.run(gate, src, dst, threads=1, on_progress=stop_after(1))
+    before = all_files(dst)
+    later = time.time_ns() + 8 * 86_400 * 10**9
+    monkeypatch.setattr(time, "time_ns", lambda: later)
+    with pytest.raises(cg.StaleSnapshotError, match="8 days"):
+        cg.run(gate, src, dst)
+    assert all_files(dst) == before
 
 
 def live(gate: cg.Gate) -> cg.Gate:

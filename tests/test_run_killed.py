@@ -49,6 +49,32 @@ def test_a_run_killed_at_random_moments_ends_as_if_it_had_not_been(
     assert found["resumed"]["dst"] == found["whole"]
 
 
+def test_of_two_processes_in_one_destination_the_second_is_refused(tmp_path: Path) -> None:
+    src, dst = tmp_path / "src", tmp_path / "dst"
+    write_files(src, NAMES)
+    code = f"""
+import sys, time, consentgate as cg, tests.runs as r
+def wait(progress):
+    print("begun", flush=True)
+    sys.stdin.readline()
+cg.run(r.mixed_gate(), {str(src)!r}, {str(dst)!r}, on_progress=wait)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "begun\n"
+        with pytest.raises(cg.DestinationBusyError, match="Another run is writing into"):
+            cg.run(mixed_gate(), src, dst)
+        first.communicate("\n" * 20)
+        assert first.returncode == 0
+    assert cg.audit(dst) == ()
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 200 kB."""

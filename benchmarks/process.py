@@ -4,15 +4,27 @@ import ctypes
 import gc
 import multiprocessing
 import os
+import resource
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 import pyarrow as pa
 
-__all__ = ["cores", "forget_peak", "peak_bytes", "progress", "resident_bytes", "run_alone"]
+__all__ = [
+    "MemoryWatch",
+    "Worker",
+    "cores",
+    "cpu_s",
+    "forget_peak",
+    "peak_bytes",
+    "progress",
+    "resident_bytes",
+    "run_alone",
+]
 
 Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
@@ -20,6 +32,7 @@ Result = TypeVar("Result")
 _STATUS = Path("/proc/self/status")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _RESET_PEAK = "5"  # proc(5): resets the peak resident set size to its current value
+_LOOK_EVERY_S = 0.005
 
 
 def cores() -> int:
@@ -38,9 +51,37 @@ def run_alone(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
     """What the function returns, called in a fresh process that ends with it."""
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *args, **kwargs).result()
+    with Worker() as worker:
+        return worker.call(function, *args, **kwargs)
+
+
+class Worker:
+    """A fresh process that calls one function after the other, until the block ends."""
+
+    def __init__(self) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, mp_context=context)
+
+    def call(
+        self,
+        function: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """What the function returns, called over there."""
+        return self._pool.submit(function, *args, **kwargs).result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pool.shutdown()
+
+
+def cpu_s() -> float:
+    """The seconds of one core that this process has taken by now, with all of its threads."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
 
 
 def resident_bytes() -> int:
@@ -59,6 +100,40 @@ def forget_peak() -> None:
 def peak_bytes() -> int:
     """The most memory that this process has held at any one time."""
     return _read_status("VmHWM")
+
+
+class MemoryWatch:
+    """The most memory that this process holds while the block runs, files' pages left out.
+
+    The pages of mapped files, such as a saved gate, belong to every process that maps them and are
+    given up when they are needed elsewhere. A thread looks every few milliseconds.
+
+    Attributes:
+        before_bytes: what was held as the block began.
+        peak_bytes: the most that was seen.
+    """
+
+    def __init__(self) -> None:
+        self.before_bytes = self.peak_bytes = 0
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> Self:
+        self.before_bytes = self.peak_bytes = _own_bytes()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_LOOK_EVERY_S):
+            self.peak_bytes = max(self.peak_bytes, _own_bytes())
+
+
+def _own_bytes() -> int:
+    return _read_status("RssAnon") + _read_status("RssShmem")
 
 
 def _read_status(key: str) -> int:

@@ -4,7 +4,26 @@ from dataclasses import dataclass
 
 from benchmarks.corpus import Size
 
-__all__ = ["FULL", "SMALL", "Plan"]
+__all__ = ["FULL", "SMALL", "Plan", "Shapes"]
+
+_MIB, _GIB = 1 << 20, 1 << 30
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """Data sets of which none may make a run's memory grow.
+
+    Attributes:
+        large_bytes: the size of a file of one row group.
+        groups: how many row groups of ten rows a file has.
+        files: how many small files there are.
+        wide_rows: how many rows the file of 2,000 columns has, in one row group.
+    """
+
+    large_bytes: int
+    groups: int
+    files: int
+    wide_rows: int
 
 
 @dataclass(frozen=True)
@@ -17,6 +36,9 @@ class Plan:
         string_lists: the data of the one on lists of strings, of which the peers need most memory.
         batches: how many batches each small-batch contest judges.
         growth: numbers of subjects over which the cost per row may grow.
+        runs: the data of the runs from data set to data set, which are timed.
+        run_rounds: how many turns each of them takes.
+        shapes: the data of the runs whose memory is watched.
     """
 
     name: str
@@ -24,6 +46,9 @@ class Plan:
     string_lists: Size
     batches: int
     growth: tuple[int, ...]
+    runs: Size
+    run_rounds: int
+    shapes: Shapes
 
 
 SMALL = Plan(
@@ -32,6 +57,9 @@ SMALL = Plan(
     string_lists=Size(messages=1_000_000, subjects=500_000, channels=25_000),
     batches=100,
     growth=(50_000, 500_000),
+    runs=Size(messages=100_000, subjects=100_000, channels=5_000),
+    run_rounds=2,
+    shapes=Shapes(large_bytes=128 * _MIB, groups=2_000, files=300, wide_rows=1_000),
 )
 FULL = Plan(
     name="full",
@@ -39,4 +67,7 @@ FULL = Plan(
     string_lists=Size(messages=10_000_000, subjects=10_000_000, channels=500_000),
     batches=200,
     growth=(1_000_000, 10_000_000, 100_000_000),
+    runs=Size(messages=5_000_000, subjects=10_000_000, channels=500_000),
+    run_rounds=5,
+    shapes=Shapes(large_bytes=4 * _GIB, groups=100_000, files=10_000, wide_rows=100_000),
 )

@@ -13,7 +13,7 @@ from benchmarks.outcome import Timing
 from benchmarks.peers.base import Contestant, refuse_difference
 from benchmarks.process import progress
 
-__all__ = ["race", "take_turns", "time_once", "without_collector"]
+__all__ = ["race", "take_turns", "time_once", "turns", "without_collector"]
 
 _ROUNDS = 5
 _FEWEST_ROUNDS = 2
@@ -54,14 +54,20 @@ def race(contestants: Sequence[Contestant], messages: pa.Table) -> tuple[Timing,
 def take_turns(runs: Mapping[str, Run], rounds: Mapping[str, int]) -> dict[str, list[float]]:
     """The seconds of every run of each; each round begins with another of them."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
-    names = list(runs)
     with without_collector():
-        for number in range(max(rounds.values())):
-            shift = number % len(names)
-            for name in names[shift:] + names[:shift]:
-                if number < rounds[name]:
-                    seconds[name].append(time_once(runs[name])[0])
+        for name in turns(rounds):
+            seconds[name].append(time_once(runs[name])[0])
     return seconds
+
+
+def turns(rounds: Mapping[str, int]) -> Iterator[str]:
+    """Whose turn it is, for so many rounds of each; each round begins with another of them."""
+    names = list(rounds)
+    for number in range(max(rounds.values())):
+        shift = number % len(names)
+        for name in names[shift:] + names[:shift]:
+            if number < rounds[name]:
+                yield name
 
 
 def time_once(run: Run) -> tuple[float, Any]:

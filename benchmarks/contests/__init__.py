@@ -6,6 +6,7 @@ from benchmarks.contests.batches import batches
 from benchmarks.contests.growth import growth
 from benchmarks.contests.joins import cold, lists, warm
 from benchmarks.contests.memory import memory
+from benchmarks.contests.runs import runs
 from benchmarks.contests.threads import threads
 from benchmarks.outcome import Outcome
 from benchmarks.sizes import Plan
@@ -20,5 +21,6 @@ CONTESTS: Mapping[str, Callable[[Plan], Iterator[Outcome]]] = {
     "memory": memory,
     "growth": growth,
     "threads": threads,
+    "runs": runs,
 }
 """A new contest is one more function here."""

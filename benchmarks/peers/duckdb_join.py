@@ -16,7 +16,7 @@ from benchmarks.peers import duckdb_sql as sql
 from benchmarks.peers.base import Answer
 from benchmarks.process import cores
 
-__all__ = ["batches", "cold", "compact_facts", "warm"]
+__all__ = ["batches", "cold", "compact_facts", "connect", "warm"]
 
 _NUMBERS = count()
 _SETTINGS = {
@@ -68,7 +68,7 @@ def batches(corpus: Corpus) -> list[DuckDBJoin]:
 
 def cold(corpus: Corpus) -> list[DuckDBJoin]:
     """Contestants that compute their facts each time, in the same query."""
-    connection = _connect()
+    connection = connect()
     contestants = []
     for native, name in ((False, "DuckDB, Arrow tables"), (True, "DuckDB, own tables")):
         consent = _load(connection, corpus.consent, native=native)
@@ -82,14 +82,14 @@ def cold(corpus: Corpus) -> list[DuckDBJoin]:
 
 def _prepared(corpus: Corpus, query: str) -> list[DuckDBJoin]:
     """Everything in Arrow tables."""
-    connection = _connect()
+    connection = connect()
     tables = [_load(connection, table, native=False) for table in compact_facts(corpus)]
     return [DuckDBJoin("DuckDB, Arrow tables", connection, _with_sources(query, *tables))]
 
 
 def _prepared_own(corpus: Corpus, query: str) -> list[DuckDBJoin]:
     """The facts in tables of DuckDB's own, the messages in Arrow or in such a table, too."""
-    connection = _connect()
+    connection = connect()
     tables = [_load(connection, table, native=True) for table in compact_facts(corpus)]
     query = _with_sources(query, *tables)
     return [
@@ -100,7 +100,7 @@ def _prepared_own(corpus: Corpus, query: str) -> list[DuckDBJoin]:
 
 def compact_facts(corpus: Corpus) -> tuple[pa.Table, pa.Table]:
     """The compact tables of subjects and channels."""
-    connection = _connect()
+    connection = connect()
     consent = _load(connection, corpus.consent, native=False)
     channels = _load(connection, corpus.channels, native=False)
     queries = sql.FACTS.format(consent=consent), sql.CHANNELS.format(channels=channels)
@@ -113,7 +113,8 @@ def _with_sources(query: str, facts: str, channels: str) -> str:
     return query.format(messages="{messages}", facts=facts, channels=channels)
 
 
-def _connect() -> duckdb.DuckDBPyConnection:
+def connect() -> duckdb.DuckDBPyConnection:
+    """A database in memory, set as this suite's queries want it."""
     connection = duckdb.connect()
     for setting, value in _SETTINGS.items():
         connection.execute(f"set {setting} = {value}")

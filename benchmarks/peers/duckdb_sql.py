@@ -5,7 +5,7 @@ from datetime import timedelta
 
 from benchmarks import scenario
 
-__all__ = ["CHANNELS", "FACTS", "JUDGE_LISTS", "JUDGE_SCALARS"]
+__all__ = ["CHANNELS", "FACTS", "JUDGE_COLUMNS", "JUDGE_LISTS", "JUDGE_SCALARS"]
 
 
 def _words(words: Iterable[str]) -> str:
@@ -62,12 +62,14 @@ _SUBJECT_BITS = f"""
   | {_flag(f"valid_until <= {_NOW}", scenario.CONSENT_EXPIRED)}
 """
 
-JUDGE_SCALARS = f"""
-select message_id, {_OWN_BITS} | {_SUBJECT_BITS} as reason_bits
+JUDGE_COLUMNS = f"""
+select {{columns}}, {_OWN_BITS} | {_SUBJECT_BITS} as reason_bits
 from (select *, {scenario.SCALAR} as subject from {{messages}}) as messages
 left join {{facts}} as facts on subject = subject_id
 left join {{channels}} as channels on messages.channel_id = channels.channel_id
 """
+
+JUDGE_SCALARS = JUDGE_COLUMNS.replace("{columns}", "message_id")
 
 JUDGE_LISTS = f"""
 with own as (

@@ -15,7 +15,7 @@ from benchmarks import scenario
 from benchmarks.corpus import Corpus
 from benchmarks.peers.base import Answer, as_storage
 
-__all__ = ["batches", "cold", "warm"]
+__all__ = ["batches", "cold", "own_bits", "subject_bits", "warm"]
 
 Engine = Literal["in-memory", "streaming"]
 Order = Literal["none", "left"]
@@ -153,10 +153,10 @@ def _judge_scalars(
 ) -> pl.LazyFrame:
     """Channels first, so that little is carried through the larger join."""
     subject = pl.col(scenario.SCALAR)
-    bits = pl.col("own_bits") | _subject_bits(subject)
+    bits = pl.col("own_bits") | subject_bits(subject)
     return (
         _with_channels(messages.lazy(), channels)
-        .select("message_id", subject, "created_at", _own_bits().alias("own_bits"))
+        .select("message_id", subject, "created_at", own_bits().alias("own_bits"))
         .join(facts, left_on=subject, right_on="subject_id", how="left")
         .select("message_id", bits.alias("reason_bits"))
     )
@@ -168,10 +168,10 @@ def _judge_lists(
     """Every subject on a row of its own, joined, and united by message."""
     subject = pl.col(scenario.LISTS)
     message_id = pl.col("message_id") if order == "none" else pl.col("message_id").set_sorted()
-    bits = pl.col("own_bits") | _subject_bits(subject)
+    bits = pl.col("own_bits") | subject_bits(subject)
     return (
         _with_channels(messages.lazy(), channels, order)
-        .select("message_id", subject, "created_at", _own_bits().alias("own_bits"))
+        .select("message_id", subject, "created_at", own_bits().alias("own_bits"))
         .explode(scenario.LISTS, empty_as_null=True)
         .join(facts, left_on=subject, right_on="subject_id", how="left", maintain_order=order)
         .select(message_id, bits.alias("reason_bits"))
@@ -200,7 +200,7 @@ def _with_channels(
     return messages.join(channels, on="channel_id", how="left", maintain_order=order)
 
 
-def _subject_bits(subject: pl.Expr) -> pl.Expr:
+def subject_bits(subject: pl.Expr) -> pl.Expr:
     """The reasons against a subject, once the facts are joined."""
     known = pl.col("bits").fill_null(_bits(scenario.NO_CONSENT_RECORD))
     return (
@@ -210,7 +210,7 @@ def _subject_bits(subject: pl.Expr) -> pl.Expr:
     )
 
 
-def _own_bits() -> pl.Expr:
+def own_bits() -> pl.Expr:
     """The reasons that lie in the message itself and its channel, once that is joined."""
     return (
         pl.col("channel_bits").fill_null(_bits(scenario.CHANNEL_UNKNOWN))

@@ -1,0 +1,220 @@
+"""Whole runs from data set to data set: against plain copies, against engines, and in memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from benchmarks.contests.joins import best, setting
+from benchmarks.contests.run_memory import run_memory
+from benchmarks.corpus import CHUNK_ROWS, Corpus, Size, make_channels, make_consent
+from benchmarks.datasets import make_written, write_files
+from benchmarks.ids import IdKind
+from benchmarks.outcome import Bound, Figure, Measure, Outcome, Timing, ratio
+from benchmarks.peers import duckdb_run, gate, polars_run, pyarrow_copy, run
+from benchmarks.peers.base import Bits, WrongAnswerError, refuse_difference
+from benchmarks.peers.duckdb_join import compact_facts
+from benchmarks.process import cores, progress, run_alone
+from benchmarks.sizes import Plan
+from benchmarks.stage import Crew, Stage, Turn, ledger_folder, parquet_files
+from benchmarks.timing import turns
+
+__all__ = ["runs"]
+
+_COPY = "plain copy"
+_COPY_TARGET = 1.25
+_PEERS = ("Polars", "DuckDB")
+_PEER_TARGET = 1.5
+_CORES_TARGET = 1.6
+_FILES = 8
+_HOPELESS = 1.5
+"""Who takes so many times as long as the best of its kind, has no further turns."""
+
+
+def runs(plan: Plan) -> Iterator[Outcome]:
+    """First the time of a run, over one file and over several; then its memory."""
+    with TemporaryDirectory(prefix="consentgate-benchmarks-") as folder, ExitStack() as stack:
+        stage = Stage(Path(folder))
+        run_alone(_make, stage, plan.runs)
+        progress("preparing the contestants")
+        modules = (run, pyarrow_copy, polars_run, duckdb_run)
+        crews = [stack.enter_context(Crew(module.prepare, stage)) for module in modules]
+        answer = _Answer.read(stage)
+        for data, source in _sources(stage).items():
+            race = _race(crews, stage, source, answer, plan.run_rounds)
+            yield _outcome(data, plan.runs, race)
+    yield from run_memory(plan)
+
+
+def _sources(stage: Stage) -> Mapping[str, Path]:
+    return {"one file": stage.one_file, f"{_FILES} files": stage.many_files}
+
+
+def _make(stage: Stage, size: Size) -> None:
+    """Fill the stage."""
+    progress("making messages and what goes with them")
+    messages = make_written(size)
+    consent = make_consent(IdKind.STRING, size.subjects)
+    corpus = Corpus(messages, consent, make_channels(IdKind.STRING, size.channels))
+    write_files(messages, stage.many_files, _FILES)
+    pq.write_table(messages, stage.one_file, compression="zstd", row_group_size=CHUNK_ROWS)
+    for table, path in zip(compact_facts(corpus), (stage.facts, stage.channels), strict=True):
+        pq.write_table(table, path)
+    judge = gate.warm(corpus, cores()).make_gate()
+    judge.save(stage.gate)
+    decision = judge.decide(messages)
+    columns = {
+        "message_id": messages["message_id"],
+        "reason_bits": decision.reason_bits,
+        "admitted": decision.admitted,
+        "text_bytes": pc.binary_length(messages["text"]),
+    }
+    pq.write_table(pa.table(columns), stage.answer)
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What every contestant has to write.
+
+    Attributes:
+        bits: against each message; message ids are places in here.
+        text_bytes: of all admitted messages together.
+    """
+
+    bits: Bits
+    text_bytes: int
+
+    @classmethod
+    def read(cls, stage: Stage) -> "_Answer":
+        table = pq.read_table(stage.answer)
+        text_bytes = pc.sum(table["text_bytes"].filter(table["admitted"])).as_py()
+        return cls(table["reason_bits"].to_numpy(), text_bytes)
+
+    def check(self, name: str, output: Path) -> None:
+        """Compare what a contestant has written: of a plain copy, only the messages.
+
+        Raises:
+            WrongAnswerError: Messages or reasons are not the ones that the gate gives.
+        """
+        messages = _read(output, ["message_id", "text"])
+        ids = np.sort(messages["message_id"].to_numpy())
+        text_bytes = pc.sum(pc.binary_length(messages["text"])).as_py()
+        if not np.array_equal(ids, np.flatnonzero(self.bits == 0)) or text_bytes != self.text_bytes:
+            raise WrongAnswerError(f"{name} does not write the messages that are admitted.")
+        if _kind(name) != _COPY:
+            refuse_difference(name, self._read_bits(name, output), self.bits)
+
+    def _read_bits(self, name: str, output: Path) -> Bits:
+        """The bits against every message; zero for those that are not in the ledger."""
+        ledger = _read(ledger_folder(output), ["record_id", "reason_bits"])
+        if ledger.num_rows != np.count_nonzero(self.bits):
+            raise WrongAnswerError(f"{name} writes a ledger of {ledger.num_rows} rows.")
+        found = np.zeros_like(self.bits)
+        found[ledger["record_id"].to_numpy()] = ledger["reason_bits"].to_numpy()
+        return found
+
+
+def _read(place: Path, columns: list[str]) -> pa.Table:
+    return pa.concat_tables(pq.read_table(path, columns=columns) for path in parquet_files(place))
+
+
+@dataclass(frozen=True)
+class _Race:
+    """What every contestant took, turn by turn, and how much it wrote; the run comes first."""
+
+    rows: int
+    turns: Mapping[str, Sequence[Turn]]
+    written_bytes: Mapping[str, int]
+
+    @property
+    def timings(self) -> tuple[Timing, ...]:
+        """The seconds of every contestant."""
+        return tuple(
+            Timing(name, self.rows, tuple(turn.seconds for turn in taken))
+            for name, taken in self.turns.items()
+        )
+
+    def best(self, kind: str) -> Timing:
+        """The fastest contestant of a kind."""
+        return best([timing for timing in self.timings if _kind(timing.contestant) == kind])
+
+    def cores_busy(self, name: str) -> float:
+        """How many cores a contestant keeps busy, on average over its median turn."""
+        return float(np.median([turn.cpu_s / turn.seconds for turn in self.turns[name]]))
+
+
+def _race(crews: Sequence[Crew], stage: Stage, source: Path, answer: _Answer, rounds: int) -> _Race:
+    """Let contestants take turns, once each has given the right answer.
+
+    The first turn is for that answer and to warm up; the second one counts. Whoever is hopeless in
+    both has no more of them.
+    """
+    crew_of = {name: crew for crew in crews for name in crew.names}
+    first, written_bytes = {}, {}
+    for name, crew in crew_of.items():
+        first[name] = crew.take_turn(name, source)
+        answer.check(name, stage.output)
+        written_bytes[name] = sum(path.stat().st_size for path in parquet_files(stage.output))
+        progress(f"{name}: right, {first[name].seconds:.3f} s in its first turn")
+    taken = {name: [crew.take_turn(name, source)] for name, crew in crew_of.items()}
+    for name in turns(dict.fromkeys(_contenders(first, taken), rounds - 1)):
+        taken[name].append(crew_of[name].take_turn(name, source))
+    return _Race(len(answer.bits), taken, written_bytes)
+
+
+def _contenders(first: Mapping[str, Turn], second: Mapping[str, Sequence[Turn]]) -> Iterator[str]:
+    fastest = {name: min(first[name].seconds, turn.seconds) for name, (turn,) in second.items()}
+    best_s: dict[str, float] = {}
+    for name, seconds in fastest.items():
+        best_s[_kind(name)] = min(seconds, best_s.get(_kind(name), seconds))
+    for name, seconds in fastest.items():
+        if seconds <= _HOPELESS * best_s[_kind(name)]:
+            yield name
+
+
+def _kind(name: str) -> str:
+    return name.partition(",")[0]
+
+
+def _outcome(data: str, size: Size, race: _Race) -> Outcome:
+    title = f"Run, {data}"
+    rivals = [race.best(kind) for kind in (_COPY, *_PEERS)]
+    words = (
+        f"{setting(size)} Texts of about 200 bytes, string ids, zstd Parquet in row groups of "
+        f"{CHUNK_ROWS:,} rows. Plain copies have a ready mask and write no ledger; Polars and "
+        "DuckDB have compact facts at hand, and write the ledger without its words."
+    )
+    names = [timing.contestant for timing in (race.best(run.RUN), *rivals)]
+    return Outcome(
+        title,
+        words,
+        race.timings,
+        tuple(measure for name in names for measure in _measures(race, name)),
+        tuple(_figures(title, race, *rivals)),
+    )
+
+
+def _measures(race: _Race, name: str) -> Iterator[Measure]:
+    yield Measure(f"{name}: messages written", race.written_bytes[name] / 1e6, "MB")
+    yield Measure(f"{name}: busy", race.cores_busy(name), "cores")
+
+
+def _figures(title: str, race: _Race, copy: Timing, *peers: Timing) -> Iterator[Figure]:
+    own = race.best(run.RUN)
+    name = f"{title}: time to that of the fastest {_COPY} ({_way(copy)})"
+    yield Figure(name, own.median_s / copy.median_s, "×", Bound.AT_MOST, _COPY_TARGET)
+    for peer in peers:
+        name = f"{title}: times as fast as the best of {_kind(peer.contestant)} ({_way(peer)})"
+        yield ratio(name, peer, own, _PEER_TARGET)
+    busy = race.cores_busy(run.RUN)
+    yield Figure(f"{title}: cores busy", busy, "cores", Bound.AT_LEAST, _CORES_TARGET)
+
+
+def _way(timing: Timing) -> str:
+    return timing.contestant.partition(", ")[2]

@@ -778,7 +778,7 @@ def test_a_destination_within_the_source(
 
 
 def test_a_source_within_the_destination(src: Path, tmp_path: Path) -> None:
-    with pytest.raises(cg.OutputError, match="holds files, but no run"):
+    with pytest.raises(cg.OutputError, match="or a part of the source in it"):
         cg.run(mixed_gate(), src, tmp_path)
 
 

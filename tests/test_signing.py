@@ -119,7 +119,7 @@ def test_a_manifest_of_another_run_is_a_finding(
     cg.run(mixed_gate(), tmp_path / "src", other, sign_with=keys[0], judged_at=NOW + MICRO)
     (dst / ENVELOPE).write_bytes((other / ENVELOPE).read_bytes())
     (finding,) = cg.audit(dst, public_key=keys[1])
-    assert finding == cg.Finding(MANIFEST, "is not the one that was signed")
+    assert finding == cg.Finding(ENVELOPE, "signs another manifest")
 
 
 def test_signing_what_was_not_signed_runs_again(tmp_path: Path, keys: tuple[Path, Path]) -> None:

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from consentgate._parquet import open_parquet
+from consentgate._parquet import open_parquet, refuse_inexact_timestamps
 from consentgate.errors import UnreadableFileError
 
 __all__ = ["MessageFile", "read_faults_named", "read_table"]
@@ -89,6 +89,7 @@ class MessageFile:
         form = _format_of(self.path)
         with read_faults_named(self.path):
             if form == "parquet":
+                refuse_inexact_timestamps(self.path)
                 with open_parquet(self.path) as file:
                     yield from file.iter_batches(_BATCH_ROWS)
             else:
@@ -122,7 +123,17 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
     """
     try:
         yield
-    except (pa.ArrowException, OSError, EOFError) as error:
+    except MemoryError:
+        raise UnreadableFileError(
+            f"File '{path}' takes more memory to decode than there is: long values repeat in it; "
+            "write it anew in smaller row groups."
+        ) from None
+    except pa.ArrowNotImplementedError:
+        raise UnreadableFileError(
+            f"File '{path}' holds a layout that pyarrow {pa.__version__} does not read; write it "
+            "anew with plainer columns."
+        ) from None
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
             "write it anew."

@@ -3,7 +3,7 @@
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +11,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consentgate._durable import write_faults_named
 from consentgate._files import read_faults_named
 from consentgate._layout import RECORD_KEY, ledger_name
-from consentgate._parquet import FileForm, RowGroupWriter, open_parquet, read_batches
+from consentgate._parquet import (
+    FileForm,
+    RowGroupWriter,
+    open_parquet,
+    read_batches,
+    refuse_inexact_timestamps,
+)
 from consentgate._plan import FoundFile, faults_as_changes, with_partition
 from consentgate._storage import Folder
 from consentgate.gate import Gate
@@ -86,6 +93,7 @@ class FileJudge:
         with self.source.fetched(found.name) as path:
             digest = self.helpers.submit(digest_file, path)
             with read_faults_named(shown):
+                refuse_inexact_timestamps(path)
                 file = open_parquet(path, columns=len(found.schema))
                 form = self._output_form(FileForm.of(file))
             with (
@@ -101,8 +109,9 @@ class FileJudge:
                         path=found.name,
                         size_bytes=stamp.size_bytes,
                         rows=found.rows,
-                        sha256=digest.result(),
+                        sha256=_result(digest, shown),
                         version=stamp.version,
+                        partition=found.file.partition,
                     ),
                     output=_written(data, found.name),
                     counts=dict(counts),
@@ -126,7 +135,7 @@ class FileJudge:
         occurrences: Counter[str] = Counter()
         judged_at, first_row = self.judgement.judged_at, 0
         for table in _tables(file, self.source.shown(found.name), self.drafts):
-            whole = with_partition(table, found.file)
+            whole = with_partition(table, found.file.partition)
             decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
             fates = self.gate.part(table, decision, first_row=first_row)
             admitted.write(fates[0])
@@ -167,8 +176,14 @@ def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Tabl
             yield pa.Table.from_batches([batch])
 
 
+def _result(digest: Future[str], shown: str) -> str:
+    with read_faults_named(shown):
+        return digest.result()
+
+
 def _written(draft: Path, name: str) -> WrittenFile:
     """A complete file, read back."""
-    rows = pq.read_metadata(draft).num_rows
-    size = draft.stat().st_size
-    return WrittenFile(path=name, size_bytes=size, rows=rows, sha256=digest_file(draft))
+    with write_faults_named(f"Draft of '{name}'"):
+        rows = pq.read_metadata(draft).num_rows
+        size = draft.stat().st_size
+        return WrittenFile(path=name, size_bytes=size, rows=rows, sha256=digest_file(draft))

@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
+from consentgate._durable import write_faults_named
 from consentgate._layout import LEASES, LOCK
 from consentgate._storage import Folder
 from consentgate.errors import ConsentGateError, DestinationBusyError, OutputError
@@ -42,10 +43,11 @@ def lock(folder: Folder) -> Iterator[Callable[[], None]]:
 @contextmanager
 def _file_lock(folder: Folder) -> Iterator[Callable[[], None]]:
     held = FileLock(folder.path(LOCK))
-    try:
-        held.acquire(blocking=False)
-    except Timeout as error:
-        raise _busy(folder, "wait for it to end") from error
+    with write_faults_named(f"Lock '{folder.shown(LOCK)}'"):
+        try:
+            held.acquire(blocking=False)
+        except Timeout as error:
+            raise _busy(folder, "wait for it to end") from error
     try:
         yield lambda: None
     finally:

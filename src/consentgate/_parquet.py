@@ -4,18 +4,26 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import chain
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consentgate._arrow import quoted
 from consentgate._durable import write_faults_named
-from consentgate.errors import OutputError
+from consentgate.errors import OutputError, UnreadableFileError
 
-__all__ = ["FileForm", "RowGroupWriter", "open_parquet", "read_batches"]
+__all__ = [
+    "FileForm",
+    "RowGroupWriter",
+    "open_parquet",
+    "read_batches",
+    "refuse_inexact_timestamps",
+]
 
 BATCH_BYTES = 16 << 20
 """So much of a file is decoded at a time: enough that a judgement's own price does not show, and
@@ -25,7 +33,7 @@ GROUP_BYTES = 32 << 20
 """Admitted rows are gathered into row groups of so many bytes, as they lie in memory."""
 
 _MOST_ROWS = 262_144
-_PROBE_ROWS = 1_024
+_PROBE_ROWS = 64
 _BUFFERS_BYTES = 32 << 20
 _LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
 _MOST_PENDING = 64
@@ -38,7 +46,8 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
     """A Parquet file for reading as a stream, whatever the size of its row groups.
 
     Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, which is
-    what Spark means: as nanoseconds, those before 1677 and after 2262 would wrap round.
+    what Spark means: as nanoseconds, those before 1677 and after 2262 would wrap round. See
+    `refuse_inexact_timestamps`.
 
     Args:
         columns: how many columns will be read side by side; None: the file is read at once.
@@ -50,6 +59,44 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
 
 
+def refuse_inexact_timestamps(path: Path) -> None:
+    """Nothing, when microseconds hold every INT96 timestamp of a file exactly.
+
+    Raises:
+        UnreadableFileError: Some are finer, or so far away that they wrap round; or they lie within
+            other columns, where they are not looked at.
+    """
+    schema = pq.ParquetFile(path).schema
+    leaves = [schema.column(place) for place in range(len(schema))]
+    old = [leaf for leaf in leaves if leaf.physical_type == "INT96"]
+    if not old:
+        return
+    names = [leaf.path for leaf in old]
+    files = [pq.ParquetFile(path, coerce_int96_timestamp_unit=unit) for unit in ("ns", "us", "ms")]
+    is_exact = all(leaf.max_repetition_level == 0 and "." not in leaf.path for leaf in old)
+    if is_exact:
+        streams = [file.iter_batches(columns=names, use_threads=False) for file in files]
+        is_exact = all(_agree(*batches) for batches in zip(*streams, strict=True))
+    for file in files:
+        file.close()
+    if not is_exact:
+        raise UnreadableFileError(
+            f"File '{path}' holds INT96 timestamps that microseconds cannot hold exactly, or "
+            f"within other columns; cast the columns {quoted(names)} to timestamps of INT64."
+        )
+
+
+def _agree(nanos: pa.RecordBatch, micros: pa.RecordBatch, millis: pa.RecordBatch) -> bool:
+    """Whether three readings of the same instants are one: what wrapped round differs."""
+    for fine, exact, coarse in zip(nanos.columns, micros.columns, millis.columns, strict=True):
+        numbers = [c.drop_null().cast(pa.int64()).to_numpy() for c in (fine, exact, coarse)]
+        if not np.array_equal(numbers[1] * 1000, numbers[0]):  # both wrap round alike
+            return False
+        if not np.array_equal(numbers[1] // 1000, numbers[2]):
+            return False
+    return True
+
+
 def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[pa.RecordBatch]:
     """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time.
 
@@ -57,12 +104,15 @@ def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[
         scratch: a folder for the columns of files so wide that not all of them can be decoded side
             by side; None: the system's.
     """
-    decoded = _decoded_row_bytes(file)
+    decoded, left = _decoded_row_bytes(file), file.metadata.num_rows
     for groups, rows, size in _spans(file.metadata):
         batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
         for batch in _read_groups(file, groups, batch_rows, scratch):
             decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
+            left -= batch.num_rows
             yield batch
+    if left:
+        raise pa.ArrowInvalid(f"{left} rows fewer than the file says")
 
 
 def _rows_within(size: int, row_bytes: float) -> int:
@@ -75,8 +125,8 @@ def _decoded_row_bytes(file: pq.ParquetFile) -> float:
         return 0.0
     width = 0.0
     for columns in _slabs(file, 0):
-        probe = next(file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False))
-        width += probe.nbytes / max(probe.num_rows, 1)
+        for probe in islice(file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False), 1):
+            width += probe.nbytes / max(probe.num_rows, 1)
     return width
 
 
@@ -122,13 +172,15 @@ def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:
     part.
     """
     metadata, names = file.metadata, file.schema_arrow.names
-    if not metadata.num_row_groups or len(set(names)) < len(names) or "." in "".join(names):
+    if not metadata.num_row_groups or _is_narrow(metadata):
+        return [None]
+    if len(set(names)) < len(names) or "." in "".join(names):
         return [None]
     held = dict.fromkeys(names, 0)
     for place in range(metadata.num_columns):
         column = metadata.row_group(group).column(place)
         name = column.path_in_schema.partition(".")[0]
-        held[name] += min(column.total_uncompressed_size, _MOST_HELD)
+        held[name] = held.get(name, 0) + min(column.total_uncompressed_size, _MOST_HELD)
     slabs: list[list[str] | None] = []
     room = 0
     for name, size in held.items():
@@ -142,16 +194,24 @@ def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:
     return slabs if len(slabs) > 1 else [None]
 
 
+def _is_narrow(metadata: pq.FileMetaData) -> bool:
+    """Whether all columns can be decoded side by side, whatever is in them."""
+    return bool(metadata.num_columns * _MOST_HELD <= _DECODERS_BYTES)
+
+
 def _spill(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    first = next(batches)
     options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with write_faults_named(f"Temporary file '{path}'"):
-        sink = pa.OSFile(str(path), "wb")
-        writer = pa.ipc.new_stream(sink, first.schema, options=options)
-    with sink, writer:
-        for batch in chain([first], batches):
+    with ExitStack() as stack:
+        writer = None
+        for batch in batches:
             with write_faults_named(f"Temporary file '{path}'"):
+                if writer is None:
+                    sink = stack.enter_context(pa.OSFile(str(path), "wb"))
+                    writer = pa.ipc.new_stream(sink, batch.schema, options=options)
+                    stack.enter_context(writer)
                 writer.write_batch(batch)
+    if writer is None:
+        raise pa.ArrowInvalid("no rows where the file says that there are some")
 
 
 def _spans(metadata: pq.FileMetaData) -> Iterator[tuple[list[int], int, int]]:
@@ -182,12 +242,21 @@ class FileForm(NamedTuple):
 
     @classmethod
     def of(cls, file: pq.ParquetFile) -> "FileForm":
-        """The form of a file: its schema, its columns' compression, and its old timestamps."""
+        """The form of a file: its schema, its columns' compression, how old types lie in it."""
         metadata, schema = file.metadata, file.schema_arrow
+        if _is_narrow(metadata):
+            # pyarrow 26 aborts the process over the statistics of some corrupt files, unless it is
+            # asked for their rows first
+            for _ in islice(file.iter_batches(1, use_threads=False), 1):
+                pass
         leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
         options: dict[str, Any] = {
             "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
             "use_deprecated_int96_timestamps": _has_only_old_timestamps(leaves),
+            "store_decimal_as_integer": any(
+                leaf.logical_type.type == "DECIMAL" and leaf.physical_type.startswith("INT")
+                for leaf in leaves
+            ),
         }
         if metadata.num_row_groups:
             group = metadata.row_group(0)
@@ -234,6 +303,9 @@ class RowGroupWriter:
         self, path: Path, form: FileForm, what: str, *, helper: Executor | None = None
     ) -> None:
         self._what, self._helper = what, helper
+        # pyarrow writes a schema's metadata only together with the schema
+        is_stored = form.options.get("store_schema", True)
+        self._metadata = {} if is_stored else dict(form.schema.metadata or {})
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0
         self._under_way: Future[None] | None = None
@@ -255,7 +327,7 @@ class RowGroupWriter:
         self._flush()
         self._wait()
         with write_faults_named(self._what):
-            self._writer.add_key_value_metadata(metadata or {})
+            self._writer.add_key_value_metadata({**self._metadata, **(metadata or {})})
             self._writer.close()
 
     def abandon(self) -> None:

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import PurePosixPath
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -13,7 +14,7 @@ from consentgate._arrow import schema_difference
 from consentgate._files import read_faults_named
 from consentgate._layout import RECORD_KEY, ledger_name
 from consentgate._parquet import open_parquet
-from consentgate._source import Source, SourceFile
+from consentgate._source import Partition, Source, SourceFile
 from consentgate._storage import Folder, Stamp
 from consentgate.errors import (
     ConfigurationError,
@@ -23,7 +24,16 @@ from consentgate.errors import (
     UnreadableFileError,
 )
 from consentgate.hashing import digest_file
-from consentgate.manifest import FileRecord, Judgement, PartRecord, WrittenFile, parse_record
+from consentgate.ledger import LEDGER_COLUMNS
+from consentgate.manifest import (
+    FileRecord,
+    Judgement,
+    PartRecord,
+    Totals,
+    WrittenFile,
+    loss,
+    parse_record,
+)
 
 __all__ = [
     "Failure",
@@ -75,18 +85,23 @@ def look_at(source: Source) -> tuple[list[FoundFile], list[Failure]]:
         SchemaMismatchError: A file has another schema than the first.
         ConfigurationError: Two files' ledgers would have one name.
     """
-    names = [ledger_name(file.name) for file in source.files]
-    if len(set(names)) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ConfigurationError(
-            f"Two files of the source would share '{twice}' as their part of the ledger; rename "
-            "one of them, or judge them in runs of their own."
-        )
+    _refuse_shared_parts([ledger_name(file.name) for file in source.files])
     with ThreadPoolExecutor(min(_LOOKERS, len(source.files))) as pool:
         looked = list(pool.map(partial(_look_at_file, source.folder), source.files))
     found = [each for each in looked if isinstance(each, FoundFile)]
     _refuse_other_schemas(source.folder, found)
     return found, [each for each in looked if isinstance(each, Failure)]
+
+
+def _refuse_shared_parts(names: Sequence[str]) -> None:
+    taken: set[str] = set()
+    for name in sorted(names):
+        if name in taken or any(str(folder) in taken for folder in PurePosixPath(name).parents):
+            raise ConfigurationError(
+                f"Two files of the source would share '{name}', or a folder of it, as their part "
+                "of the ledger; rename one of them, or judge them in runs of their own."
+            )
+        taken.add(name)
 
 
 def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
@@ -112,10 +127,8 @@ def faults_as_changes(folder: Folder, name: str, stamp: Stamp) -> Iterator[None]
     """
     try:
         yield
-    except UnreadableFileError:
+    finally:
         _refuse_change(folder, name, stamp)
-        raise
-    _refuse_change(folder, name, stamp)
 
 
 def _refuse_change(folder: Folder, name: str, stamp: Stamp) -> None:
@@ -136,10 +149,10 @@ def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
             )
 
 
-def with_partition(table: pa.Table, file: SourceFile) -> pa.Table:
+def with_partition(table: pa.Table, partition: Partition) -> pa.Table:
     """The rows with the columns that the names of the file's folders stand for."""
-    for name, value in file.partition.items():
-        table = table.append_column(name, pa.repeat(value, table.num_rows))
+    for column in partition:
+        table = table.append_column(column.name, pa.repeat(column.scalar(), table.num_rows))
     return table
 
 
@@ -157,6 +170,8 @@ def read_part(destination: Folder, name: str) -> tuple[PartRecord, WrittenFile] 
         try:
             metadata = pq.read_metadata(path)
             record = parse_record(PartRecord, metadata.metadata[RECORD_KEY.encode()], name)
+            if metadata.schema.to_arrow_schema().names != LEDGER_COLUMNS:
+                return None
         except (pa.ArrowException, KeyError, TypeError, OSError, FileError):
             return None
         return record, WrittenFile(
@@ -189,10 +204,13 @@ def _finished_file(destination: Folder, file: FoundFile, judgement: Judgement) -
     if part is None or part[0].judgement != judgement:
         return None
     outcome, ledger = part[0].outcome, part[1]
-    then = outcome.input
-    seen = (then.path, then.size_bytes, then.version, then.rows)
-    if seen != (file.name, file.stamp.size_bytes, file.stamp.version, file.rows):
+    then, output = outcome.input, outcome.output
+    seen = (then.path, then.size_bytes, then.version, then.rows, then.partition)
+    stamp, found = file.stamp, file.file
+    if seen != (file.name, stamp.size_bytes, stamp.version, file.rows, found.partition):
         return None
-    if destination.stamp(file.name).size_bytes != outcome.output.size_bytes:
+    record = FileRecord(**dict(outcome), ledger=ledger)
+    if output.path != file.name or loss(Totals.of([record])):
         return None
-    return FileRecord(**dict(outcome), ledger=ledger)
+    with destination.fetched(output.path) as path:
+        return record if digest_file(path) == output.sha256 else None

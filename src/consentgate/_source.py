@@ -3,9 +3,9 @@
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
-from typing import Any
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
 from urllib.parse import unquote
 
 import pyarrow as pa
@@ -16,10 +16,51 @@ from consentgate._layout import is_hidden
 from consentgate._storage import Folder
 from consentgate.errors import ConfigurationError, SourceError
 
-__all__ = ["Source", "SourceFile", "find_source", "source_files"]
+__all__ = ["Partition", "PartitionValue", "Source", "SourceFile", "find_source"]
 
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+
+
+@dataclass(frozen=True)
+class PartitionValue:
+    """A column that the name of a folder stands for, the same in every row of a file.
+
+    Attributes:
+        name: the column's.
+        type: its Arrow type, by pyarrow's name.
+        value: its value as text; None for a null.
+    """
+
+    name: str
+    type: str
+    value: str | None
+
+    @classmethod
+    def of(cls, name: str, value: Any, kind: pa.DataType) -> "PartitionValue":
+        """A value of some type.
+
+        Raises:
+            ConfigurationError: A text cannot stand for it.
+        """
+        scalar = pa.scalar(value, kind)
+        with suppress(pa.ArrowException, ValueError):
+            text = None if value is None else scalar.cast(pa.string()).as_py()
+            partition = cls(name, str(kind), text)
+            if partition.scalar().equals(scalar):
+                return partition
+        raise ConfigurationError(
+            f"The data set's partition column '{name}' is {kind}, which has no plain text; "
+            "partition by integers, text, dates or booleans."
+        )
+
+    def scalar(self) -> pa.Scalar:
+        """The value as Arrow has it."""
+        kind = pa.type_for_alias(self.type)
+        return pa.scalar(None, kind) if self.value is None else pa.scalar(self.value).cast(kind)
+
+
+Partition: TypeAlias = tuple[PartitionValue, ...]
 
 
 @dataclass(frozen=True)
@@ -32,7 +73,7 @@ class SourceFile:
     """
 
     name: str
-    partition: dict[str, pa.Scalar] = field(default_factory=dict)
+    partition: Partition = ()
 
 
 @dataclass(frozen=True)
@@ -64,8 +105,19 @@ def find_source(source: Any) -> Source:
 
     Raises:
         SourceError: There is no file, or the place cannot be listed.
-        ConfigurationError: A data set is not made of whole Parquet files.
+        ConfigurationError: A data set is not made of whole Parquet files, or names hidden ones.
     """
+    found = _find(source)
+    for file in found.files:
+        if is_hidden(file.name):
+            raise ConfigurationError(
+                f"File '{file.name}' of the source begins with '.' or '_' or lies in a folder that "
+                "does, which engines would not read again; rename it."
+            )
+    return found
+
+
+def _find(source: Any) -> Source:
     if not isinstance(source, str | Path):
         return _from_dataset(source)
     text = str(source)
@@ -110,38 +162,33 @@ def _tree(folder: Folder, label: str, names: Iterable[str]) -> Source:
             f"Source '{label}' holds no files (names that begin with '.' or '_' do not count); "
             "check the path."
         )
-    return Source(folder, label, source_files(names), is_tree=True)
+    files = tuple(map(SourceFile, names, _partitions(names)))
+    return Source(folder, label, files, is_tree=True)
 
 
-def source_files(names: Iterable[str]) -> tuple[SourceFile, ...]:
-    """The files of a source by their names, with the columns that their folders stand for."""
-    names = list(names)
-    return tuple(map(SourceFile, names, _partitions(names)))
-
-
-def _partitions(names: list[str]) -> list[dict[str, pa.Scalar]]:
+def _partitions(names: list[str]) -> list[Partition]:
     """Each file's partition columns: integers where every value of a column is one, else text."""
     texts = [_partition_texts(name) for name in names]
     columns = {key for text in texts for key in text}
-    integers = {
-        column
-        for column in columns
-        if all(_INTEGER.fullmatch(text[column] or "0") for text in texts if column in text)
-    }
+    kinds = {}
+    for column in columns:
+        values = {text[column] for text in texts if column in text} - {None}
+        are_integers = all(_INTEGER.fullmatch(value) for value in values if value is not None)
+        kinds[column] = "int64" if are_integers else "string"
     return [
-        {
-            column: pa.scalar(value and int(value), pa.int64())
-            if column in integers
-            else pa.scalar(value, pa.string())
-            for column, value in text.items()
-        }
+        tuple(PartitionValue(column, kinds[column], value) for column, value in text.items())
         for text in texts
     ]
 
 
 def _partition_texts(name: str) -> dict[str, str | None]:
-    pairs = [part.partition("=") for part in PurePosixPath(name).parts[:-1] if "=" in part]
+    pairs = [part.partition("=") for part in name.split("/")[:-1] if "=" in part]
     values = {unquote(key): unquote(value) for key, _, value in pairs}
+    if len(values) < len(pairs):
+        raise SourceError(
+            f"The folders of file '{name}' name one column twice; rename one of them, since nobody "
+            "can tell which value holds."
+        )
     return {key: None if value == _NULL_PARTITION else value for key, value in values.items()}
 
 
@@ -166,10 +213,10 @@ def _from_dataset(dataset: Any) -> Source:
         raise SourceError("The data set holds no files; check where it was made.")
     _refuse_partial(fragments)
     parents = [fragment.path.split("/")[:-1] for fragment in fragments]
-    shared = _common(parents)
-    folder = Folder(dataset.filesystem, "/".join(shared))
+    shared = len(_common(parents))
+    folder = Folder.within(dataset.filesystem, "/".join(parents[0][:shared]))
     files = {
-        fragment.path.removeprefix(folder.root + "/"): _typed(
+        "/".join(fragment.path.split("/")[shared:]): _typed(
             pa_ds.get_partition_keys(fragment.partition_expression), dataset.schema
         )
         for fragment in fragments
@@ -199,12 +246,14 @@ def _common(parents: list[list[str]]) -> list[str]:
     return shared
 
 
-def _typed(values: dict[str, Any], schema: pa.Schema) -> dict[str, pa.Scalar]:
+def _typed(values: dict[str, Any], schema: pa.Schema) -> Partition:
     """Partition values, of the types that the data set's schema gives them."""
     kinds = {name: schema.field(name).type for name in values}
-    return {
-        name: pa.scalar(
-            value, kinds[name].value_type if pa.types.is_dictionary(kinds[name]) else kinds[name]
+    return tuple(
+        PartitionValue.of(
+            name,
+            value,
+            kinds[name].value_type if pa.types.is_dictionary(kinds[name]) else kinds[name],
         )
         for name, value in values.items()
-    }
+    )

@@ -37,16 +37,19 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
     Raises:
         OutputError: The destination lies within the source.
     """
-    if folder.filesystem.type_name != source.folder.filesystem.type_name:
-        return
-    inner, outer = (
-        str(each.path("").resolve()) if each.is_local else each.root
-        for each in (folder, source.folder)
-    )
-    if source.is_tree and f"{inner}/".startswith(f"{outer.rstrip('/')}/"):
+    if folder.is_local and source.folder.is_local:
+        own = f"{folder.path('').resolve()}/"
+        reached = (f"{source.folder.path(file.name).resolve()}" for file in source.files)
+        overlaps = any(path.startswith(own) for path in reached)
+        inner, outer = own, f"{str(source.folder.path('').resolve()).rstrip('/')}/"
+    else:
+        inner, outer = f"{folder}/", f"{source.folder}/"
+        overlaps = False
+    if overlaps or (source.is_tree and inner.startswith(outer)):
         raise OutputError(
-            f"Destination '{folder}' lies within the source '{source.folder}', so its files would "
-            "be judged as messages next time; name a folder elsewhere."
+            f"Destination '{folder}' lies within the source '{source.folder}', or a part of the "
+            "source in it, so its files would be judged as messages next time; name a folder "
+            "elsewhere."
         )
 
 
@@ -82,6 +85,11 @@ class Standing:
         manifest = Manifest.read(folder)
         if state is not None and manifest is not None and state.previous != manifest.digest:
             state = None  # that run wrote its manifest and was killed before it could tidy up
+        for name in folder.oddities():
+            raise OutputError(
+                f"'{name}' in destination '{folder}' is a link, or neither file nor folder; take "
+                "it away, so that nothing is written or removed elsewhere."
+            )
         present = folder.listing().keys()
         for record in (state, manifest):
             if record is not None and record.source != source.label:
@@ -149,8 +157,8 @@ class Standing:
     def _refuse_foreign(self) -> None:
         """Nothing, when every file that engines would read there was written by a run."""
         is_run = self.state is not None or self.manifest is not None
-        expected = {file.name for file in self.source.files} if is_run else set()
-        for name in sorted(self.outputs - expected):
+        judged = {name for name in self.outputs if ledger_name(name) in self.present}
+        for name in sorted(self.outputs - judged if is_run else self.outputs):
             if not (is_run and self._is_output(name)):
                 what = "a file that no run wrote" if is_run else "files, but no run"
                 raise OutputError(

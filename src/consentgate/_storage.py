@@ -5,13 +5,17 @@ file is fetched to this machine's temporary folder and read there, and it is wri
 is uploaded; so what is read is one object from beginning to end, and an object appears whole.
 """
 
+import io
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -94,6 +98,14 @@ class Folder:
         leads_down = all(part not in ("", ".", "..") for part in folder.root.split("/"))
         return folder if leads_down or folder.is_local else None
 
+    @classmethod
+    def within(cls, filesystem: pa_fs.FileSystem, root: str) -> "Folder":
+        """A folder of any of pyarrow's filesystems, by its path in there."""
+        while isinstance(filesystem, pa_fs.SubTreeFileSystem):
+            root = f"{filesystem.base_path.rstrip('/')}/{root.lstrip('/')}"
+            filesystem = filesystem.base_fs
+        return cls(filesystem, root.rstrip("/"))
+
     @property
     def is_local(self) -> bool:
         """Whether it lies on this machine's disks."""
@@ -131,14 +143,44 @@ class Folder:
             stores it, by its path relative to this folder, in order.
 
         Raises:
-            SourceError: It cannot be listed.
+            SourceError: It cannot be listed, or a link leads to a folder for the second time.
         """
+        if self.is_local:
+            with self._listing_faults_named():
+                return self._local_listing(below)
         selector = pa_fs.FileSelector(self.key(below), recursive=True, allow_not_found=True)
         with self._listing_faults_named():
             found = self.filesystem.get_file_info(selector)
         files = [info for info in found if info.type is pa_fs.FileType.File]
         skipped = len(self.root) + 1
         return dict(sorted((info.path[skipped:], (info.mtime_ns or 0) / 1e9) for info in files))
+
+    def _local_listing(self, below: str) -> dict[str, float]:
+        found, seen = {}, set()
+        for folder, _, names in os.walk(self.path(below), onerror=_raise, followlinks=True):
+            status = os.stat(folder)  # noqa: PTH116
+            if (status.st_dev, status.st_ino) in seen:
+                raise SourceError(
+                    f"Folder '{folder}' is reached twice from '{self}', through a link; remove the "
+                    "link, so that nothing is read twice."
+                )
+            seen.add((status.st_dev, status.st_ino))
+            for path in (Path(folder, name) for name in names):
+                if path.is_file():
+                    found[str(path.relative_to(self.root))] = path.stat().st_mtime
+        return dict(sorted(found.items()))
+
+    def oddities(self) -> list[str]:
+        """What in a local folder is neither a folder nor a file, or only a link to one."""
+        if not self.is_local:
+            return []
+        found = []
+        for folder, folders, names in os.walk(self.root):
+            for path in (Path(folder, name) for name in (*folders, *names)):
+                mode = path.lstat().st_mode
+                if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+                    found.append(str(path.relative_to(self.root)))
+        return sorted(found)
 
     def stamp(self, name: str) -> Stamp:
         """What tells a file's present state from any other.
@@ -183,7 +225,7 @@ class Folder:
         if self.is_local:
             yield self.path(name)
             return
-        with tempfile.TemporaryDirectory(prefix="consentgate-") as folder:
+        with self._scratch(name) as folder:
             copy = Path(folder, "object")  # a key can be longer than a file's name
             with (
                 self._read_faults_named(name),
@@ -192,6 +234,15 @@ class Folder:
             ):
                 shutil.copyfileobj(source, target, _CHUNK_BYTES)
             yield copy
+
+    def _scratch(self, name: str) -> "tempfile.TemporaryDirectory[str]":
+        try:
+            return tempfile.TemporaryDirectory(prefix="consentgate-")
+        except OSError as error:
+            raise UnreadableFileError(
+                f"File '{self.shown(name)}' cannot be fetched, for there is no temporary folder to "
+                f"fetch it to: {why(error)}; set TMPDIR to one that has space."
+            ) from error
 
     def read(self, name: str) -> bytes | None:
         """A small file's content, or None where there is none.
@@ -221,8 +272,10 @@ class Folder:
                 with replacing(path, what) as file:
                     file.write(content)
             else:
-                with self.filesystem.open_output_stream(self.key(name)) as stream:
-                    stream.write(content)
+                # Not in the main thread, where Ctrl-C can come between a stream's beginning and
+                # what is written to it: pyarrow stores what a stream holds when it is given up.
+                with ThreadPoolExecutor(1) as helper:
+                    helper.submit(self._store, io.BytesIO(content), name).result()
 
     def publish(self, draft: Path, name: str) -> None:
         """Give a complete file its name in the folder, replacing what is there, and take it away.
@@ -239,7 +292,13 @@ class Folder:
                 self.path(name).parent.mkdir(parents=True, exist_ok=True)
                 draft.replace(self.path(name))
             else:
-                self._upload(draft, name)
+                try:
+                    with draft.open("rb") as source:
+                        self._store(source, name)
+                except OSError:
+                    with suppress(OutputError):  # what was stored when reading failed is cut off
+                        self.delete(name)
+                    raise
                 draft.unlink()
 
     def settle(self, names: Iterable[str]) -> None:
@@ -265,14 +324,13 @@ class Folder:
             elif self.filesystem.get_file_info(self.key(name)).type is pa_fs.FileType.File:
                 self.filesystem.delete_file(self.key(name))
 
-    def _upload(self, draft: Path, name: str) -> None:
-        key, size = self.key(name), draft.stat().st_size
-        pa_fs.copy_files(str(draft), key, pa_fs.LocalFileSystem(), self.filesystem)
-        if self.filesystem.get_file_info(key).size != size:
-            self.filesystem.delete_file(key)
-            raise OutputError(
-                f"Output '{self.shown(name)}' was not stored whole, and was removed; try again."
-            )
+    def _store(self, source: BinaryIO, name: str) -> None:
+        """Store an object; of an upload that fails, `pyarrow.fs.copy_files` would say nothing."""
+        key = self.key(name)
+        with self.filesystem.open_output_stream(key) as target:
+            shutil.copyfileobj(source, target, _CHUNK_BYTES)
+        if self.filesystem.get_file_info(key).size != source.tell():
+            raise OutputError(f"Output '{self.shown(name)}' was not stored whole; run again.")
 
     @contextmanager
     def _read_faults_named(self, name: str) -> Iterator[None]:
@@ -299,6 +357,11 @@ class Folder:
                 f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
                 "you may read it."
             ) from error
+
+
+def _raise(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _first_line(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """The audit: whether what a run left is still what its manifest says, and what its gate says."""
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from consentgate._files import read_faults_named
 from consentgate._layout import LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
 from consentgate._parquet import open_parquet, read_batches
 from consentgate._plan import with_partition
-from consentgate._source import SourceFile, source_files
+from consentgate._source import Partition, find_source
 from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.decision import Decision
@@ -24,6 +25,7 @@ from consentgate.errors import ConfigurationError, FileError, ManifestError, Sou
 from consentgate.evidence import evidence_of, gate_digest
 from consentgate.gate import Gate
 from consentgate.hashing import digest_file
+from consentgate.ledger import LEDGER_COLUMNS
 from consentgate.manifest import (
     FileRecord,
     Manifest,
@@ -74,7 +76,7 @@ def audit(
     Args:
         destination: the path or URI of a run that has ended.
         gate: judge every admitted row anew, at the instant of the run: the gate that judged then.
-        source: the path or URI of the folder that the inputs are in, to compare them, too.
+        source: the run's source, to compare the inputs, too.
         public_key: the Ed25519 public key, in PEM, that the manifest has to be signed with; needed
             for a manifest that is signed.
         threads: how many files are looked at side by side; None: one per available core.
@@ -96,18 +98,19 @@ def audit(
             f"{manifest.judgement.gate_digest}; give that one."
         )
     present = set(folder.listing())
+    manifests, faults = _followed(folder, manifest)
     check = _Check(folder, manifest, gate)
-    files = source_files(record.input.path for record in manifest.files)
     with ThreadPoolExecutor(thread_count(threads)) as pool:
-        by_file = list(pool.map(check.file, manifest.files, files))
+        by_file = list(pool.map(check.file, manifest.files))
         if source is not None:
-            compare = partial(_look, Folder.at(source), lambda _path: (), owners={})
+            compare = partial(_look, find_source(source).folder, lambda _path: (), owners={})
             by_file += pool.map(compare, [record.input for record in manifest.files])
     return (
         *_check_manifest(manifest),
         *(finding for findings in by_file for finding in findings),
-        *_check_signature(folder, manifest, present, public_key),
-        *_check_names(folder, manifest, present),
+        *faults,
+        *_check_signatures(folder, manifests, present, public_key),
+        *_check_names(folder, manifests, present),
     )
 
 
@@ -125,15 +128,15 @@ class _Check:
         files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
         return {file.sha256: file.path for file in files}
 
-    def file(self, record: FileRecord, file: SourceFile) -> list[Finding]:
+    def file(self, record: FileRecord) -> list[Finding]:
         """What is wrong with a file's output and its part of the ledger."""
-        output, ledger = partial(self._output, record, file), partial(self._ledger, record)
+        output, ledger = partial(self._output, record), partial(self._ledger, record)
         return [
             *_look(self.folder, output, record.output, owners=self._owners),
             *_look(self.folder, ledger, record.ledger, owners=self._owners),
         ]
 
-    def _output(self, record: FileRecord, file: SourceFile, path: Path) -> Iterator[str]:
+    def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
         with open_parquet(path, columns=1) as parquet:
             metadata = parquet.metadata.metadata or {}
             rows = parquet.metadata.num_rows
@@ -144,13 +147,13 @@ class _Check:
         if own != self.manifest.judgement.gate_digest:
             yield "names another gate than the manifest"
         if self.gate is not None:
-            yield from self._rejudge(self.gate, file, path, columns)
+            yield from self._rejudge(self.gate, record.input.partition, path, columns)
 
-    def _rejudge(self, gate: Gate, file: SourceFile, path: Path, columns: int) -> Iterator[str]:
+    def _rejudge(self, gate: Gate, partition: Partition, path: Path, columns: int) -> Iterator[str]:
         judged_at, counts = self.manifest.judgement.judged_at, Counter[str]()
         with open_parquet(path, columns=columns) as parquet:
             for batch in read_batches(parquet):
-                table = with_partition(pa.Table.from_batches([batch]), file)
+                table = with_partition(pa.Table.from_batches([batch]), partition)
                 counts += gate.decide(table, judged_at=judged_at, threads=1).counts
         if counts:
             reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
@@ -170,7 +173,10 @@ class _Check:
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
                 yield "says something else of its file than the manifest"
-            yield from _recount(parquet, record, manifest.policy.rule_names)
+            if parquet.schema_arrow.names != LEDGER_COLUMNS:
+                yield "does not have the columns of a ledger"
+            else:
+                yield from _recount(parquet, record, manifest.policy.rule_names)
 
 
 def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) -> Iterator[str]:
@@ -233,49 +239,72 @@ def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
             yield Finding(MANIFEST, f"'{record.input.path}' {fault}")
 
 
-def _check_signature(
-    folder: Folder, manifest: Manifest, present: Set[str], public_key: str | Path | None
+def _check_signatures(
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str], public_key: str | Path | None
 ) -> Iterator[Finding]:
+    """Whether manifests are signed with the key; the first is the run's own, which has to be."""
+    names = [SIGNATURE, *(past(SIGNATURE, manifest.digest) for manifest in manifests[1:])]
     if public_key is None:
-        if SIGNATURE in present:
+        if not present.isdisjoint(names):
             raise ConfigurationError(
-                f"The run in '{folder}' is signed; give the public key of whoever signs."
+                f"The run in '{folder}', or one that it follows, is signed; give the public key of "
+                "whoever signs."
             )
         return
     key = read_public_key(public_key)
-    envelope = folder.read(SIGNATURE)
-    if envelope is None:
-        yield Finding(MANIFEST, "is not signed")
-        return
-    try:
-        if signed_manifest(envelope, key, SIGNATURE) != manifest:
-            yield Finding(MANIFEST, "is not the one that was signed")
-    except ManifestError as error:
-        yield Finding(SIGNATURE, str(error))
+    for name, manifest in zip(names, manifests, strict=True):
+        envelope = folder.read(name)
+        if envelope is None and manifest is manifests[0]:
+            yield Finding(MANIFEST, "is not signed")
+        if envelope is None:
+            continue
+        try:
+            if signed_manifest(envelope, key, name) != manifest:
+                yield Finding(name, "signs another manifest")
+        except ManifestError as error:
+            yield Finding(name, str(error))
 
 
-def _check_names(folder: Folder, manifest: Manifest, present: Set[str]) -> Iterator[Finding]:
-    """Files that no manifest names, and the manifests that this one follows."""
-    expected = {MANIFEST, SIGNATURE, LOCK}
-    for record in manifest.files:
-        expected |= {record.output.path, record.ledger.path}
-    previous = manifest.previous
-    while previous is not None:
+def _followed(folder: Folder, manifest: Manifest) -> tuple[list[Manifest], list[Finding]]:
+    """The manifest and those that it follows, the latest first, and what is wrong with them."""
+    chain = [manifest]
+    while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
-        expected |= {name, past(SIGNATURE, previous)}
         try:
             before = Manifest.read(folder, name)
         except ManifestError as error:
-            yield Finding(name, str(error))
-            break
+            return chain, [Finding(name, str(error))]
         if before is None:
-            yield Finding(name, "is missing")
-            break
+            return chain, [Finding(name, "is missing")]
         if before.digest != previous:
-            yield Finding(name, "is another manifest than the one that was followed")
-        previous = before.previous
-    for name in sorted(present - expected):
+            return chain, [Finding(name, "is another manifest than the one that was followed")]
+        chain.append(before)
+    return chain, []
+
+
+def _check_names(
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str]
+) -> Iterator[Finding]:
+    """Files that no manifest names, and what is no file at all."""
+    expected = {MANIFEST, SIGNATURE, LOCK}
+    for record in manifests[0].files:
+        expected |= {record.output.path, record.ledger.path}
+    for manifest in manifests:
+        if manifest.previous is not None:
+            names = (past(name, manifest.previous) for name in (MANIFEST, SIGNATURE))
+            expected.update(names)
+    odd = folder.oddities()
+    yield from (Finding(name, "is a link, or neither file nor folder") for name in odd)
+    for name in sorted(present - expected - set(odd)):
         if name == STATE:
             yield Finding(name, "another run has begun and not ended; its files may be here")
-        elif not name.startswith(f"{LEASES}/"):
+        elif not _is_empty_lease(folder, name):
             yield Finding(name, "was added; no manifest names it")
+    if LOCK in present and folder.read(LOCK):
+        yield Finding(LOCK, "was altered: it holds something, but never should")
+
+
+def _is_empty_lease(folder: Folder, name: str) -> bool:
+    """Whether it is what a killed run leaves in an object store."""
+    is_lease = not folder.is_local and re.fullmatch(rf"{LEASES}/[0-9a-f]{{32}}", name)
+    return bool(is_lease) and folder.read(name) == b""

@@ -13,7 +13,9 @@ from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
 
-__all__ = ["LedgerPart", "excluded_rows", "ledger_schema"]
+__all__ = ["LEDGER_COLUMNS", "LedgerPart", "excluded_rows", "ledger_schema"]
+
+LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
 def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema:

@@ -6,12 +6,13 @@ Its JSON schema is `manifest.schema.json`, beside this module.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from consentgate._layout import MANIFEST
+from consentgate._source import Partition
 from consentgate._storage import Folder
 from consentgate.columns import Columns
 from consentgate.errors import ConservationError, ManifestError
@@ -92,9 +93,11 @@ class ReadFile(WrittenFile):
 
     Attributes:
         version: the time of its modification, in nanoseconds since 1970, or the object's etag.
+        partition: the columns that its folders' names stand for.
     """
 
     version: str
+    partition: Partition
 
 
 class Outcome(_Record):
@@ -261,6 +264,11 @@ class RunState(_Record):
     source: str
     started_at: AwareDatetime
     previous: Digest | None
+
+    @property
+    def took_the_clock(self) -> bool:
+        """Whether the instant of judgement can be the one at which the run began."""
+        return timedelta() <= self.started_at - self.judgement.judged_at < timedelta(days=1)
 
 
 def to_json(record: BaseModel) -> bytes:

@@ -174,18 +174,19 @@ def _judgement(
 ) -> Judgement:
     """What will decide, once it is known that it can: columns, ages and instants fit."""
     given = given or gate.judged_at
-    by_folders = {tuple(file.file.partition): file for file in found}
+    by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
-        gate.decide(with_partition(file.schema.empty_table(), file.file), judged_at=given)
+        rows = with_partition(file.schema.empty_table(), file.file.partition)
+        gate.decide(rows, judged_at=given)
     if gate.columns.record_id not in found[0].schema.names:
         raise ColumnMissingError(
             f"Column '{gate.columns.record_id}' holds the record ids but is not in the files, only "
             "in their folders' names; write it into the files."
         )
-    if given is None and state is not None:
-        as_before = state.judgement.model_copy(update={"gate_digest": gate.digest})
-        if as_before.version == _VERSION and as_before == state.judgement:
-            return as_before
+    if given is None and state is not None and state.took_the_clock:
+        before = state.judgement
+        if (before.gate_digest, before.version) == (gate.digest, _VERSION):
+            return before
     return Judgement(
         gate_digest=gate.digest, version=_VERSION, judged_at=given or datetime.now(UTC)
     )

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.manifest import Manifest, to_json
+from consentgate.manifest import Manifest, RunState, to_json
 from tests.build import AS_OF, NOW, make_consent, make_gate
 from tests.runs import EVIDENCE, all_files, mixed_gate, write_files
 
@@ -138,8 +138,27 @@ def test_an_older_manifest_that_was_altered(dst: Path) -> None:
 
 
 def test_another_run_that_has_begun(dst: Path) -> None:
-    (dst / EVIDENCE / "run.json").touch()
+    manifest = read(dst)
+    fields = {"judgement": manifest.judgement, "source": manifest.source, "started_at": NOW}
+    path = dst / EVIDENCE / "run.json"
+    path.write_bytes(to_json(RunState(**fields, previous=manifest.digest)))
+    assert "has begun and not ended" in found(dst)[f"{EVIDENCE}/run.json"]
+    path.write_bytes(to_json(RunState(**fields, previous=manifest.previous)))
+    assert found(dst) == {}  # it was killed after it had written its manifest
+    path.write_bytes(b"")
     assert found(dst).keys() == {f"{EVIDENCE}/run.json"}
+
+
+def test_leases_on_a_disk_were_added(dst: Path) -> None:
+    name = f"{EVIDENCE}/leases/{'a' * 32}"
+    (dst / EVIDENCE / "leases").mkdir()
+    (dst / name).touch()
+    assert found(dst).keys() == {name}
+
+
+def test_a_lock_holds_nothing(dst: Path) -> None:
+    (dst / EVIDENCE / "lock").write_text("something")
+    assert found(dst).keys() == {f"{EVIDENCE}/lock"}
 
 
 # the manifest itself
@@ -202,14 +221,15 @@ def read(dst: Path) -> Manifest:
 
 
 LEDGERS = {f"{EVIDENCE}/ledger/{name}" for name in NAMES}
+EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
 
 
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda _m: {"policy": cg.Policy(methods=["imported"])}, {MANIFEST, *LEDGERS}),
+        (lambda _m: {"policy": cg.Policy(methods=["imported"])}, EVERYTHING),
         (lambda _m: {"columns": cg.Columns(subjects=("x",))}, {MANIFEST}),
-        (lambda m: {"consent": m.consent.model_copy(update={"as_of": NOW})}, {MANIFEST, *LEDGERS}),
+        (lambda m: {"consent": m.consent.model_copy(update={"as_of": NOW})}, EVERYTHING),
         (lambda _m: {"channels": None}, {MANIFEST}),
         (lambda m: {"totals": m.totals.model_copy(update={"admitted": 1})}, {MANIFEST}),
         (lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})}, LEDGERS),

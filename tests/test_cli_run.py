@@ -43,14 +43,14 @@ def gate_file(run: Runner) -> Path:
     return Path("the.gate").absolute()
 
 
-def test_a_run_writes_a_data_set_and_its_evidence(run: Runner) -> None:
+def test_a_run_writes_a_data_set_and_its_evidence(run: Runner, folder: Path) -> None:
     outcome = run("run", "src", "dst", *judge())
     assert (outcome.code, outcome.err) == (0, "")
     assert data_files(Path("dst")).keys() == {"a.parquet", "deep/b.parquet"}
     assert re.search(r"judged +200 ", outcome.out)
     assert re.search(r"consent_withdrawn +100 +100", outcome.out)
     assert outcome.out.endswith(
-        "wrote 2 files to dst; the evidence is dst/_consentgate/manifest.json\n"
+        f"2 files are in {folder}/dst; the evidence is {folder}/dst/_consentgate/manifest.json\n"
     )
 
 
@@ -79,7 +79,7 @@ def test_json_is_an_object_a_line(run: Runner, monkeypatch: pytest.MonkeyPatch) 
         "excluded": 100,
         "counts": {"consent_withdrawn": 100},
         "occurrences": {"consent_withdrawn": 100},
-        "manifest": "dst/_consentgate/manifest.json",
+        "manifest": str(Path("dst/_consentgate/manifest.json").absolute()),
     }
 
 
@@ -104,7 +104,7 @@ def test_in_a_pipe_there_is_a_line_now_and_then(
 
 def test_a_line_is_due_once_a_minute(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 25))
-    monkeypatch.setattr(_progress.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("consentgate.cli._progress.time.monotonic", lambda: next(clock))
     outcome = run("run", "src", "dst", *judge())
     assert outcome.err.count("\n") == 1  # five reports, 25 seconds apart
 
@@ -183,6 +183,35 @@ def test_compile_does_not_replace_what_it_reads(name: str, run: Runner) -> None:
     outcome = run("compile", "--out", name, "--overwrite", *judge())
     assert outcome.code == 1
     assert "would replace a file that this command reads" in outcome.err
+
+
+def test_a_gate_compiled_for_an_instant_keeps_it(run: Runner) -> None:
+    run("compile", "--out", "then.gate", *judge())
+    assert cg.Gate.open("then.gate").judged_at == NOW
+    assert run("filter", "src/a.parquet", "--out", "out", "--gate", "then.gate").code == 0
+    again = run("compile", "--out", "x", "--gate", "then.gate")
+    assert again.code == 2
+    assert "is compiled already" in again.err
+
+
+def test_keys_in_a_uri_are_not_said(run: Runner) -> None:
+    uri = "s3://AKIA:SECRET@bucket/clean?endpoint_override=127.0.0.1:9&scheme=http"
+    for arguments in (["src", uri], [uri, "dst"], ["src", uri, "--json"]):
+        outcome = run("run", *arguments, *judge())
+        assert outcome.code == 1
+        assert "AKIA" not in outcome.out + outcome.err
+        assert "SECRET" not in outcome.out + outcome.err
+
+
+def test_all_files_that_failed_are_in_the_json(run: Runner, source: Path) -> None:
+    for name in ("a.parquet", "deep/b.parquet"):
+        (source / name).write_bytes(b"no Parquet")
+    outcome = run("run", "src", "dst", "--json", *judge())
+    files = json.loads(outcome.out.splitlines()[-1])["files"]
+    assert [(file["path"], file["code"]) for file in files] == [
+        ("a.parquet", "unreadable_file"),
+        ("deep/b.parquet", "unreadable_file"),
+    ]
 
 
 # verify

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -11,8 +13,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import duckdb
+import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 import pytest
 
@@ -168,6 +173,82 @@ def test_timestamps_that_spark_writes_do_not_wrap_round(tmp_path: Path, dst: Pat
     assert manifest.totals.counts == {"after_snapshot": 1}
     column = pq.ParquetFile(dst / "a.parquet").schema.column(2)
     assert (column.name, column.physical_type) == ("created_at", "INT96")
+
+
+@pytest.mark.parametrize("stores_schema", [True, False])
+def test_metadata_is_kept_whoever_wrote_the_file(
+    stores_schema: bool, tmp_path: Path, dst: Path
+) -> None:
+    (tmp_path / "src").mkdir()
+    table = mixed_messages(50)
+    path = tmp_path / "src" / "a.parquet"
+    with pq.ParquetWriter(path, table.schema, store_schema=stores_schema) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata({"made by": "tests"})
+    cg.run(mixed_gate(), tmp_path / "src", dst)
+    before, after = (pq.read_metadata(f / "a.parquet").metadata for f in (tmp_path / "src", dst))
+    assert after[b"consentgate.gate_digest"] == mixed_gate().digest.encode()
+    assert after.get(b"owner") == before.get(b"owner")
+    assert after.get(b"made by") == b"tests"
+    assert (b"ARROW:schema" in after) is stores_schema
+    assert cg.audit(dst, gate=mixed_gate()) == ()
+
+
+def test_a_file_that_duckdb_wrote(tmp_path: Path, dst: Path) -> None:
+    (tmp_path / "src").mkdir()
+    price = pa.array([1] * 300, pa.decimal128(9, 2))
+    messages = duckdb.from_arrow(mixed_messages(300).append_column("price", price))
+    messages.write_parquet(f"{tmp_path}/src/a.parquet")
+    cg.run(mixed_gate(), tmp_path / "src", dst)
+    before, after = (pq.ParquetFile(f / "a.parquet") for f in (tmp_path / "src", dst))
+    assert after.schema_arrow.equals(before.schema_arrow)
+    kinds = [[f.schema.column(n).physical_type for n in range(7)] for f in (before, after)]
+    assert kinds[0] == kinds[1]
+    assert after.read().to_pylist() == mixed_gate().filter(before.read())[0].to_pylist()
+    assert cg.audit(dst) == ()
+
+
+SPRING = [datetime(2025, 6, 1)]
+INEXACT = {
+    "finer": pa.array([np.datetime64("2025-06-01T00:00:00.0000005", "ns")]),
+    "nested": pa.array([SPRING], pa.list_(pa.timestamp("us"))),
+}
+
+
+@pytest.mark.parametrize("what", INEXACT)
+def test_old_timestamps_that_microseconds_cannot_hold(what: str, tmp_path: Path, dst: Path) -> None:
+    (tmp_path / "src").mkdir()
+    table = message_table(created_at=pa.array(SPRING, pa.timestamp("us")))
+    pq.write_table(
+        table.append_column("x", INEXACT[what]),
+        tmp_path / "src" / "a.parquet",
+        use_deprecated_int96_timestamps=True,
+    )
+    gate = make_gate(columns=cg.Columns(assume_timezone="UTC"))
+    fault = incomplete(gate, tmp_path / "src", dst, "1 of 1 files")
+    assert "microseconds cannot hold exactly" in str(fault)
+    assert not data_files(dst)
+
+
+def test_old_timestamps_so_far_away_that_they_wrap_round(tmp_path: Path, dst: Path) -> None:
+    """A day of the year 586,579 that would be read as one of 2025."""
+    (tmp_path / "src").mkdir()
+    path = tmp_path / "src" / "a.parquet"
+    table = message_table(created_at=pa.array(SPRING, pa.timestamp("us")))
+    pq.write_table(
+        table, path, use_deprecated_int96_timestamps=True, compression="none", use_dictionary=False
+    )
+    day = (2460828).to_bytes(4, "little")  # the Julian day of 2025-06-01
+    micros = (SPRING[0] - datetime(1970, 1, 1)) // timedelta(microseconds=1)
+    days, rest = divmod(micros + 2**64, 86_400 * 10**6)
+    old = bytes(8) + day
+    new = (rest * 1000).to_bytes(8, "little") + (days + 2440588).to_bytes(4, "little")
+    content = path.read_bytes()
+    assert content.count(old) >= 1
+    path.write_bytes(content.replace(old, new))
+    gate = make_gate(columns=cg.Columns(assume_timezone="UTC"))
+    fault = incomplete(gate, tmp_path / "src", dst, "1 of 1 files")
+    assert "microseconds cannot hold exactly" in str(fault)
 
 
 def test_the_manifest_says_what_happened(src: Path, dst: Path) -> None:
@@ -344,6 +425,49 @@ def test_folders_of_text_are_text(tmp_path: Path, dst: Path) -> None:
     assert [file.output.rows for file in manifest.files] == [1, 1, 0]
 
 
+def test_an_empty_folder_value_is_text(tmp_path: Path, dst: Path) -> None:
+    for name in ("team=1/a", "team=/b"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True)
+        pq.write_table(message_table(), tmp_path / "src" / name)
+    rule = {"name": "none", "column": "team", "any_of": [""]}
+    manifest = cg.run(make_gate(record_rules=[rule]), tmp_path / "src", dst)
+    assert [f.output.rows for f in manifest.files] == [0, 1]
+
+
+def test_a_column_that_folders_name_twice(tmp_path: Path, dst: Path) -> None:
+    write_files(tmp_path / "src", ["team=a/team=b/c.parquet"])
+    with pytest.raises(cg.SourceError, match="name one column twice"):
+        cg.run(mixed_gate(), tmp_path / "src", dst)
+
+
+def test_another_partitioning_judges_everything_anew(tmp_path: Path, dst: Path, spy: Spy) -> None:
+    for name in ("x/y/a.parquet", "y/x/b.parquet"):
+        (tmp_path / "src" / name).parent.mkdir(parents=True)
+        pq.write_table(message_table(), tmp_path / "src" / name)
+    gate = make_gate(record_rules=[{"name": "x", "column": "team", "any_of": ["x"]}])
+    admitted = []
+    for names in (["team", "day"], ["day", "team"]):
+        parts = ds.partitioning(pa.schema([(name, pa.string()) for name in names]))
+        dataset = ds.dataset(tmp_path / "src", format="parquet", partitioning=parts)
+        manifest = cg.run(gate, dataset, dst)
+        admitted.append([file.output.rows for file in manifest.files])
+        assert len(spy.since()) == 2
+        assert cg.audit(dst, gate=gate) == ()
+    assert admitted == [[0, 1], [1, 0]]
+
+
+def test_a_partition_column_without_plain_text(tmp_path: Path, dst: Path) -> None:
+    write_files(tmp_path / "src", ["a.parquet"])
+    (fragment,) = ds.dataset(tmp_path / "src", format="parquet").get_fragments()
+    made = fragment.format.make_fragment(
+        fragment.path, fragment.filesystem, ds.field("x") == pa.scalar(b"\xff")
+    )
+    schema = fragment.physical_schema.append(pa.field("x", pa.binary()))
+    dataset = ds.FileSystemDataset([made], schema, fragment.format, fragment.filesystem)
+    with pytest.raises(cg.ConfigurationError, match="has no plain text"):
+        cg.run(mixed_gate(), dataset, dst)
+
+
 def test_a_column_in_files_and_folders_is_ambiguous(tmp_path: Path, dst: Path) -> None:
     write_files(tmp_path / "src", ["channel_id=10/a.parquet"])
     with pytest.raises(cg.ColumnAmbiguousError, match="'channel_id'"):
@@ -412,6 +536,42 @@ def test_a_data_set_of_another_format_is_refused(tmp_path: Path, dst: Path) -> N
     ds.write_dataset(mixed_messages(5).select(["text"]), tmp_path / "src", format="csv")
     with pytest.raises(cg.ConfigurationError, match="not Parquet"):
         cg.run(mixed_gate(), ds.dataset(tmp_path / "src", format="csv"), dst)
+
+
+def test_hidden_files_are_refused_where_they_are_named(src: Path, dst: Path) -> None:
+    (src / "a.parquet").rename(src / "_a.parquet")
+    for source in (src / "_a.parquet", ds.dataset([str(src / "_a.parquet")], format="parquet")):
+        with pytest.raises(cg.ConfigurationError, match="begins with"):
+            cg.run(mixed_gate(), source, dst)
+
+
+def test_a_data_set_within_a_folder_of_its_own(src: Path, dst: Path) -> None:
+    inner = pa_fs.SubTreeFileSystem(str(src), pa_fs.LocalFileSystem())
+    dataset = ds.dataset("/", filesystem=inner, format="parquet")
+    with pytest.raises(cg.OutputError, match="lies within the source"):
+        cg.run(mixed_gate(), dataset, src / "clean")
+    cg.run(mixed_gate(), dataset, dst)
+    assert data_files(dst).keys() == set(NAMES)
+
+
+def test_a_link_that_leads_back(src: Path, dst: Path) -> None:
+    (src / "loop").symlink_to(src)
+    with pytest.raises(cg.SourceError, match="is reached twice"):
+        cg.run(mixed_gate(), src, dst)
+
+
+def test_links_elsewhere_are_followed(src: Path, tmp_path: Path, dst: Path) -> None:
+    write_files(tmp_path / "other", ["d.parquet"])
+    (src / "more").symlink_to(tmp_path / "other")
+    cg.run(mixed_gate(), src, dst)
+    assert data_files(dst).keys() == {*NAMES, "more/d.parquet"}
+
+
+def test_a_source_that_links_to_the_destination(src: Path, dst: Path) -> None:
+    cg.run(mixed_gate(), src, dst)
+    (src / "clean").symlink_to(dst)
+    with pytest.raises(cg.OutputError, match="or a part of the source in it"):
+        cg.run(mixed_gate(), src, dst)
 
 
 # going on
@@ -611,6 +771,78 @@ def test_an_output_that_is_gone_is_made_again(src: Path, dst: Path, spy: Spy) ->
     assert data_files(dst) == before
 
 
+def forge_part(path: Path, change: Callable[[pa.Table], pa.Table]) -> None:
+    """Alter a part of the ledger, and leave what it says of itself."""
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    del metadata[b"ARROW:schema"]
+    pq.write_table(change(table).replace_schema_metadata(metadata), path)
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_an_output_of_the_same_size_is_not_trusted(
+    complete: bool, src: Path, dst: Path, spy: Spy
+) -> None:
+    cg.run(mixed_gate(), src, dst)
+    spy.since()
+    before = data_files(dst)
+    content = bytearray((dst / "a.parquet").read_bytes())
+    content[100] ^= 1
+    (dst / "a.parquet").write_bytes(content)
+    if not complete:
+        (dst / EVIDENCE / "manifest.json").rename(dst / EVIDENCE / "x")
+        (dst / EVIDENCE / "x").unlink()
+        with pytest.raises(cg.OutputError, match="holds files, but no run"):
+            cg.run(mixed_gate(), src, dst)
+        return
+    cg.run(mixed_gate(), src, dst)
+    assert spy.since() == {"a.parquet"}
+    assert data_files(dst) == before
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.slice(1),
+        lambda t: pa.table({"x": t["row"]}),
+        lambda t: t.append_column("x", t["row"]),
+    ],
+)
+def test_a_part_of_the_ledger_that_does_not_add_up_is_not_trusted(
+    change: Callable[[pa.Table], pa.Table], src: Path, dst: Path, spy: Spy
+) -> None:
+    cg.run(mixed_gate(), src, dst)
+    spy.since()
+    forge_part(dst / EVIDENCE / "ledger" / "a.parquet", change)
+    cg.run(mixed_gate(), src, dst)
+    assert spy.since() == {"a.parquet"}
+    assert cg.audit(dst) == ()
+
+
+def test_a_part_that_names_another_output_is_not_trusted(src: Path, dst: Path, spy: Spy) -> None:
+    cg.run(mixed_gate(), src, dst)
+    spy.since()
+    path = dst / EVIDENCE / "ledger" / "a.parquet"
+    table, metadata = pq.read_table(path), pq.read_metadata(path).metadata
+    record = json.loads(metadata[b"consentgate.record"])
+    record["outcome"]["output"]["path"] = "../../b.parquet"
+    metadata = {b"consentgate.record": json.dumps(record).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), path)
+    cg.run(mixed_gate(), src, dst)
+    assert spy.since() == {"a.parquet"}
+
+
+def test_an_instant_of_long_ago_is_not_gone_on_with(src: Path, dst: Path) -> None:
+    gate = live(mixed_gate(max_snapshot_age=None))
+    with pytest.raises(KeyboardInterrupt):
+        cg.run(gate, src, dst, threads=1, on_progress=stop_after(1))
+    state = dst / EVIDENCE / "run.json"
+    forged = json.loads(state.read_text())
+    forged["judgement"]["judged_at"] = "2020-01-01T00:00:00Z"
+    state.write_text(json.dumps(forged))
+    begun = datetime.now(UTC)
+    assert cg.run(gate, src, dst).judgement.judged_at >= begun
+
+
 def test_outputs_of_another_gate_go_before_anything_is_judged(src: Path, dst: Path) -> None:
     """Whoever trains on an unfinished run must not train on what an older gate admitted."""
     cg.run(mixed_gate(), src, dst)
@@ -765,6 +997,35 @@ def test_a_file_that_no_run_wrote_is_neither_kept_nor_removed(src: Path, dst: Pa
     assert (dst / "ungated.parquet").exists()
 
 
+def test_a_file_of_somebody_elses_is_not_replaced(src: Path, dst: Path) -> None:
+    """Not even once the source has one of that name."""
+    cg.run(mixed_gate(), src, dst)
+    (dst / "new.parquet").write_text("precious notes")
+    write_files(src, ["new.parquet"])
+    with pytest.raises(cg.OutputError, match=r"that no run wrote, such as 'new.parquet'"):
+        cg.run(mixed_gate(), src, dst)
+    assert (dst / "new.parquet").read_text() == "precious notes"
+
+
+@pytest.mark.parametrize("what", ["folder", "file", "dangling", "pipe"])
+def test_links_and_pipes_in_a_destination(what: str, src: Path, dst: Path) -> None:
+    """Else a run would remove or write the files that they lead to."""
+    cg.run(mixed_gate(), src, dst)
+    before = all_files(src)
+    if what == "folder":
+        shutil.rmtree(dst / "deep")
+        (dst / "deep").symlink_to(src / "deep")
+    elif what == "pipe":
+        os.mkfifo(dst / EVIDENCE / "drafts")
+    else:
+        (dst / "a.parquet").unlink()
+        (dst / "a.parquet").symlink_to(src / ("a.parquet" if what == "file" else "z"))
+    with pytest.raises(cg.OutputError, match="is a link, or neither file nor folder"):
+        cg.run(make_gate(), src, dst)
+    assert all_files(src) == before
+    assert cg.audit(dst) != ()
+
+
 @pytest.mark.parametrize("place", ["src", "src/clean", "src/deep", "link"])
 @pytest.mark.parametrize("pattern", ["", "/**/*.parquet"])
 def test_a_destination_within_the_source(
@@ -791,6 +1052,20 @@ def test_two_files_with_one_part_of_the_ledger(tmp_path: Path, dst: Path) -> Non
     write_files(tmp_path / "src", ["a", "a.parquet"])
     with pytest.raises(cg.ConfigurationError, match="would share"):
         cg.run(mixed_gate(), tmp_path / "src", dst)
+
+
+def test_a_file_and_a_folder_that_share_a_part_of_the_ledger(tmp_path: Path, dst: Path) -> None:
+    write_files(tmp_path / "src", ["x", "x.parquet/a.parquet"])
+    with pytest.raises(cg.ConfigurationError, match="or a folder of it"):
+        cg.run(mixed_gate(), tmp_path / "src", dst)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, lambda p: p.symlink_to(p)])
+def test_a_lock_that_is_none(make: Callable[[Path], None], src: Path, dst: Path) -> None:
+    (dst / EVIDENCE).mkdir(parents=True)
+    make(dst / EVIDENCE / "lock")
+    with pytest.raises(cg.OutputError, match=r"Lock '.*' cannot be written|is a link"):
+        cg.run(mixed_gate(), src, dst)
 
 
 def test_two_runs_at_once(src: Path, dst: Path) -> None:
@@ -864,7 +1139,9 @@ def meddle(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
     monkeypatch.setattr(_judging, "read_batches", read)
 
 
-@pytest.mark.parametrize("how", ["vanishes", "rewritten", "replaced", "appended", "cut", "same"])
+@pytest.mark.parametrize(
+    "how", ["vanishes", "rewritten", "replaced", "appended", "cut", "same", "fewer", "others"]
+)
 def test_a_file_that_changes_while_it_is_read(
     how: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -877,6 +1154,8 @@ def test_a_file_that_changes_while_it_is_read(
         "appended": lambda: path.write_bytes(path.read_bytes() + b"more"),
         "cut": lambda: os.truncate(path, 400),
         "same": lambda: rewrite_quietly(path),
+        "fewer": lambda: pq.write_table(mixed_messages(3), path),
+        "others": lambda: pq.write_table(mixed_messages(500).select(["text"]), path),
     }
     meddle(monkeypatch, lambda: (changes[how](), None)[1])
     monkeypatch.setattr("consentgate._parquet.BATCH_BYTES", 2000)
@@ -893,6 +1172,31 @@ def rewrite_quietly(path: Path) -> None:
         file.seek(200)
         file.write(b"\x00")
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@pytest.mark.parametrize("rows", [3, 900])
+def test_a_file_that_changes_between_looking_and_judging(
+    rows: int, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge = _judging.FileJudge.judge
+
+    def replaced(self: _judging.FileJudge, found: _plan.FoundFile) -> Any:
+        if found.name == "b.parquet":
+            pq.write_table(mixed_messages(rows), src / "b.parquet")
+        return judge(self, found)
+
+    monkeypatch.setattr(_judging.FileJudge, "judge", replaced)
+    fault = incomplete(mixed_gate(), src, dst, "1 of 3 files could not be judged, and 2 are done")
+    assert isinstance(fault, cg.SourceChangedError)
+
+
+def test_drafts_that_somebody_removes(
+    src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    meddle(monkeypatch, lambda: shutil.rmtree(dst / EVIDENCE / "drafts", ignore_errors=True))
+    with pytest.raises(cg.OutputError, match="cannot be written"):
+        cg.run(mixed_gate(), src, dst)
+    assert not data_files(dst)
 
 
 # progress

@@ -25,11 +25,13 @@ def write_faults_named(what: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(f"{what} cannot be written: {why(error)}.") from error
-    except pa.ArrowException as error:
+    except pa.ArrowNotImplementedError as error:
         raise OutputError(
             f"{what} cannot be written ({type(error).__name__}): Parquet does not hold "
             "every type that Arrow has; cast run-end encoded, union and empty struct columns."
         ) from error
+    except pa.ArrowException as error:
+        raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from error
 
 
 def why(error: OSError) -> str:

@@ -2,7 +2,7 @@
 
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from consentgate._durable import write_faults_named
 from consentgate._files import read_faults_named
-from consentgate._layout import RECORD_KEY, ledger_name
+from consentgate._layout import GATE_KEY, RECORD_KEY, ledger_name
 from consentgate._parquet import (
     FileForm,
     RowGroupWriter,
@@ -148,11 +148,12 @@ class FileJudge:
 
     def _output_form(self, form: FileForm) -> FileForm:
         """The input's form, with the gate's digests in the metadata."""
-        evidence = {**self.gate.evidence, "consentgate.gate_digest": self.gate.digest}
+        evidence = {**self.gate.evidence, GATE_KEY: self.gate.digest}
         del evidence["consentgate.reason_names"]
-        metadata = dict(form.schema.metadata or {})
+        metadata = _without_evidence(form.schema.metadata or {})
         metadata |= {key.encode(): value.encode() for key, value in evidence.items()}
-        return form._replace(schema=form.schema.with_metadata(metadata))
+        schema = form.schema.with_metadata(metadata)
+        return form._replace(schema=schema, metadata=_without_evidence(form.metadata))
 
     def _ledger_form(self, messages: pa.Schema) -> FileForm:
         record_id = messages.field(self.gate.columns.record_id).type
@@ -174,6 +175,11 @@ def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Tabl
     with read_faults_named(shown):
         for batch in read_batches(file, scratch):
             yield pa.Table.from_batches([batch])
+
+
+def _without_evidence(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """What a file says apart from the gate that another run has judged it by."""
+    return {key: value for key, value in metadata.items() if not key.startswith(b"consentgate.")}
 
 
 def _result(digest: Future[str], shown: str) -> str:

@@ -3,6 +3,7 @@
 __all__ = [
     "DRAFTS",
     "EVIDENCE",
+    "GATE_KEY",
     "LEASES",
     "LEDGER",
     "LOCK",
@@ -23,6 +24,8 @@ LEDGER = f"{EVIDENCE}/ledger"
 DRAFTS = f"{EVIDENCE}/drafts"
 LOCK = f"{EVIDENCE}/lock"
 LEASES = f"{EVIDENCE}/leases"
+GATE_KEY = "consentgate.gate_digest"
+"""In the metadata of an output: the gate that judged it."""
 RECORD_KEY = "consentgate.record"
 """In the metadata of a ledger's part: what became of its file, as JSON."""
 

@@ -1,12 +1,13 @@
 """Parquet files, read in batches of bounded size and written as the files that they come from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -235,10 +236,12 @@ class FileForm(NamedTuple):
     Attributes:
         schema: its Arrow schema, with the file's key-value metadata.
         options: what makes `pyarrow.parquet.ParquetWriter` write such a file.
+        metadata: the file's key-value metadata that the schema does not hold.
     """
 
     schema: pa.Schema
     options: dict[str, Any]
+    metadata: Mapping[bytes, bytes] = MappingProxyType({})
 
     @classmethod
     def of(cls, file: pq.ParquetFile) -> "FileForm":
@@ -265,7 +268,9 @@ class FileForm(NamedTuple):
             options["compression"] = (
                 dict(zip(paths, codecs, strict=True)) if paths else (codecs or ["snappy"])[0]
             )
-        return cls(schema, options)
+        known = {b"ARROW:schema", *(schema.metadata or {})}
+        others = {k: v for k, v in (metadata.metadata or {}).items() if k not in known}
+        return cls(schema, options, others)
 
 
 def _has_only_old_timestamps(leaves: list[Any]) -> bool:
@@ -305,7 +310,7 @@ class RowGroupWriter:
         self._what, self._helper = what, helper
         # pyarrow writes a schema's metadata only together with the schema
         is_stored = form.options.get("store_schema", True)
-        self._metadata = {} if is_stored else dict(form.schema.metadata or {})
+        self._metadata = dict(form.metadata if is_stored else form.schema.metadata or {})
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0
         self._under_way: Future[None] | None = None

@@ -111,11 +111,23 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
             faults_as_changes(folder, file.name, stamp),
             folder.opened(file.name) as opened,
             read_faults_named(folder.shown(file.name)),
+            _magic_checked(folder.shown(file.name), opened),
             open_parquet(opened) as parquet,
         ):
             return FoundFile(file, stamp, parquet.metadata.num_rows, parquet.schema_arrow)
     except (UnreadableFileError, SourceChangedError) as error:
         return Failure(file.name, error)
+
+
+@contextmanager
+def _magic_checked(shown: str, opened: pa.NativeFile) -> Iterator[None]:
+    if opened.read(4) not in (b"PAR1", b"PARE"):
+        raise UnreadableFileError(
+            f"File '{shown}' is not Parquet; take it out of the source, or name the files by a "
+            "pattern such as '**/*.parquet'."
+        )
+    opened.seek(0)
+    yield
 
 
 @contextmanager

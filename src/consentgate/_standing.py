@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import pyarrow as pa
 
 from consentgate._layout import (
+    GATE_KEY,
     LEDGER,
     MANIFEST,
     SIGNATURE,
@@ -24,7 +25,6 @@ from consentgate.manifest import (
     Judgement,
     Manifest,
     RunState,
-    parse_record,
     to_json,
 )
 
@@ -81,10 +81,10 @@ class Standing:
         """
         if folder.kind() is pa.fs.FileType.File:
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
-        state = _state(folder)
+        state = RunState.read(folder)
         manifest = Manifest.read(folder)
-        if state is not None and manifest is not None and state.previous != manifest.digest:
-            state = None  # that run wrote its manifest and was killed before it could tidy up
+        if state is not None and manifest is not None and state.has_ended(manifest):
+            state = None  # it was killed before it could tidy up
         for name in folder.oddities():
             raise OutputError(
                 f"'{name}' in destination '{folder}' is a link, or neither file nor folder; take "
@@ -172,9 +172,4 @@ class Standing:
                 metadata = open_parquet(file).metadata.metadata or {}
             except (pa.ArrowException, OSError):
                 return False
-        return b"consentgate.gate_digest" in metadata
-
-
-def _state(folder: Folder) -> RunState | None:
-    content = folder.read(STATE)
-    return None if content is None else parse_record(RunState, content, folder.shown(STATE))
+        return GATE_KEY.encode() in metadata

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from consentgate._durable import why
 from consentgate._files import read_faults_named
-from consentgate._layout import LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
+from consentgate._layout import GATE_KEY, LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
 from consentgate._parquet import open_parquet, read_batches
 from consentgate._plan import with_partition
 from consentgate._source import Partition, find_source
@@ -31,6 +31,7 @@ from consentgate.manifest import (
     Manifest,
     Outcome,
     PartRecord,
+    RunState,
     Totals,
     WrittenFile,
     loss,
@@ -99,6 +100,7 @@ def audit(
         )
     present = set(folder.listing())
     manifests, faults = _followed(folder, manifest)
+    signatures = list(_check_signatures(folder, manifests, present, public_key))
     check = _Check(folder, manifest, gate)
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         by_file = list(pool.map(check.file, manifest.files))
@@ -109,7 +111,7 @@ def audit(
         *_check_manifest(manifest),
         *(finding for findings in by_file for finding in findings),
         *faults,
-        *_check_signatures(folder, manifests, present, public_key),
+        *signatures,
         *_check_names(folder, manifests, present),
     )
 
@@ -128,6 +130,11 @@ class _Check:
         files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
         return {file.sha256: file.path for file in files}
 
+    @cached_property
+    def _evidence(self) -> dict[str, str]:
+        manifest = self.manifest
+        return evidence_of(manifest.policy, manifest.consent, manifest.channels)
+
     def file(self, record: FileRecord) -> list[Finding]:
         """What is wrong with a file's output and its part of the ledger."""
         output, ledger = partial(self._output, record), partial(self._ledger, record)
@@ -143,8 +150,11 @@ class _Check:
             columns = len(parquet.schema_arrow)
         if rows != record.output.rows:
             yield f"holds {rows} rows instead of {record.output.rows}"
-        own = metadata.get(b"consentgate.gate_digest", b"").decode("ascii", "replace")
-        if own != self.manifest.judgement.gate_digest:
+        expected = self._evidence | {GATE_KEY: self.manifest.judgement.gate_digest}
+        named = {
+            key: metadata.get(key.encode(), b"").decode("utf-8", "replace") for key in expected
+        }
+        if any(named[key] != expected[key] for key in expected if not key.endswith("reason_names")):
             yield "names another gate than the manifest"
         if self.gate is not None:
             yield from self._rejudge(self.gate, record.input.partition, path, columns)
@@ -161,7 +171,7 @@ class _Check:
 
     def _ledger(self, record: FileRecord, path: Path) -> Iterator[str]:
         manifest = self.manifest
-        evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
+        evidence = self._evidence
         with open_parquet(path, columns=4) as parquet:
             metadata = {
                 key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
@@ -248,7 +258,7 @@ def _check_signatures(
         if not present.isdisjoint(names):
             raise ConfigurationError(
                 f"The run in '{folder}', or one that it follows, is signed; give the public key of "
-                "whoever signs."
+                "whoever signs (public_key=…, --public-key KEY)."
             )
         return
     key = read_public_key(public_key)
@@ -297,11 +307,22 @@ def _check_names(
     yield from (Finding(name, "is a link, or neither file nor folder") for name in odd)
     for name in sorted(present - expected - set(odd)):
         if name == STATE:
-            yield Finding(name, "another run has begun and not ended; its files may be here")
+            yield from _check_state(folder, manifests[0])
         elif not _is_empty_lease(folder, name):
             yield Finding(name, "was added; no manifest names it")
     if LOCK in present and folder.read(LOCK):
         yield Finding(LOCK, "was altered: it holds something, but never should")
+
+
+def _check_state(folder: Folder, manifest: Manifest) -> Iterator[Finding]:
+    """A run killed after its manifest was written leaves its state behind, which does no harm."""
+    try:
+        state = RunState.read(folder)
+    except ManifestError as error:
+        yield Finding(STATE, str(error))
+        return
+    if state is not None and not state.has_ended(manifest):
+        yield Finding(STATE, "another run has begun and not ended; its files may be here")
 
 
 def _is_empty_lease(folder: Folder, name: str) -> bool:

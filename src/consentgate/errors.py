@@ -299,9 +299,14 @@ class SourceChangedError(SourceError):
 
 
 class RunIncompleteError(FileError):
-    """Some files of a run could not be judged; the others are done, and it can be resumed."""
+    """Some files of a run could not be judged; the others are done, and it can be resumed.
+
+    Attributes:
+        failures: each such file's path below the source, the code of its error, and what it says.
+    """
 
     code = "run_incomplete"
+    failures: tuple[tuple[str, str, str], ...] = ()
 
 
 class ManifestError(FileError):

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
-from consentgate._layout import MANIFEST
+from consentgate._layout import MANIFEST, STATE
 from consentgate._source import Partition
 from consentgate._storage import Folder
 from consentgate.columns import Columns
@@ -265,6 +265,21 @@ class RunState(_Record):
     started_at: AwareDatetime
     previous: Digest | None
 
+    @classmethod
+    def read(cls, folder: Folder) -> "RunState | None":
+        """The state in a run's destination, if there is one.
+
+        Raises:
+            ManifestError: It is malformed.
+            UnreadableFileError: It cannot be read.
+        """
+        content = folder.read(STATE)
+        return None if content is None else parse_record(cls, content, folder.shown(STATE))
+
+    def has_ended(self, manifest: Manifest) -> bool:
+        """Whether a manifest in the same destination is this run's own, and not an earlier one."""
+        return self.previous != manifest.digest
+
     @property
     def took_the_clock(self) -> bool:
         """Whether the instant of judgement can be the one at which the run began."""
@@ -302,7 +317,7 @@ def refuse_loss(name: str, totals: Totals) -> None:
     """
     if fault := loss(totals):
         raise ConservationError(
-            f"'{name}' {fault}; nothing of it is published. Please report this, with the versions "
+            f"'{name}' {fault}, so it counts as not judged. Please report this, with the versions "
             "in use."
         )
 

@@ -101,17 +101,21 @@ def run(
     Run again with the same arguments, and a run that was stopped, killed or failed goes on where
     it was, at the instant at which it began. Files are judged anew if they changed, or if the gate,
     this library's version or the instant did; outputs that no longer hold are removed before that.
-    Where all was done already, nothing happens.
+    A run that has ended is done anew, as at the new instant; where `judged_at` gives the same one
+    and nothing changed, nothing happens.
+
+    The manifest and the ledger's parts are named after the input files and their folders: where
+    those hold ids of people (`sender_id=…`), so does the evidence.
 
     Args:
         gate: the judge; a saved gate is recorded by its path.
         source: Parquet files: a path or URI (`file://`, `s3://`, `gs://`) of a file or a folder,
-            or a pattern, or a `pyarrow.dataset.Dataset`. Folders named `column=value` count as
-            columns. Names that begin with `.` or `_` are left out.
+            or a pattern (`*`, `**`, `?`, `[ab]`), or a `pyarrow.dataset.Dataset`. Folders named
+            `column=value` count as columns. Names that begin with `.` or `_` are left out.
         destination: the path or URI of a folder: empty, not there yet, or of a run of this source.
         judged_at: the instant of judgement; None takes the gate's, or else the clock as the run
             begins.
-        threads: how many threads judge; None: one per available core.
+        threads: how many files are judged side by side, at most 4; None: one per available core.
         fail_fast: stop at the first file that cannot be judged, instead of doing the others first.
         sign_with: an Ed25519 private key in PEM, to sign the manifest with; needs the extra `sign`.
         on_progress: called after every batch, from several threads, one at a time.
@@ -120,7 +124,10 @@ def run(
         The manifest, as written.
 
     Raises:
-        SourceError: The source holds no files or cannot be listed.
+        SourceError: The source holds no files or cannot be listed; or the destination cannot.
+        ConfigurationError: The source is no data set of whole files; files would share a part of
+            the ledger; or the key does not fit.
+        ManifestError: The destination's manifest was altered.
         SchemaMismatchError: A file has another schema than the first.
         RunIncompleteError: Files are corrupt, or changed or vanished while they were read; nothing
             of those is published, and the others are done.
@@ -329,11 +336,13 @@ def _finish(
 
 
 def _incomplete(failures: Sequence[Failure], done: int, files: int) -> RunIncompleteError:
+    failures = sorted(failures, key=lambda failure: failure.name)
     shown = " ".join(str(failure.error) for failure in failures[:_MOST_SHOWN])
     more = len(failures) - _MOST_SHOWN
     error = RunIncompleteError(
         f"{len(failures)} of {files} files could not be judged, and {done} are done; once that is "
         f"mended, run again to do the rest. {shown}" + (f" And {more} more." if more > 0 else "")
     )
+    error.failures = tuple((f.name, f.error.code, str(f.error)) for f in failures)
     error.__cause__ = failures[0].error
     return error

@@ -200,7 +200,7 @@ class JudgeOptions:
         registry = None
         if self.channels is not None:
             registry = ChannelRegistry.read(self.channels, as_of=self.channels_as_of)
-        return Gate(policy, consent, registry, columns=columns)
+        return Gate(policy, consent, registry, columns=columns, judged_at=self.judged_at)
 
     def _refuse_parts(self) -> None:
         """Nothing, when no option names what a saved gate holds already."""

@@ -23,9 +23,14 @@ def compile_gate(
 ) -> None:
     """Compile a policy, a consent snapshot and a channel registry into one gate file.
 
-    The file opens in milliseconds and is shared by all processes: see --gate of other commands.
+    With --judged-at, the gate judges as at that instant wherever it is used. The file opens in
+    milliseconds and is shared by all processes: see --gate of other commands.
     It can be asked for ids; guard it as you guard the snapshot.
     """
+    if judge.gate_file is not None:
+        raise typer.BadParameter(
+            "a saved gate is compiled already; name what a new one is made of instead of --gate."
+        )
     refuse_outputs(out.parent, [out.name], judge.files, overwrite=overwrite)
     gate = judge.gate()
     gate.save(out)

@@ -59,7 +59,7 @@ def filter_messages(
     gate = judge.gate()
     empty = files[0].schema.empty_table()
     schemas = [part.schema for part in gate.filter(empty, judged_at=judge.judged_at)]
-    now = judge.judged_at or datetime.now(UTC)
+    now = judge.judged_at or gate.judged_at or datetime.now(UTC)
     with written_together(out, dict(zip(OUTPUTS, schemas, strict=True))) as writers:
         run = FilterRun(gate, now, threads, *writers)
         with progress_bar() as advance:

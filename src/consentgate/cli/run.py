@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from consentgate._layout import MANIFEST
+from consentgate._storage import Folder
 from consentgate.cli._options import JudgeOptions, takes_judge
 from consentgate.cli._progress import progress_bar, progress_json
 from consentgate.cli._summary import Summary, print_summary
@@ -25,8 +26,8 @@ def run_files(
     source: Annotated[
         str,
         typer.Argument(
-            help="Parquet files: a file, a folder, a quoted pattern, or a URI of one (file://, "
-            "s3://, gs://).",
+            help="Parquet files: a file, a folder, a quoted pattern (*, **, ?, [ab]), or a URI of "
+            "one (file://, s3://, gs://; there, ? is no wildcard).",
             show_default=False,
         ),
     ],
@@ -41,7 +42,11 @@ def run_files(
     judge: JudgeOptions,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="How many threads judge; all cores by default."),
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="How many files are judged side by side, at most 4; one a core by default.",
+        ),
     ] = None,
     fail_fast: Annotated[
         bool,
@@ -65,6 +70,7 @@ def run_files(
     Writes one Parquet file for each input, under the same relative path; below
     DESTINATION/_consentgate the ledger of excluded rows and, at last, manifest.json, the evidence
     of the run. A run that was stopped goes on where it was when the same command is given again.
+    One that has ended is done anew, as at now, unless --judged-at says the same instant again.
     """
     done: list[Progress] = []
     try:
@@ -86,15 +92,19 @@ def run_files(
                 on_progress=report,
             )
     except KeyboardInterrupt:
-        _tell_stop(done)
+        _tell_stop(done, as_json=as_json)
         raise typer.Exit(130) from None
     except SystemExit:
-        _tell_stop(done)
+        _tell_stop(done, as_json=as_json)
         raise
     except ConsentGateError as error:
         if as_json:
             fault = {"event": "failed", "code": error.code, "message": str(error)}
-            typer.echo(json.dumps(fault))
+            files = [
+                {"path": path, "code": code, "message": text}
+                for path, code, text in getattr(error, "failures", ())
+            ]
+            typer.echo(json.dumps({**fault, "files": files} if files else fault))
         raise
     if as_json:
         _print_end(manifest, destination)
@@ -102,8 +112,11 @@ def run_files(
         _tell_end(manifest, destination)
 
 
-def _tell_stop(done: list[Progress]) -> None:
+def _tell_stop(done: list[Progress], *, as_json: bool) -> None:
     """What is done, and how to do the rest; whatever was half done is gone."""
+    if as_json:
+        known = {"files_done": done[0].files_done, "files": done[0].files} if done else {}
+        typer.echo(json.dumps({"event": "stopped", **known}))
     files = f"{done[0].files_done:,} of {done[0].files:,} files are" if done else "nothing is"
     text = f"consentgate: stopped; {files} done. Give the same command again to do the rest."
     print(text, file=sys.stderr)
@@ -118,12 +131,14 @@ def _tell_end(manifest: Manifest, destination: str) -> None:
         if name in totals.occurrences
     ]
     print_summary(Summary(totals.rows, totals.excluded, reasons))
-    files = len(manifest.files)
-    where = destination.partition("?")[0].rstrip("/")
-    typer.echo(printable(f"\nwrote {files:,} files to {where}; the evidence is {where}/{MANIFEST}"))
+    folder = Folder.at(destination)  # which is shown without the keys that a URI can hold
+    text = (
+        f"{len(manifest.files):,} files are in {folder}; the evidence is {folder.shown(MANIFEST)}"
+    )
+    typer.echo(printable(f"\n{text}"))
 
 
 def _print_end(manifest: Manifest, destination: str) -> None:
     fields = manifest.totals.model_dump(mode="json")
     end = {"event": "finished", "files": len(manifest.files), **fields}
-    typer.echo(json.dumps({**end, "manifest": f"{destination}/{MANIFEST}"}))
+    typer.echo(json.dumps({**end, "manifest": Folder.at(destination).shown(MANIFEST)}))

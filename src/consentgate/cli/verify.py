@@ -30,12 +30,14 @@ def verify(
     gate_file: Annotated[
         Path | None,
         typer.Option(
-            "--gate", metavar="FILE", help="The gate to judge with, if it is not where it was."
+            "--gate",
+            metavar="FILE",
+            help="The gate to judge with, if it is not where it was; implies --rejudge.",
         ),
     ] = None,
     source: Annotated[
         str | None,
-        typer.Option(metavar="DIR", help="Compare the inputs in this folder, too."),
+        typer.Option(metavar="SOURCE", help="The run's source: compare the inputs, too."),
     ] = None,
     public_key: Annotated[
         Path | None,
@@ -82,7 +84,8 @@ def _tell(findings: tuple[Finding, ...], *, rejudged: bool) -> None:
     for finding in findings:
         typer.echo(printable(str(finding)))
     if findings:
-        typer.echo(f"{len(findings):,} findings: do not train on this.")
+        many = "finding" if len(findings) == 1 else "findings"
+        typer.echo(f"{len(findings):,} {many}: do not train on this.")
     else:
         typer.echo(
             "every file is as the manifest says"

@@ -196,11 +196,10 @@ def test_a_gate_compiled_for_an_instant_keeps_it(run: Runner) -> None:
 
 def test_keys_in_a_uri_are_not_said(run: Runner) -> None:
     uri = "s3://AKIA:SECRET@bucket/clean?endpoint_override=127.0.0.1:9&scheme=http"
-    for arguments in (["src", uri], [uri, "dst"], ["src", uri, "--json"]):
-        outcome = run("run", *arguments, *judge())
-        assert outcome.code == 1
-        assert "AKIA" not in outcome.out + outcome.err
-        assert "SECRET" not in outcome.out + outcome.err
+    outcome = run("run", "src", uri, "--json", *judge())
+    assert outcome.code == 1
+    assert "AKIA" not in outcome.out + outcome.err
+    assert "SECRET" not in outcome.out + outcome.err
 
 
 def test_all_files_that_failed_are_in_the_json(run: Runner, source: Path) -> None:

@@ -7,6 +7,7 @@ is uploaded; so what is read is one object from beginning to end, and an object 
 
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -26,6 +27,8 @@ from consentgate.errors import OutputError, SourceChangedError, SourceError, Unr
 __all__ = ["Folder", "Stamp"]
 
 _CHUNK_BYTES = 8 << 20
+_RETRY_S = 30
+"""So long is Google's storage asked again; pyarrow would go on for a quarter of an hour."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Folder:
             SourceError: The URI is malformed, or nothing answers there.
         """
         text = os.fspath(place)
-        if "://" not in text:
+        if "://" not in text and not re.match("(file|s3|gs):", text):
             return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
             folder = cls._at_uri(text)
@@ -90,6 +93,8 @@ class Folder:
         authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
         if ":" in authority.rpartition("@")[2] or "#" in uri:
             return None
+        if uri.startswith("gs://") and "retry_limit_seconds=" not in uri:
+            uri += ("&" if "?" in uri else "?") + f"retry_limit_seconds={_RETRY_S}"
         try:
             filesystem, root = pa_fs.FileSystem.from_uri(uri)
         except OSError as error:
@@ -112,7 +117,9 @@ class Folder:
         return isinstance(self.filesystem, pa_fs.LocalFileSystem)
 
     def __str__(self) -> str:
-        return self.root if self.is_local else f"{self.filesystem.type_name}://{self.root}"
+        if self.is_local:
+            return self.root
+        return f"{self.filesystem.type_name.replace('gcs', 'gs')}://{self.root}"
 
     def shown(self, name: str) -> str:
         """A file of the folder, as messages call it."""
@@ -370,6 +377,8 @@ def _first_line(error: Exception) -> str:
 
 def _bare(uri: str) -> str:
     """A URI without user info and query, wherever they begin and end in a malformed one."""
-    scheme, _, rest = uri.partition("://")
+    scheme, colon, rest = uri.partition("://")
+    if not colon:
+        return uri
     place = rest.rpartition("@")[2].partition("?")[0]
     return f"{scheme}://" + ("…" if ":" in place.partition("/")[0] else place)

@@ -983,6 +983,8 @@ MALFORMED = [
     "s3://{key}:{quoted}@?{options}",
     "s3://{key}:{quoted}@/in?{options}",
     "s3://",
+    "s3:/{key}:{quoted}@{bucket}/in?{options}",
+    "s3:{key}:{quoted}@{bucket}/in?{options}",
     "s4://{key}:{quoted}@{bucket}/in?{options}",
     "S3://{key}:{quoted}@{bucket}/in?{options}",
     "gs://{key}:{quoted}@{bucket}/in",
@@ -1006,6 +1008,16 @@ def test_a_uri_that_is_refused_is_not_quoted(store: Store, tmp_path: Path, form:
         with fails(cg.SourceError, "is no URI of a file or folder; give a path, or a"):
             attempt()
     assert store.server.seen == []
+
+
+@pytest.mark.parametrize("wildcard", ["*", "["])
+def test_wildcards_in_a_key_of_the_store_are_not_quoted(
+    store: Store, tmp_path: Path, wildcard: str
+) -> None:
+    for path in ("in", "in/*.parquet"):
+        with fails(cg.SourceError, "'s3://.*' is no URI of a file or folder"):
+            uri = store.uri(path, user=f"{KEY}:s3cr3t{wildcard}@")
+            cg.run(make_gate(), uri, tmp_path / "out")
 
 
 # Keys that pyarrow or the disk cannot hold

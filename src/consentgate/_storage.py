@@ -377,8 +377,6 @@ def _first_line(error: Exception) -> str:
 
 def _bare(uri: str) -> str:
     """A URI without user info and query, wherever they begin and end in a malformed one."""
-    scheme, colon, rest = uri.partition("://")
-    if not colon:
-        return uri
-    place = rest.rpartition("@")[2].partition("?")[0]
+    scheme, _, rest = uri.partition(":")
+    place = rest.lstrip("/").rpartition("@")[2].partition("?")[0]
     return f"{scheme}://" + ("…" if ":" in place.partition("/")[0] else place)

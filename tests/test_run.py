@@ -384,6 +384,12 @@ def test_names_of_any_letters(name: str, tmp_path: Path, dst: Path) -> None:
     assert cg.audit(dst) == ()
 
 
+def test_a_name_that_is_no_unicode(src: Path, dst: Path) -> None:
+    (src / "a.parquet").rename(Path(os.fsdecode(os.fsencode(src / "\udcff.parquet"))))
+    with pytest.raises(cg.SourceError, match="is no UTF-8"):
+        cg.run(mixed_gate(), src, dst)
+
+
 def test_hidden_files_are_no_messages(src: Path, dst: Path) -> None:
     for name in ("_SUCCESS", ".part.crc", "_temporary/x.parquet", ".git/y.parquet"):
         (src / name).parent.mkdir(exist_ok=True)
@@ -507,6 +513,7 @@ def test_a_data_set_with_partitions(tmp_path: Path, dst: Path) -> None:
     dataset = ds.dataset(tmp_path / "src", format="parquet", partitioning=parts)
     manifest = cg.run(make_gate(), dataset, dst)
     assert [file.output.rows for file in manifest.files] == [1, 0]
+    assert cg.audit(dst, gate=make_gate(), source=tmp_path / "src") == ()
 
 
 def some_row_groups(dataset: Any) -> Any:

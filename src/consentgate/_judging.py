@@ -21,7 +21,8 @@ from consentgate._parquet import (
     read_batches,
     refuse_inexact_timestamps,
 )
-from consentgate._plan import FoundFile, faults_as_changes, with_partition
+from consentgate._plan import FoundFile, faults_as_changes
+from consentgate._source import with_partition
 from consentgate._storage import Folder
 from consentgate.gate import Gate
 from consentgate.hashing import digest_file

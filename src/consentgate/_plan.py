@@ -14,7 +14,7 @@ from consentgate._arrow import schema_difference
 from consentgate._files import read_faults_named
 from consentgate._layout import RECORD_KEY, ledger_name
 from consentgate._parquet import open_parquet
-from consentgate._source import Partition, Source, SourceFile
+from consentgate._source import Source, SourceFile
 from consentgate._storage import Folder, Stamp
 from consentgate.errors import (
     ConfigurationError,
@@ -41,8 +41,6 @@ __all__ = [
     "faults_as_changes",
     "finished",
     "look_at",
-    "read_part",
-    "with_partition",
 ]
 
 _LOOKERS = 8
@@ -161,14 +159,7 @@ def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
             )
 
 
-def with_partition(table: pa.Table, partition: Partition) -> pa.Table:
-    """The rows with the columns that the names of the file's folders stand for."""
-    for column in partition:
-        table = table.append_column(column.name, pa.repeat(column.scalar(), table.num_rows))
-    return table
-
-
-def read_part(destination: Folder, name: str) -> tuple[PartRecord, WrittenFile] | None:
+def _read_part(destination: Folder, name: str) -> tuple[PartRecord, WrittenFile] | None:
     """A part of the ledger: what it says of its file, and what it is itself; None if it is none.
 
     Args:
@@ -212,7 +203,7 @@ def finished(
 
 
 def _finished_file(destination: Folder, file: FoundFile, judgement: Judgement) -> FileRecord | None:
-    part = read_part(destination, ledger_name(file.name))
+    part = _read_part(destination, ledger_name(file.name))
     if part is None or part[0].judgement != judgement:
         return None
     outcome, ledger = part[0].outcome, part[1]

@@ -16,7 +16,7 @@ from consentgate._layout import is_hidden
 from consentgate._storage import Folder
 from consentgate.errors import ConfigurationError, SourceError
 
-__all__ = ["Partition", "PartitionValue", "Source", "SourceFile", "find_source"]
+__all__ = ["Partition", "PartitionValue", "Source", "SourceFile", "find_source", "with_partition"]
 
 _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
@@ -61,6 +61,13 @@ class PartitionValue:
 
 
 Partition: TypeAlias = tuple[PartitionValue, ...]
+
+
+def with_partition(table: pa.Table, partition: Partition) -> pa.Table:
+    """The rows with the columns that the names of the file's folders stand for."""
+    for column in partition:
+        table = table.append_column(column.name, pa.repeat(column.scalar(), table.num_rows))
+    return table
 
 
 @dataclass(frozen=True)

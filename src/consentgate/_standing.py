@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pyarrow as pa
+import pyarrow.fs as pa_fs
 
 from consentgate._layout import (
     GATE_KEY,
@@ -79,7 +80,7 @@ class Standing:
             OutputError: It is a file, or holds something else than a run of this source.
             ManifestError: It holds a manifest that was altered.
         """
-        if folder.kind() is pa.fs.FileType.File:
+        if folder.kind() is pa_fs.FileType.File:
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
         state = RunState.read(folder)
         manifest = Manifest.read(folder)

@@ -174,7 +174,10 @@ class Folder:
             seen.add((status.st_dev, status.st_ino))
             for path in (Path(folder, name) for name in names):
                 if path.is_file():
-                    found[str(path.relative_to(self.root))] = path.stat().st_mtime
+                    name = str(path.relative_to(self.root))
+                    if not _is_unicode(name):
+                        raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
+                    found[name] = path.stat().st_mtime
         return dict(sorted(found.items()))
 
     def oddities(self) -> list[str]:
@@ -364,6 +367,14 @@ class Folder:
                 f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
                 "you may read it."
             ) from error
+
+
+def _is_unicode(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _raise(error: OSError) -> None:

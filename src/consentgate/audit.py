@@ -16,8 +16,7 @@ from consentgate._durable import why
 from consentgate._files import read_faults_named
 from consentgate._layout import GATE_KEY, LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
 from consentgate._parquet import open_parquet, read_batches
-from consentgate._plan import with_partition
-from consentgate._source import Partition, find_source
+from consentgate._source import Partition, find_source, with_partition
 from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.decision import Decision

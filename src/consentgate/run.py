@@ -28,8 +28,8 @@ from consentgate._durable import write_faults_named
 from consentgate._judging import FileJudge
 from consentgate._layout import DRAFTS, EVIDENCE, MANIFEST, SIGNATURE, STATE
 from consentgate._lock import lock
-from consentgate._plan import Failure, FoundFile, finished, look_at, with_partition
-from consentgate._source import find_source
+from consentgate._plan import Failure, FoundFile, finished, look_at
+from consentgate._source import find_source, with_partition
 from consentgate._standing import Standing, refuse_overlap
 from consentgate._storage import Folder
 from consentgate._threads import thread_count

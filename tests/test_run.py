@@ -1014,6 +1014,14 @@ def test_a_file_of_somebody_elses_is_not_replaced(src: Path, dst: Path) -> None:
     assert (dst / "new.parquet").read_text() == "precious notes"
 
 
+def test_an_output_of_another_run_is_not_removed(src: Path, dst: Path) -> None:
+    cg.run(mixed_gate(), src, dst)
+    shutil.copy(dst / "a.parquet", dst / "copy.parquet")
+    with pytest.raises(cg.OutputError, match=r"that no run wrote, such as 'copy.parquet'"):
+        cg.run(mixed_gate(), src, dst)
+    assert (dst / "copy.parquet").exists()
+
+
 @pytest.mark.parametrize("what", ["folder", "file", "dangling", "pipe"])
 def test_links_and_pipes_in_a_destination(what: str, src: Path, dst: Path) -> None:
     """Else a run would remove or write the files that they lead to."""

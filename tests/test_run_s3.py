@@ -735,7 +735,7 @@ def test_a_source_that_may_not_be_read_is_named(
 def test_a_destination_that_may_not_be_looked_at_is_named(store: Store) -> None:
     store.put(FILES, "in")
     store.server.before = refuse(403, path="/out")
-    with fails(cg.SourceError, f"'s3://{store.bucket}/out' cannot be listed"):
+    with fails(cg.OutputError, f"'s3://{store.bucket}/out' cannot be listed"):
         cg.run(make_gate(), store.uri("in"), store.uri("out"))
     with fails(cg.UnreadableFileError, f"'s3://{store.bucket}/out/{MANIFEST}' cannot be read"):
         cg.audit(store.uri("out"))
@@ -920,7 +920,7 @@ def test_a_destination_that_fails_for_good_or_is_not_there_is_named(
             pool.submit(
                 attempt, store.uri("out"), cg.OutputError, "/.*' cannot be written: .* 500"
             ),
-            pool.submit(attempt, nowhere, cg.SourceError, "' cannot be listed: .*connect"),
+            pool.submit(attempt, nowhere, cg.OutputError, "' cannot be listed: .*connect"),
         ]
         for attempted in attempts:
             attempted.result()
@@ -999,13 +999,13 @@ def test_a_uri_that_is_refused_is_not_quoted(store: Store, tmp_path: Path, form:
     fill = {"key": KEY, "secret": SECRET, "quoted": quoted, "bucket": store.bucket}
     uri = form.format(**fill, options=store.options)
     store.server.seen.clear()
-    attempts: list[Callable[[], object]] = [
-        lambda: cg.run(make_gate(), uri, tmp_path / "out"),
-        lambda: cg.run(make_gate(), write_tree(tmp_path / "in", FILES), uri),
-        lambda: cg.audit(uri),
+    attempts: list[tuple[type[Exception], Callable[[], object]]] = [
+        (cg.SourceError, lambda: cg.run(make_gate(), uri, tmp_path / "out")),
+        (cg.OutputError, lambda: cg.run(make_gate(), write_tree(tmp_path / "in", FILES), uri)),
+        (cg.SourceError, lambda: cg.audit(uri)),
     ]
-    for attempt in attempts:
-        with fails(cg.SourceError, "is no URI of a file or folder; give a path, or a"):
+    for kind, attempt in attempts:
+        with fails(kind, "is no URI of a file or folder; give a path, or a"):
             attempt()
     assert store.server.seen == []
 

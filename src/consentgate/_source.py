@@ -152,7 +152,8 @@ def _pattern(text: str) -> tuple[Folder, str] | None:
     if first is None or (not is_uri and Path(text).exists()):
         return None
     before = "/".join(parts[:first]) or ("/" if text.startswith("/") else ".")
-    return Folder.at(before + question + query), "/".join(parts[first:])
+    pattern = "/".join(parts[first:])
+    return Folder.at(before + question + query), unquote(pattern) if is_uri else pattern
 
 
 def _from_pattern(folder: Folder, pattern: str) -> Source:

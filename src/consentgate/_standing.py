@@ -158,9 +158,10 @@ class Standing:
     def _refuse_foreign(self) -> None:
         """Nothing, when every file that engines would read there was written by a run."""
         is_run = self.state is not None or self.manifest is not None
+        known = {file.name for file in self.source.files}
         judged = {name for name in self.outputs if ledger_name(name) in self.present}
         for name in sorted(self.outputs - judged if is_run else self.outputs):
-            if not (is_run and self._is_output(name)):
+            if not (is_run and name in known and self._is_output(name)):
                 what = "a file that no run wrote" if is_run else "files, but no run"
                 raise OutputError(
                     f"Destination '{self.folder}' holds {what}, such as '{name}'; name an empty "
@@ -168,6 +169,7 @@ class Standing:
                 )
 
     def _is_output(self, name: str) -> bool:
+        """Whether it can be what a killed run published before it could write the ledger's part."""
         with self.folder.opened(name) as file:
             try:
                 metadata = open_parquet(file).metadata.metadata or {}

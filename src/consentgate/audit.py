@@ -178,7 +178,7 @@ class _Check:
             }
             if any(metadata.get(key) != value for key, value in evidence.items()):
                 yield "was written for another policy, snapshot or registry than the manifest names"
-            part = parse_record(PartRecord, metadata.get(RECORD_KEY, "").encode(), str(path))
+            part = parse_record(PartRecord, metadata.get(RECORD_KEY, "").encode(), path.name)
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
                 yield "says something else of its file than the manifest"

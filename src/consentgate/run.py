@@ -35,8 +35,10 @@ from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.errors import (
     ColumnMissingError,
+    OutputError,
     RunIncompleteError,
     SourceChangedError,
+    SourceError,
     UnreadableFileError,
 )
 from consentgate.gate import Gate
@@ -124,7 +126,7 @@ def run(
         The manifest, as written.
 
     Raises:
-        SourceError: The source holds no files or cannot be listed; or the destination cannot.
+        SourceError: The source holds no files or cannot be listed.
         ConfigurationError: The source is no data set of whole files; files would share a part of
             the ledger; or the key does not fit.
         ManifestError: The destination's manifest was altered.
@@ -138,10 +140,12 @@ def run(
         Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
     """
     files = find_source(source)
-    folder = Folder.at(destination)
+    with _faults_as_outputs():
+        folder = Folder.at(destination)
     signer = None if sign_with is None else Signer(sign_with)
     refuse_overlap(folder, files)
-    Standing.of(folder, files)  # before anything is created there
+    with _faults_as_outputs():
+        Standing.of(folder, files)  # before anything is created there
     with _held(folder) as check_hold:
         found, failures = look_at(files)
         if not found or (failures and fail_fast):
@@ -165,6 +169,15 @@ def run(
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
         return _finish(gate, folder, state, done, signer)
+
+
+@contextmanager
+def _faults_as_outputs() -> Iterator[None]:
+    """Places are looked at in the same way, whether they are read or written."""
+    try:
+        yield
+    except SourceError as error:
+        raise OutputError(f"As a destination: {error}") from error
 
 
 @contextmanager
@@ -289,8 +302,10 @@ def _drafts(folder: Folder) -> Iterator[Path]:
     What killed runs left there is removed.
     """
     if not folder.is_local:
-        with TemporaryDirectory(prefix="consentgate-") as place:
-            yield Path(place)
+        with write_faults_named("The temporary folder"):
+            place = TemporaryDirectory(prefix="consentgate-")
+        with place as name:
+            yield Path(name)
         return
     drafts = folder.path(DRAFTS)
     with write_faults_named(f"Destination '{folder}'"):

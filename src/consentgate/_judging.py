@@ -26,7 +26,7 @@ from consentgate._source import with_partition
 from consentgate._storage import Folder
 from consentgate.gate import Gate
 from consentgate.hashing import digest_file
-from consentgate.ledger import ledger_schema
+from consentgate.ledger import LEDGER_OPTIONS, ledger_schema
 from consentgate.manifest import (
     FileRecord,
     Judgement,
@@ -158,7 +158,7 @@ class FileJudge:
 
     def _ledger_form(self, messages: pa.Schema) -> FileForm:
         record_id = messages.field(self.gate.columns.record_id).type
-        return FileForm(ledger_schema(record_id, self.gate.evidence), {"compression": "zstd"})
+        return FileForm(ledger_schema(record_id, self.gate.evidence), LEDGER_OPTIONS)
 
     @contextmanager
     def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack, suppress
 from functools import partial
-from itertools import islice
+from itertools import compress, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import MappingProxyType
@@ -38,6 +38,7 @@ _PROBE_ROWS = 64
 _BUFFERS_BYTES = 32 << 20
 _LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
 _MOST_PENDING = 64
+_TELLING_VALUES, _FEW_BYTES = 10_000, 5
 _DECODERS_BYTES = 192 << 20
 _MOST_HELD = 2 << 20
 """So much does decoding hold of one column: a page and a dictionary, each of about 1 MiB."""
@@ -245,7 +246,10 @@ class FileForm(NamedTuple):
 
     @classmethod
     def of(cls, file: pq.ParquetFile) -> "FileForm":
-        """The form of a file: its schema, its columns' compression, how old types lie in it."""
+        """The form of a file, as its first row group tells it.
+
+        Columns that are worth a dictionary there get one.
+        """
         metadata, schema = file.metadata, file.schema_arrow
         if _is_narrow(metadata):
             # pyarrow 26 aborts the process over the statistics of some corrupt files, unless it is
@@ -261,16 +265,25 @@ class FileForm(NamedTuple):
                 for leaf in leaves
             ),
         }
-        if metadata.num_row_groups:
+        if metadata.num_row_groups and leaves:
             group = metadata.row_group(0)
-            codecs = [_codec(group.column(place).compression) for place in range(len(leaves))]
-            paths = _written_paths(schema, options) if len(set(codecs)) > 1 else []
-            options["compression"] = (
-                dict(zip(paths, codecs, strict=True)) if paths else (codecs or ["snappy"])[0]
-            )
+            columns = [group.column(place) for place in range(len(leaves))]
+            codecs = [_codec(column.compression) for column in columns]
+            are_worth = [_is_worth_a_dictionary(column) for column in columns]
+            options["compression"] = codecs[0]
+            if len(set(codecs)) > 1 or not all(are_worth):
+                paths = _written_paths(schema, options)
+                options["compression"] = dict(zip(paths, codecs, strict=True))
+                options["use_dictionary"] = list(compress(paths, are_worth))
         known = {b"ARROW:schema", *(schema.metadata or {})}
         others = {k: v for k, v in (metadata.metadata or {}).items() if k not in known}
         return cls(schema, options, others)
+
+
+def _is_worth_a_dictionary(column: pq.ColumnChunkMetaData) -> bool:
+    """Whether values repeat so much that looking each of them up makes the file smaller."""
+    is_large = column.num_values >= _TELLING_VALUES
+    return not is_large or column.total_uncompressed_size < _FEW_BYTES * column.num_values
 
 
 def _has_only_old_timestamps(leaves: list[Any]) -> bool:

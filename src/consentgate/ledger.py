@@ -13,8 +13,9 @@ from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
 
-__all__ = ["LEDGER_COLUMNS", "LedgerPart", "excluded_rows", "ledger_schema"]
+__all__ = ["LEDGER_COLUMNS", "LEDGER_OPTIONS", "LedgerPart", "excluded_rows", "ledger_schema"]
 
+LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
@@ -72,7 +73,7 @@ class LedgerPart:
         self._what = f"Ledger directory '{directory}'"
         with write_faults_named(self._what):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-        form = FileForm(schema, {"compression": "zstd"})
+        form = FileForm(schema, LEDGER_OPTIONS)
         self._writer = RowGroupWriter(self._partial, form, self._what)
 
     def write(self, excluded: pa.Table) -> None:

@@ -89,8 +89,8 @@ class MessageFile:
         form = _format_of(self.path)
         with read_faults_named(self.path):
             if form == "parquet":
-                refuse_inexact_timestamps(self.path)
                 with open_parquet(self.path) as file:
+                    refuse_inexact_timestamps(file, self.path)
                     yield from file.iter_batches(_BATCH_ROWS)
             else:
                 with _open_ipc(self.path, form) as reader:

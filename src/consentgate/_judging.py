@@ -94,8 +94,8 @@ class FileJudge:
         with self.source.fetched(found.name) as path:
             digest = self.helpers.submit(digest_file, path)
             with read_faults_named(shown):
-                refuse_inexact_timestamps(path)
                 file = open_parquet(path, columns=len(found.schema))
+                refuse_inexact_timestamps(file, path)
                 form = self._output_form(FileForm.of(file))
             with (
                 file,

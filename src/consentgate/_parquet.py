@@ -61,15 +61,17 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
 
 
-def refuse_inexact_timestamps(path: Path) -> None:
+def refuse_inexact_timestamps(file: pq.ParquetFile, path: Path) -> None:
     """Nothing, when microseconds hold every INT96 timestamp of a file exactly.
+
+    Args:
+        path: where the file is, to be read in other ways, too.
 
     Raises:
         UnreadableFileError: Some are finer, or so far away that they wrap round; or they lie within
             other columns, where they are not looked at.
     """
-    schema = pq.ParquetFile(path).schema
-    leaves = [schema.column(place) for place in range(len(schema))]
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
     old = [leaf for leaf in leaves if leaf.physical_type == "INT96"]
     if not old:
         return
@@ -77,10 +79,10 @@ def refuse_inexact_timestamps(path: Path) -> None:
     files = [pq.ParquetFile(path, coerce_int96_timestamp_unit=unit) for unit in ("ns", "us", "ms")]
     is_exact = all(leaf.max_repetition_level == 0 and "." not in leaf.path for leaf in old)
     if is_exact:
-        streams = [file.iter_batches(columns=names, use_threads=False) for file in files]
+        streams = [each.iter_batches(columns=names, use_threads=False) for each in files]
         is_exact = all(_agree(*batches) for batches in zip(*streams, strict=True))
-    for file in files:
-        file.close()
+    for each in files:
+        each.close()
     if not is_exact:
         raise UnreadableFileError(
             f"File '{path}' holds INT96 timestamps that microseconds cannot hold exactly, or "

@@ -77,10 +77,10 @@ cg.run(r.mixed_gate(), {str(src)!r}, {str(dst)!r}, on_progress=wait)
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 200 kB."""
+    """A file system of 100 kB."""
     place = tmp_path / "small"
     place.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", "size=200k", "tmpfs", str(place)]
+    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)]
     if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
         pytest.skip("mounting a small tmpfs takes rights that this user does not have")
     yield place
@@ -139,8 +139,9 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
         src.mkdir(exist_ok=True)
         pq.write_table(mixed_messages(20_000), src / f"{place}.parquet")
     code = f"""
-import sys, tests.runs as r, consentgate as cg
+import signal, sys, tests.runs as r, consentgate as cg
 from consentgate.cli import main
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 from consentgate.cli._options import JudgeOptions
 JudgeOptions.gate = lambda self: r.mixed_gate()
 sys.argv = ["consentgate", "run", {str(src)!r}, {str(dst)!r}, "--threads", "1"]

@@ -838,6 +838,15 @@ def test_what_cannot_be_read_to_its_end_is_not_left_cut_off(
     assert draft.exists()
 
 
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """A shell that starts the tests in the background has Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heeds_ctrl_c")
 @pytest.mark.parametrize(
     ("name", "query"), [("run.json", "uploadId="), ("manifest.json", "uploads")]
 )

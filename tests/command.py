@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import pty
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -39,6 +42,23 @@ def run_process(*arguments: str, **options: Any) -> Outcome:
     command = [sys.executable, "-m", "consentgate", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+def shown_on_terminal(*arguments: str, stream: str = "stderr", **environment: str) -> str:
+    """What the command writes to a terminal that is its stdout or stderr; it has to end well."""
+    command = [sys.executable, "-m", "consentgate", *arguments]
+    ours, theirs = pty.openpty()
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: theirs}
+    variables = {**os.environ, "TERM": "xterm", "COLUMNS": "120", **environment}
+    with subprocess.Popen(command, env=variables, **streams) as process:  # type: ignore[call-overload]
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # Linux says EIO once the other end is closed
+            while chunk := os.read(ours, 4096):
+                shown += chunk
+        assert process.wait(60) == 0
+    os.close(ours)
+    return shown.decode()
 
 
 def assert_paragraph(text: str, code: str) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pty
 import re
 import subprocess
 import sys
 import tomllib
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -31,7 +29,14 @@ from tests.build import (
     make_consent,
     message_table,
 )
-from tests.command import Outcome, Runner, assert_paragraph, judge, run_process
+from tests.command import (
+    Outcome,
+    Runner,
+    assert_paragraph,
+    judge,
+    run_process,
+    shown_on_terminal,
+)
 
 METADATA = {"owner": "tests", "licence": "none"}
 SECRET = "secret-subject"
@@ -208,21 +213,9 @@ def test_a_pipe_gets_neither_progress_nor_colour_nor_cut_names() -> None:
 @pytest.mark.usefixtures("folder")
 def test_a_terminal_gets_a_progress_bar() -> None:
     path = write(messages(), "in.parquet")
-    command = [sys.executable, "-m", "consentgate", "filter", path, "--out", "out", *judge()]
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=theirs, env=environment
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # Linux says EIO once the other end is closed
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        assert process.wait(60) == 0
-    os.close(ours)
-    assert b"10 rows" in shown
-    assert re.search(rb"\d+% admitted", shown)
+    shown = shown_on_terminal("filter", path, "--out", "out", *judge())
+    assert "10 rows" in shown
+    assert re.search(r"\d+% admitted", shown)
 
 
 def test_timestamps_of_the_type_that_spark_writes_do_not_wrap_round(run: Runner) -> None:

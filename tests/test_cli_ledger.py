@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import pytest
 import consentgate as cg
 from consentgate.cli import main
 from tests.build import make_consent, make_gate, message_table
+from tests.command import shown_on_terminal
 from tests.runs import mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "day=1/b.parquet", "day=2/b.parquet"]
@@ -364,7 +362,7 @@ def test_show_names_the_parts_of_a_stream(ledger: Command) -> None:
 
 def test_a_terminal_gets_aligned_lines() -> None:
     run_mixed()
-    out = shown_on_terminal("show", "out", "--limit", "4")
+    out = shown("show", "out", "--limit", "4")
     header, *rows = out.splitlines()
     assert [len(row.split()) for row in rows] == [5] * 4
     for word in ("file", "reason"):
@@ -375,7 +373,7 @@ def test_a_terminal_gets_aligned_lines() -> None:
 
 def test_a_terminal_gets_the_words_of_reasons_in_a_column() -> None:
     run_mixed()
-    lines = shown_on_terminal("counts", "out", columns=80).splitlines()
+    lines = shown("counts", "out", columns=80).splitlines()
     table = lines[4 : lines.index("", 4)]
     indent = " " * (len(table[0]) + 2)
     assert all(len(line) <= 80 for line in table)
@@ -383,22 +381,10 @@ def test_a_terminal_gets_the_words_of_reasons_in_a_column() -> None:
     assert all(line.startswith(indent) or line[len(indent) - 2 :][:2] == "  " for line in table[1:])
 
 
-def shown_on_terminal(*arguments: str, columns: int = 120) -> str:
+def shown(*arguments: str, columns: int = 120) -> str:
     """What the command writes to a terminal."""
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "dumb", "COLUMNS": str(columns)}
-    command = [sys.executable, "-m", "consentgate", "ledger", *arguments]
-    with subprocess.Popen(
-        command, stdout=theirs, stderr=subprocess.PIPE, env=environment
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # Linux says EIO once the other end is closed
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        assert process.wait(60) == 0
-    os.close(ours)
-    return shown.decode()
+    size = {"TERM": "dumb", "COLUMNS": str(columns)}
+    return shown_on_terminal("ledger", *arguments, stream="stdout", **size)
 
 
 # explain

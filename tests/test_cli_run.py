@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import pty
 import re
-import subprocess
-import sys
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -17,7 +12,7 @@ import pytest
 import consentgate as cg
 from consentgate.cli import _progress
 from tests.build import NOW, message_table
-from tests.command import Runner, assert_paragraph, judge
+from tests.command import Runner, assert_paragraph, judge, shown_on_terminal
 from tests.runs import EVIDENCE, data_files
 from tests.test_signing import write_keys
 
@@ -109,22 +104,11 @@ def test_a_line_is_due_once_a_minute(run: Runner, monkeypatch: pytest.MonkeyPatc
     assert outcome.err.count("\n") == 1  # five reports, 25 seconds apart
 
 
-def test_on_a_terminal_there_is_a_bar(folder: Path) -> None:
-    command = [sys.executable, "-m", "consentgate", "run", "src", "dst", *judge()]
-    ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=theirs, env=environment, cwd=folder
-    ) as process:
-        os.close(theirs)
-        shown = b""
-        with suppress(OSError):  # Linux says EIO once the other end is closed
-            while chunk := os.read(ours, 4096):
-                shown += chunk
-        assert process.wait(60) == 0
-    os.close(ours)
-    assert b"200 rows" in shown
-    assert re.search(rb"50% admitted", shown)
+@pytest.mark.usefixtures("folder")
+def test_on_a_terminal_there_is_a_bar() -> None:
+    shown = shown_on_terminal("run", "src", "dst", *judge())
+    assert "200 rows" in shown
+    assert re.search(r"50% admitted", shown)
 
 
 def test_fail_fast(run: Runner, source: Path) -> None:

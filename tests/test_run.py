@@ -158,6 +158,29 @@ def test_columns_of_any_type_come_back_as_they_were(
     assert (b"ARROW:schema" in after.metadata.metadata) is stores_schema
 
 
+def test_columns_that_are_not_worth_a_dictionary_have_none(tmp_path: Path, dst: Path) -> None:
+    """Whatever they hold, they come back as they were."""
+    rows = 20_000
+    words = pa.array([f"a rather long word {n}" for n in range(rows)])
+    few = pa.array([f"word {n % 9}" for n in range(rows)])
+    table = message_table(sender_id=[1, 2] * (rows // 2))
+    for name, column in (("words", words), ("few", few)):
+        table = table.append_column(name, column)
+        table = table.append_column(f"{name} coded", column.dictionary_encode())
+        table = table.append_column(f"{name} listed", pa.array([[w] for w in column.to_pylist()]))
+    (tmp_path / "src").mkdir()
+    pq.write_table(table, tmp_path / "src" / "a.parquet")
+    cg.run(make_gate(), tmp_path / "src", dst)
+    written = pq.ParquetFile(dst / "a.parquet")
+    assert written.schema_arrow.equals(table.schema)
+    assert written.read().to_pylist() == table.to_pylist()[::2]
+    group = written.metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    coded = {c.path_in_schema.partition(".")[0] for c in columns if c.has_dictionary_page}
+    assert not {name for name in coded if "words" in name}
+    assert {"few", "few coded", "few listed"} <= coded
+
+
 def test_timestamps_that_spark_writes_do_not_wrap_round(tmp_path: Path, dst: Path) -> None:
     """INT96 of the year 9999 is after the snapshot, and not in 1816."""
     created = pa.array([datetime(2025, 6, 1), datetime(9999, 12, 31)], pa.timestamp("us"))

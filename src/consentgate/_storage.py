@@ -173,11 +173,12 @@ class Folder:
                 )
             seen.add((status.st_dev, status.st_ino))
             for path in (Path(folder, name) for name in names):
-                if path.is_file():
+                leads_nowhere = path.is_symlink() and not path.exists()
+                if path.is_file() or leads_nowhere:  # which is found to be missing, not left out
                     name = str(path.relative_to(self.root))
                     if not _is_unicode(name):
                         raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
-                    found[name] = path.stat().st_mtime
+                    found[name] = path.lstat().st_mtime
         return dict(sorted(found.items()))
 
     def oddities(self) -> list[str]:

@@ -1,6 +1,8 @@
 # Every target sets itself up in .venv; all that is needed is Python 3.11 or newer, pip and make.
 PYTHON ?= python3
 BIN := .venv/bin
+# Not in constraints.txt, whose hashes would forbid a build for CPUs from another place.
+TORCH := torch==2.13.0
 
 .PHONY: demo test check bench bench-full bench-guard constraints clean
 
@@ -25,14 +27,15 @@ bench-guard: .venv/ready ## Fail if the gate no longer beats the fastest engine
 	$(BIN)/python -m benchmarks guard
 
 constraints: ## Pin anew what CI installs (needs uv)
-	uv pip compile pyproject.toml --group dev --extra demo --extra sign --universal --python-version 3.11 \
+	uv pip compile pyproject.toml --group dev --all-extras --universal --python-version 3.11 \
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
-	  --upgrade --quiet --output-file constraints.txt
+	  --no-emit-package torch --upgrade --quiet --output-file constraints.txt
 
 .venv/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "consentgate needs Python 3.11 or newer; say make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --quiet $(TORCH)
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 

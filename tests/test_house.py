@@ -6,9 +6,12 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +19,7 @@ from typing import Any
 import pytest
 
 import consentgate as cg
+from consentgate.adapters._engine import ENGINES
 
 ROOT = Path(cg.__file__).parent
 STAGES = [
@@ -30,10 +34,12 @@ STAGES = [
     ["facts"],
     ["judgement", "decision"],
     ["ledger", "explanation", "saved"],
+    ["_stream"],
     ["gate"],
     ["_plan", "_standing", "signing"],
     ["_judging"],
-    ["run", "audit"],
+    ["run", "audit", "adapters._engine"],
+    ["adapters"],
     [""],
     ["cli._chitchat", "cli._input", "cli._output", "cli._progress", "cli._summary", "cli._text"],
     ["cli._options"],
@@ -45,7 +51,7 @@ STAGES = [
     ["__main__"],
 ]
 # pandas is left out: pyarrow itself loads it, where it is installed, to look at Python lists.
-ENGINES = ("polars", "duckdb", "typer", "rich", "sqlite3")
+LOADED_LATE = ("polars", "duckdb", "torch", "datasets", "datatrove", "typer", "rich", "sqlite3")
 
 
 def module_name(path: Path) -> str:
@@ -171,7 +177,7 @@ def test_records_are_frozen(name: str) -> None:
 
 def loaded_after(code: str) -> set[str]:
     """Which engines a fresh process has loaded after running some code."""
-    report = f"import sys; print(*(n for n in {ENGINES} if n in sys.modules))"
+    report = f"import sys; print(*(n for n in {LOADED_LATE} if n in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-c", f"{code}\n{report}"],
         capture_output=True,
@@ -194,6 +200,16 @@ assert (admitted.num_rows, excluded.num_rows) == (1, 2)
 assert gate.annotate(table).num_rows == 3
 assert gate.stream([table]).read_all().num_rows == 1
 """
+
+
+def test_adapters_need_the_versions_that_the_extras_ask_for() -> None:
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]
+    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
+    for package, engine in ENGINES.items():
+        assert f"{package}>={engine.version}" in asked
+        extra = re.fullmatch(r"consentgate\[(\w+)\]", engine.requirement)
+        if extra is not None:
+            assert f"{package}>={engine.version}" in project["optional-dependencies"][extra[1]]
 
 
 def test_importing_loads_no_pandas() -> None:

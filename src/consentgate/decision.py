@@ -20,10 +20,13 @@ class Decision:
         reason_bits: uint32 array of n entries, never null; 0 = admitted.
         reason_names: the code of every reason that could apply, by bit number, in order of
             precedence.
+        gate_digest: the `digest` of the gate that judged; None where the gate was neither saved nor
+            opened, since it would take long to compute.
     """
 
     reason_bits: pa.UInt32Array
     reason_names: dict[int, str]
+    gate_digest: str | None = None
 
     def __len__(self) -> int:
         return len(self.reason_bits)

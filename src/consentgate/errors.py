@@ -25,6 +25,7 @@
     ├── PolicyError                 the policy is at fault
     ├── ConfigurationError          arguments that do not fit together
     │   └── ExtraMissingError       a package that only some features need is not installed
+    │       └── ExtraOutdatedError  it is installed, but too old
     ├── ConservationError           a row was lost or doubled: a fault of this library
     └── FileError                   a file is at fault
         ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
@@ -60,6 +61,7 @@ __all__ = [
     "DestinationBusyError",
     "DuplicateRecordError",
     "ExtraMissingError",
+    "ExtraOutdatedError",
     "FileError",
     "ForeignGateError",
     "FutureSnapshotError",
@@ -224,6 +226,12 @@ class ExtraMissingError(ConfigurationError, ImportError):
     """A package that only some features need is not installed; the message names the extra."""
 
     code = "extra_missing"
+
+
+class ExtraOutdatedError(ExtraMissingError):
+    """A package that only some features need is too old; the message says which version will do."""
+
+    code = "extra_outdated"
 
 
 class ConservationError(ConsentGateError):

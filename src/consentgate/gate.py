@@ -4,19 +4,19 @@ The only judge. Everything else asks it.
 """
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import nullcontext, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arrow import as_micros, as_table, schema_difference
+from consentgate._arrow import as_micros, as_table
 from consentgate._rows import keep_rows
+from consentgate._stream import Sieve, admitted_stream
 from consentgate._threads import block_rows, for_each, row_blocks, thread_count
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
@@ -25,14 +25,12 @@ from consentgate.errors import (
     ColumnExistsError,
     ConfigurationError,
     FutureSnapshotError,
-    NotArrowError,
-    SchemaMismatchError,
     StaleSnapshotError,
 )
 from consentgate.evidence import evidence_of, gate_digest
 from consentgate.explanation import Explanation, explain
 from consentgate.judgement import Judge
-from consentgate.ledger import LedgerPart, excluded_rows, ledger_schema
+from consentgate.ledger import excluded_rows
 from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import reason_names
@@ -178,6 +176,10 @@ class Gate:
         """The file that it was saved to or opened from; None where there is none."""
         return None if self._file is None else self._file.path
 
+    def current(self) -> "Gate":
+        """The gate itself; a live gate (`GateStore.live`) gives the newest one."""
+        return self
+
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> Decision:
@@ -215,7 +217,8 @@ class Gate:
 
         count = thread_count(threads)
         for_each(judge, _blocks(needed, count), count)
-        return Decision(pa.array(bits), self._reason_names)
+        digest = None if self._file is None else self.digest
+        return Decision(pa.array(bits), self._reason_names, digest)
 
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -290,16 +293,8 @@ class Gate:
             SchemaMismatchError: While reading: a batch has another schema than the first.
             Whatever `decide` raises: at once for the schema, else while reading.
         """
-        schema, tables = _open_stream(batches)
-        self._judge.check(schema)
-        self._now(judged_at)
-        part = None
-        if ledger is not None:
-            record_id = schema.field(self.columns.record_id).type
-            part = LedgerPart(ledger, ledger_schema(record_id, self.evidence))
-        admitted = self._admitted(schema, tables, part, judged_at, threads)
-        next(admitted)  # it has begun: from here on, closing the reader completes the ledger
-        return pa.RecordBatchReader.from_batches(schema, admitted)
+        sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
+        return admitted_stream(batches, sieve)
 
     def explain(
         self,
@@ -353,26 +348,6 @@ class Gate:
             names = self._judge.check(schema)
             self._last_checked = schema, names
         return names
-
-    def _admitted(
-        self,
-        schema: pa.Schema,
-        tables: Iterable[pa.Table],
-        ledger: LedgerPart | None,
-        judged_at: datetime | None,
-        threads: int | None,
-    ) -> Iterator[pa.RecordBatch | None]:
-        first_row = 0
-        with ledger or nullcontext():
-            yield None
-            for table in tables:
-                _check_same_schema(schema, table.schema)
-                decision = self.decide(table, judged_at=judged_at, threads=threads)
-                admitted, excluded = self.part(table, decision, first_row=first_row)
-                if ledger is not None:
-                    ledger.write(excluded)
-                first_row += table.num_rows
-                yield from admitted.to_batches()
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
@@ -435,30 +410,3 @@ def _blocks(table: pa.Table, threads: int) -> Iterator[tuple[slice, pa.RecordBat
         for rows in row_blocks(batch.num_rows, size):
             yield slice(start + rows.start, start + rows.stop), batch[rows]
         start += batch.num_rows
-
-
-def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema of a stream and its batches, of which the first may have been read."""
-    if hasattr(batches, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(batches)
-        return reader.schema, (pa.Table.from_batches([batch]) for batch in reader)
-    if not isinstance(batches, Iterable):
-        raise NotArrowError(
-            f"An object of type '{type(batches).__qualname__}' is no stream of Arrow data; give a "
-            "RecordBatchReader or an iterable of record batches."
-        )
-    tables = map(as_table, batches)
-    first = next(tables, None)
-    if first is None:
-        raise NotArrowError(
-            "An iterable without a batch has no schema; give a RecordBatchReader, which has one."
-        )
-    return first.schema, chain([first], tables)
-
-
-def _check_same_schema(first: pa.Schema, other: pa.Schema) -> None:
-    if difference := schema_difference(first, other):
-        raise SchemaMismatchError(
-            f"A batch has another schema than the first: {difference}; cast the batches to one "
-            "schema."
-        )

@@ -2,7 +2,6 @@
 
 import uuid
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +12,7 @@ from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
 
-__all__ = ["LEDGER_COLUMNS", "LEDGER_OPTIONS", "LedgerPart", "excluded_rows", "ledger_schema"]
+__all__ = ["LEDGER_COLUMNS", "LEDGER_OPTIONS", "Ledger", "excluded_rows", "ledger_schema"]
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
@@ -52,15 +51,44 @@ def excluded_rows(
     return pa.table(columns, schema=ledger_schema(record_ids.type, evidence))
 
 
-class LedgerPart:
-    """One Parquet file of a ledger directory, written bit by bit and named when it is whole.
-
-    When the block that it is the context of fails, the file is completed all the same: it then
-    records what was judged until then.
+class Ledger:
+    """A ledger directory's new parts: one, and another whenever the evidence changes.
 
     Args:
         directory: made if it is not there. Parts have names of their own, so several processes
             may write into one directory.
+
+    Raises:
+        OutputError: From here and every method: the directory cannot be written to.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = directory
+        self._schema: pa.Schema | None = None
+        self._part: _Part | None = None
+        with write_faults_named(f"Ledger directory '{directory}'"):
+            Path(directory).mkdir(parents=True, exist_ok=True)
+
+    def write(self, excluded: pa.Table) -> None:
+        """Append excluded rows, or, where there are none, begin a part."""
+        if self._part is None or not excluded.schema.equals(self._schema, check_metadata=True):
+            self.close()
+            self._schema = excluded.schema
+            self._part = _Part(self._directory, excluded.schema)
+        self._part.write(excluded)
+
+    def close(self) -> None:
+        """Complete the part that is being written."""
+        part, self._part = self._part, None
+        if part is not None:
+            part.close()
+
+
+class _Part:
+    """One Parquet file of a ledger directory, written bit by bit and named when it is whole.
+
+    Args:
+        directory: which is there.
         schema: what `ledger_schema` gives.
 
     Raises:
@@ -71,8 +99,6 @@ class LedgerPart:
         self.path = Path(directory) / f"part-{uuid.uuid4().hex}.parquet"
         self._partial = self.path.with_suffix(".partial")
         self._what = f"Ledger directory '{directory}'"
-        with write_faults_named(self._what):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
         form = FileForm(schema, LEDGER_OPTIONS)
         self._writer = RowGroupWriter(self._partial, form, self._what)
 
@@ -85,14 +111,3 @@ class LedgerPart:
         self._writer.close()
         with write_faults_named(self._what):
             self._partial.replace(self.path)
-
-    def __enter__(self) -> "LedgerPart":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()

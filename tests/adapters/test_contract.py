@@ -1,0 +1,146 @@
+"""What holds for every adapter, whatever its engine."""
+
+from __future__ import annotations
+
+import sys
+from datetime import timedelta
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+import consentgate as cg
+from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
+from tests.build import NOW
+from tests.runs import mixed_gate
+
+CASES: list[Case] = []
+EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+ROWS = 700
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> cg.Gate:
+    """A saved gate."""
+    gate = mixed_gate(max_snapshot_age="P30D")
+    gate.save(tmp_path / "gate")
+    return cg.Gate.open(tmp_path / "gate")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder for the engine's files."""
+    path = tmp_path / "data"
+    path.mkdir()
+    return path
+
+
+def same_rows(case: Case, found: pa.Table, wanted: pa.Table) -> bool:
+    """Whether two tables hold the same rows, in the same order where the engine keeps it."""
+    if not case.keeps_order:
+        found, wanted = found.sort_by("message_id"), wanted.sort_by("message_id")
+    return bool(found.equals(wanted, check_metadata=True))
+
+
+@EVERY_CASE
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("partitions", [1, 7])
+def test_admits_what_the_gate_admits_as_it_was_given(
+    case: Case, layout: str, partitions: int, gate: cg.Gate, folder: Path
+) -> None:
+    table = messages(ROWS, layout)
+    data = case.give(table, folder, partitions)
+    found = case.take(case.filter(data, gate))
+    (folder / "again").mkdir()
+    wanted = case.take(case.give(gate.filter(table)[0], folder / "again", 1))
+    assert 0 < found.num_rows < ROWS
+    assert same_rows(case, found, wanted)
+    assert found.schema.equals(case.take(data).schema, check_metadata=True)
+
+
+@EVERY_CASE
+def test_returns_what_it_was_given(case: Case, gate: cg.Gate, folder: Path) -> None:
+    data = case.give(messages(10), folder, 1)
+    if case.keeps_type:
+        assert type(case.filter(data, gate)) is type(data)
+
+
+@EVERY_CASE
+@pytest.mark.parametrize("partitions", [1, 7])
+def test_the_ledger_has_every_other_row_and_its_reason(
+    case: Case, partitions: int, gate: cg.Gate, folder: Path, tmp_path: Path
+) -> None:
+    table = messages(ROWS)
+    data = case.give(table, folder, partitions)
+    admitted = case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))
+    found, wanted = ledger_rows(tmp_path / "ledger"), gate.filter(table)[1]
+    assert admitted.num_rows + found.num_rows == ROWS
+    by = "row" if case.keeps_order else "record_id"
+    names = found.column_names if case.keeps_order else ["record_id", "reason", "reason_bits"]
+    found, wanted = (t.sort_by(by).select(names) for t in (found, wanted))
+    assert found.to_pylist() == wanted.to_pylist()
+    assert found.schema.metadata == wanted.schema.metadata
+
+
+@EVERY_CASE
+def test_no_rows_are_no_rows(case: Case, gate: cg.Gate, folder: Path, tmp_path: Path) -> None:
+    data = case.give(messages(0), folder, 1)
+    found = case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))
+    assert found.num_rows == 0
+    assert found.schema.equals(case.take(data).schema, check_metadata=True)
+    assert sum(part.num_rows for part in [*ledger_parts(tmp_path / "ledger")]) == 0
+
+
+def ledger_parts(folder: Path) -> list[pa.Table]:
+    """The parts of a ledger, of which there may be none."""
+    return [ledger_rows(folder)] if list(folder.glob("*.parquet")) else []
+
+
+@EVERY_CASE
+def test_the_instant_can_be_given(case: Case, gate: cg.Gate, folder: Path) -> None:
+    data = case.give(messages(ROWS), folder, 1)
+    with pytest.raises(cg.StaleSnapshotError, match="old at the instant of judgement"):
+        case.take(case.filter(data, gate, judged_at=NOW + timedelta(days=99)))
+
+
+@EVERY_CASE
+def test_a_missing_column_is_named(case: Case, gate: cg.Gate, folder: Path) -> None:
+    data = case.give(messages(ROWS).drop("sender_id"), folder, 1)
+    with pytest.raises(cg.ColumnMissingError, match="Column 'sender_id'"):
+        case.take(case.filter(data, gate))
+
+
+@EVERY_CASE
+def test_what_the_gate_excludes_is_not_in_the_result(
+    case: Case, gate: cg.Gate, folder: Path
+) -> None:
+    table = messages(ROWS, "dictionary")
+    admitted, excluded = gate.filter(table)
+    found = case.take(case.filter(case.give(table, folder, 3), gate))
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, found.schema) as writer:
+        writer.write_table(found)
+    written = sink.getvalue().to_pybytes()
+    secrets = [f"message {number} of some" for number in excluded["record_id"].to_pylist()]
+    assert not any(secret.encode() in written for secret in secrets)
+    assert admitted.num_rows == found.num_rows
+
+
+@EVERY_CASE
+def test_a_missing_engine_names_what_to_install(
+    case: Case, gate: cg.Gate, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = case.give(messages(10), folder, 1)
+    monkeypatch.setitem(sys.modules, case.engine, None)
+    with pytest.raises(cg.ExtraMissingError, match=r"pip install --upgrade '\w+"):
+        case.filter(data, gate)
+
+
+@EVERY_CASE
+def test_an_engine_too_old_names_the_version_needed(
+    case: Case, gate: cg.Gate, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = case.give(messages(10), folder, 1)
+    monkeypatch.setattr(sys.modules[case.engine], "__version__", "0.0.9")
+    with pytest.raises(cg.ExtraOutdatedError, match=r"0\.0\.9, but \d+\.\d+ or newer is needed"):
+        case.filter(data, gate)

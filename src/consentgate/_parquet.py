@@ -21,6 +21,7 @@ from consentgate.errors import OutputError, UnreadableFileError
 __all__ = [
     "FileForm",
     "RowGroupWriter",
+    "has_old_timestamps",
     "open_parquet",
     "read_batches",
     "refuse_inexact_timestamps",
@@ -61,6 +62,16 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
     return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
 
 
+def has_old_timestamps(file: pq.ParquetFile) -> bool:
+    """Whether a file has timestamps of type INT96."""
+    return bool(_old_timestamps(file))
+
+
+def _old_timestamps(file: pq.ParquetFile) -> list[Any]:
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    return [leaf for leaf in leaves if leaf.physical_type == "INT96"]
+
+
 def refuse_inexact_timestamps(file: pq.ParquetFile, path: Path) -> None:
     """Nothing, when microseconds hold every INT96 timestamp of a file exactly.
 
@@ -71,8 +82,7 @@ def refuse_inexact_timestamps(file: pq.ParquetFile, path: Path) -> None:
         UnreadableFileError: Some are finer, or so far away that they wrap round; or they lie within
             other columns, where they are not looked at.
     """
-    leaves = [file.schema.column(place) for place in range(len(file.schema))]
-    old = [leaf for leaf in leaves if leaf.physical_type == "INT96"]
+    old = _old_timestamps(file)
     if not old:
         return
     names = [leaf.path for leaf in old]

@@ -53,19 +53,24 @@ class FoundFile:
     Attributes:
         file: which one.
         stamp: its state.
-        rows: how many rows it has.
+        group_rows: how many rows each of its row groups has.
         schema: its Arrow schema.
     """
 
     file: SourceFile
     stamp: Stamp
-    rows: int
+    group_rows: tuple[int, ...]
     schema: pa.Schema
 
     @property
     def name(self) -> str:
         """Its path below the source's folder."""
         return self.file.name
+
+    @property
+    def rows(self) -> int:
+        """How many rows it has."""
+        return sum(self.group_rows)
 
 
 @dataclass(frozen=True)
@@ -112,9 +117,16 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
             _magic_checked(folder.shown(file.name), opened),
             open_parquet(opened) as parquet,
         ):
-            return FoundFile(file, stamp, parquet.metadata.num_rows, parquet.schema_arrow)
+            return FoundFile(file, stamp, _group_rows(parquet.metadata), parquet.schema_arrow)
     except (UnreadableFileError, SourceChangedError) as error:
         return Failure(file.name, error)
+
+
+def _group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
+    groups = tuple(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
+    if sum(groups) != metadata.num_rows:
+        raise pa.ArrowInvalid("row groups that do not add up")
+    return groups
 
 
 @contextmanager

@@ -134,7 +134,7 @@ class Gate:
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     @classmethod
-    def _opened(cls, saved: SavedGate, file: GateFile) -> "Gate":
+    def _opened(cls, saved: SavedGate, file: GateFile | None) -> "Gate":
         gate = cls.__new__(cls)
         gate.policy, gate.columns = saved.judge.policy, saved.judge.columns
         gate.consent = gate.channels = None
@@ -180,6 +180,20 @@ class Gate:
         """The gate itself; a live gate (`GateStore.live`) gives the newest one."""
         return self
 
+    def needed(self, schema: pa.Schema) -> list[str]:
+        """The names of the columns that judging looks at, once they are known to be fit for it.
+
+        The record id is not among them: only ledgers and what is in `excluded` need it.
+
+        Raises:
+            ColumnMissingError, ColumnAmbiguousError, ColumnTypeError: As from `decide`.
+        """
+        last, names = self._last_checked  # a schema seen last time is not checked anew
+        if last is None or not schema.equals(last):
+            names = self._judge.check(schema)
+            self._last_checked = schema, names
+        return names
+
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> Decision:
@@ -206,7 +220,7 @@ class Gate:
                 nor will it within 5 minutes; not looked at when the instant is given.
         """
         table = as_table(data)
-        needed = table.select(self._checked(table.schema))
+        needed = table.select(self.needed(table.schema))
         now = self._now(judged_at)
         lookup = Lookup(needed.num_rows)
         bits = np.empty(needed.num_rows, dtype=np.uint32)
@@ -217,7 +231,8 @@ class Gate:
 
         count = thread_count(threads)
         for_each(judge, _blocks(needed, count), count)
-        digest = None if self._file is None else self.digest
+        is_built = self.consent is not None and self._file is None
+        digest = None if is_built else self.digest
         return Decision(pa.array(bits), self._reason_names, digest)
 
     def filter(
@@ -340,14 +355,6 @@ class Gate:
                 f"as `{name}`."
             )
         return source
-
-    def _checked(self, schema: pa.Schema) -> list[str]:
-        """The columns that judging looks at; a schema seen last time is not checked anew."""
-        last, names = self._last_checked
-        if last is None or not schema.equals(last):
-            names = self._judge.check(schema)
-            self._last_checked = schema, names
-        return names
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
@@ -27,21 +27,23 @@ class Case:
 
     Attributes:
         name: what tests call it.
-        adapter: the module with `filter`.
+        adapter: the module, or what else has `filter`.
         engine: the package that it needs.
         give: the engine's data out of a table, in so many partitions; the folder is for files.
         take: all rows of the engine's data as a table, whatever happened to them meanwhile.
         keeps_order: whether rows come out in the order in which they went in.
-        keeps_type: whether the result is an instance of just what was given.
+        keeps_ledger: whether it writes ledgers.
+        tells_columns: whether data without a row tells which columns it has.
     """
 
     name: str
-    adapter: ModuleType
+    adapter: ModuleType | SimpleNamespace
     engine: str
     give: Callable[[pa.Table, Path, int], Any]
     take: Callable[[Any], pa.Table]
     keeps_order: bool = True
-    keeps_type: bool = True
+    keeps_ledger: bool = True
+    tells_columns: bool = True
 
     def filter(self, data: Any, gate: Any, **options: Any) -> Any:
         """What the adapter makes of the data."""
@@ -50,7 +52,7 @@ class Case:
 
 def messages(rows: int, layout: str = "string") -> pa.Table:
     """Messages of every fate, whose text and words are laid out so."""
-    table = mixed_messages(rows).drop("word")
+    table = mixed_messages(max(rows, 1)).slice(0, rows).drop("word")
     text = table["text"].cast(pa.string())
     kind = LAYOUTS[layout]
     text = text.dictionary_encode().cast(kind) if layout == "dictionary" else text.cast(kind)

@@ -1,0 +1,194 @@
+"""The data sets that `torch.filter` gives; here, because their base classes are PyTorch's."""
+
+import os
+import pickle
+from collections import Counter
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any, NamedTuple, cast
+
+import pyarrow as pa
+from torch import distributed
+from torch.utils.data import Dataset, IterableDataset, get_worker_info
+
+from consentgate._arrow import as_table, one_chunk
+from consentgate._layout import GATE_KEY
+from consentgate._rows import keep_rows
+from consentgate._stream import Current, Sieve
+from consentgate.adapters._shards import Batches, Position, Shard
+from consentgate.adapters._tally import ADMITTED, Tally
+from consentgate.decision import Decision
+from consentgate.errors import ConfigurationError
+
+__all__ = ["GatedDataset", "GatedIterableDataset", "Judge", "Replica"]
+
+
+class Replica(NamedTuple):
+    """One process of a distributed training.
+
+    Attributes:
+        rank: which.
+        ranks: of how many.
+    """
+
+    rank: int = 0
+    ranks: int = 1
+
+
+class Judge:
+    """A gate as it goes to workers, and what they count.
+
+    A saved gate goes as its file's path and digest, and is opened when a worker first uses it:
+    from there, PyTorch hands errors to the parent, but not from where a data set is unpickled.
+
+    Args:
+        gate: the gate, or a live one.
+        columns: which columns admitted rows are given with, in which order; None: all of them.
+        options: of `Sieve`.
+    """
+
+    def __init__(self, gate: Current, columns: Sequence[str] | None, **options: Any) -> None:
+        self._gate: Current | bytes = gate
+        self._columns = None if columns is None else list(columns)
+        self._options = options
+        self.tally = Tally()
+
+    def __getstate__(self) -> dict[str, Any]:
+        gate = self._gate if isinstance(self._gate, bytes) else pickle.dumps(self._gate)
+        return {**self.__dict__, "_gate": gate}
+
+    def sieve(self) -> Sieve:
+        """What judges batches in this process."""
+        if isinstance(self._gate, bytes):
+            self._gate = cast(Current, pickle.loads(self._gate))
+        return Sieve(self._gate, **self._options)
+
+    def admitted(self, sieve: Sieve, table: pa.Table, first_row: int) -> pa.RecordBatch:
+        """A batch's admitted rows, which are counted."""
+        decision = sieve.judge(table, first_row=first_row)
+        self.tally.add(decision)
+        given = table if self._columns is None else table.select(self._columns)
+        return _one_batch(keep_rows(given, decision.admitted), decision)
+
+
+class _Counted:
+    """What can be asked of both kinds of data set."""
+
+    _judge: Judge
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Excluded rows by primary reason, judged so far, in this process and in all workers.
+
+        Workers are ahead of the loop that they work for, by what the loader prefetches.
+        """
+        counts = self._judge.tally.totals()
+        del counts[ADMITTED]
+        return counts
+
+    @property
+    def num_admitted(self) -> int:
+        """How many rows were admitted so far, in this process and in all workers."""
+        return self._judge.tally.totals()[ADMITTED]
+
+    @property
+    def num_excluded(self) -> int:
+        """How many rows were excluded so far, in this process and in all workers."""
+        return self.counts.total()
+
+
+class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
+    """The admitted rows of a stream of batches; see `filter` in `consentgate.adapters.torch`."""
+
+    def __init__(
+        self, batches: Batches, judge: Judge, replica: Replica | None = None, inner: Any = None
+    ) -> None:
+        self._batches, self._judge, self._inner = batches, judge, inner
+        self._given_replica = self._known_replica = replica
+        self._start = self._position = Position()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_known_replica": self._replica()}
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        start, self._start = self._start, Position()
+        self._position = start
+        with self._judge.sieve() as sieve:
+            for batch in self._batches.read(self._shard(), start):
+                admitted = self._judge.admitted(sieve, batch.table, batch.first_row)
+                self._position = batch.next
+                if len(admitted):
+                    yield admitted
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where this process is: after the batch that it gave last."""
+        inner = self._inner.state_dict() if hasattr(self._inner, "state_dict") else None
+        return {"position": tuple(self._position), "inner": inner, "of": self._identity()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Let the next iteration begin where the state says.
+
+        The gate may be another than before: what is still to come, it judges.
+
+        Raises:
+            ConfigurationError: The state belongs to another input, or was shared out otherwise.
+        """
+        if state["of"] != self._identity():
+            raise ConfigurationError(
+                f"The state belongs to {state['of']}, but this is {self._identity()}; go on with "
+                "the same files, batch_rows, and numbers of ranks and workers."
+            )
+        if state["inner"] is not None:
+            self._inner.load_state_dict(state["inner"])
+            return
+        self._start = self._position = Position(*state["position"])
+
+    def _identity(self) -> dict[str, Any]:
+        return {"input": self._batches.identity, **vars(self._shard())}
+
+    def _shard(self) -> Shard:
+        worker = get_worker_info()
+        workers = (0, 1) if worker is None else (worker.id, worker.num_workers)
+        return Shard(*self._replica(), *workers)
+
+    def _replica(self) -> Replica:
+        return self._given_replica or _replica(self._known_replica)
+
+
+class GatedDataset(_Counted, Dataset[pa.RecordBatch]):
+    """The admitted rows of each batch of a data set that is asked for them by index."""
+
+    def __init__(self, dataset: Any, judge: Judge) -> None:
+        self._dataset, self._judge = dataset, judge
+        self._sieve: Sieve | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_sieve": None}
+
+    def __len__(self) -> int:
+        return len(cast(Sized, self._dataset))
+
+    def __getitem__(self, index: Any) -> pa.RecordBatch:
+        self._sieve = self._sieve or self._judge.sieve()
+        return self._judge.admitted(self._sieve, as_table(self._dataset[index]), 0)
+
+
+def _one_batch(table: pa.Table, decision: Decision) -> pa.RecordBatch:
+    """The rows in one batch, which says which gate admitted them, where that is known."""
+    schema = table.schema
+    if decision.gate_digest is not None:
+        schema = schema.with_metadata({**(schema.metadata or {}), GATE_KEY: decision.gate_digest})
+    columns = [one_chunk(column) for column in table.columns]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _replica(known: Replica | None) -> Replica:
+    """The rank of this process, and among how many.
+
+    Args:
+        known: what was found where PyTorch's process group was known, which it is not in workers.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        return Replica(distributed.get_rank(), distributed.get_world_size())
+    if known is None and {"RANK", "WORLD_SIZE"} <= os.environ.keys():  # as torchrun sets them
+        return Replica(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+    return known or Replica()

@@ -1,0 +1,170 @@
+"""PyTorch: data sets that give admitted rows only.
+
+>>> from torch.utils.data import DataLoader
+>>> from consentgate.adapters import torch as gated
+>>> dataset = gated.filter("messages/", gate)  # doctest: +SKIP
+>>> for batch in DataLoader(dataset, batch_size=None, num_workers=4):  # doctest: +SKIP
+...     texts = batch.column("text").to_pylist()
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from consentgate._arrow import as_table, find_column
+from consentgate._stream import Current, Judging
+from consentgate.adapters._engine import need
+from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
+from consentgate.errors import ConfigurationError, NotArrowError
+
+if TYPE_CHECKING:
+    from torch.utils.data import Dataset
+
+    from consentgate.adapters._torch_dataset import GatedDataset, GatedIterableDataset
+
+__all__ = ["filter", "filter_by_index"]
+
+
+def filter(
+    data: Any,
+    gate: Current,
+    *,
+    batch_rows: int = 4096,
+    columns: Sequence[str] | None = None,
+    ledger: str | Path | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+    replica: tuple[int, int] | None = None,
+) -> "GatedIterableDataset":
+    """A data set of record batches that hold the admitted rows of the input's batches.
+
+    Give it to a `DataLoader` with `batch_size=None`, since it gives whole batches; what turns rows
+    into tensors is the loader's `collate_fn`. Batches without an admitted row are left out. Each
+    says in its schema's metadata, under `consentgate.gate_digest`, which saved gate judged it.
+
+    The workers of all ranks share the input out, so that every row is judged once: Parquet by row
+    group (parts of one where there are fewer than workers), anything else batch by batch, where
+    every worker passes by those of the others. Ranks may get unequal numbers of batches.
+
+    `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
+    goes on after the batch that it saw last. The gate may be a newer one then.
+
+    Args:
+        data: a path, pattern or URI of Parquet files, or a pyarrow data set; Arrow data in memory;
+            an iterable of Arrow batches; or an `IterableDataset` of Arrow batches, which is judged
+            as it comes, since it shares itself out to workers.
+        gate: a gate, or a live one (`GateStore.live`). Saved, all workers share its file's memory,
+            and a worker that is not forked refuses another file in its place.
+        batch_rows: how many rows of files and tables are judged at a time.
+        columns: the columns to give, and to read beside those that judging needs; None: all.
+        ledger: a directory that gets the excluded rows, in a file for each iteration of a worker,
+            complete when that ends; `row` is the position in the whole input. None: no record.
+        judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.
+        threads: how many threads judge; None: one in workers, elsewhere one per core.
+        replica: this process's rank and how many there are; None: as `torch.distributed` says when
+            iteration begins, or else the environment that `torchrun` sets.
+
+    Returns:
+        An `IterableDataset` with `counts`, `num_admitted` and `num_excluded` of all workers.
+
+    Raises:
+        ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
+        ConfigurationError: The arguments do not fit together.
+        SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one.
+        NotArrowError: `data` is none of the above.
+        Whatever `Gate.decide` raises: at once where the schema is known, else while iterating;
+            from workers, too, with its class.
+    """
+    need("torch")
+    from torch.utils.data import Dataset, IterableDataset
+
+    from consentgate.adapters._torch_dataset import GatedIterableDataset, Judge, Replica
+
+    if batch_rows < 1:
+        raise ConfigurationError(f"`batch_rows` is {batch_rows} but must be at least 1.")
+    judge = Judge(gate, columns, ledger=ledger, judged_at=judged_at, threads=threads)
+    known = None if replica is None else Replica(*replica)
+    if isinstance(data, IterableDataset):
+        inner = data if hasattr(data, "state_dict") else None
+        given = GivenBatches(data, are_shared_out=False)
+        return GatedIterableDataset(given, judge, known, inner)
+    if isinstance(data, Dataset):
+        raise ConfigurationError("The data set is asked by index; use filter_by_index.")
+    batches = _narrowed(_batches(data, batch_rows), gate.current(), columns, judged_at)
+    return GatedIterableDataset(batches, judge, known)
+
+
+def filter_by_index(
+    data: "Dataset[Any]",
+    gate: Current,
+    *,
+    columns: Sequence[str] | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+) -> "GatedDataset":
+    """A data set that gives the admitted rows of each Arrow batch of another, by the same index.
+
+    A batch of which nothing is admitted comes without rows. There is no ledger, since there is no
+    end at which one would be complete. For everything else, see `filter`.
+
+    Raises:
+        ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
+        NotArrowError: On getting: what the data set gives holds no Arrow data.
+        Whatever `Gate.decide` raises: on getting; from workers, too, with its class.
+    """
+    need("torch")
+    from consentgate.adapters._torch_dataset import GatedDataset, Judge
+
+    return GatedDataset(data, Judge(gate, columns, judged_at=judged_at, threads=threads))
+
+
+def _batches(data: Any, batch_rows: int) -> Batches:
+    if isinstance(data, str | Path) or _is_of_parquet(data):
+        return ParquetBatches.find(data, batch_rows)
+    if isinstance(data, pa.RecordBatchReader):
+        return GivenBatches(data)
+    if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
+        return GivenBatches(as_table(data).to_batches(max_chunksize=batch_rows))
+    if hasattr(data, "to_batches"):
+        return GivenBatches(_Scan(data, batch_rows))
+    if isinstance(data, Iterable):
+        return GivenBatches(data)
+    raise NotArrowError(
+        f"An object of type '{type(data).__qualname__}' gives no Arrow data; give a path of "
+        "Parquet files, a pyarrow data set or table, or an iterable of record batches."
+    )
+
+
+def _is_of_parquet(data: Any) -> bool:
+    """Whether it is a pyarrow data set of Parquet files."""
+    return getattr(getattr(data, "format", None), "default_extname", None) == "parquet"
+
+
+def _narrowed(
+    batches: Batches, gate: Judging, columns: Sequence[str] | None, judged_at: datetime | None
+) -> Batches:
+    """The same batches with no more columns than are needed, once they are known to be fit."""
+    if not isinstance(batches, ParquetBatches):
+        return batches
+    schema = batches.schema()
+    gate.decide(schema.empty_table(), judged_at=judged_at)
+    if columns is None:
+        return batches
+    for name in columns:
+        find_column(schema, name, role="to be given")
+    return replace(batches, columns=(*columns, *gate.needed(schema), gate.columns.record_id))
+
+
+@dataclass(frozen=True)
+class _Scan:
+    """A pyarrow data set of another format, as an iterable."""
+
+    dataset: Any
+    batch_rows: int
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        return iter(self.dataset.to_batches(batch_size=self.batch_rows, use_threads=False))

@@ -25,6 +25,7 @@ __all__ = [
     "open_parquet",
     "read_batches",
     "refuse_inexact_timestamps",
+    "rows_at_once",
 ]
 
 BATCH_BYTES = 16 << 20
@@ -127,6 +128,13 @@ def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[
             yield batch
     if left:
         raise pa.ArrowInvalid(f"{left} rows fewer than the file says")
+
+
+def rows_at_once(file: pq.ParquetFile, group: int) -> int:
+    """How many rows of a row group make about BATCH_BYTES, as far as can be told beforehand."""
+    about = file.metadata.row_group(group)
+    width = about.total_byte_size / max(about.num_rows, 1)
+    return _rows_within(BATCH_BYTES, max(width, _decoded_row_bytes(file)))
 
 
 def _rows_within(size: int, row_bytes: float) -> int:

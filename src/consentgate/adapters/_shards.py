@@ -16,14 +16,20 @@ import pyarrow.parquet as pq
 
 from consentgate._arrow import as_table
 from consentgate._files import read_faults_named
-from consentgate._parquet import has_old_timestamps, open_parquet, refuse_inexact_timestamps
+from consentgate._parquet import (
+    has_old_timestamps,
+    open_parquet,
+    refuse_inexact_timestamps,
+    rows_at_once,
+)
 from consentgate._plan import FoundFile, look_at
 from consentgate._source import find_source, with_partition
 from consentgate._storage import Folder
+from consentgate._threads import row_blocks
 from consentgate.errors import ConfigurationError, SourceChangedError
 from consentgate.hashing import digest_json
 
-__all__ = ["Batch", "Batches", "GivenBatches", "ParquetBatches", "Position", "Shard"]
+__all__ = ["Batches", "Block", "GivenBatches", "ParquetBatches", "Position", "Shard"]
 
 
 @dataclass(frozen=True)
@@ -48,18 +54,18 @@ class Position(NamedTuple):
     rows: int = 0
 
 
-class Batch(NamedTuple):
-    """Some rows to be judged.
+class Block(NamedTuple):
+    """Rows that are read and judged at once, and then given in batches.
 
     Attributes:
         table: the rows.
         first_row: the first one's position in the whole input.
-        next: where the shard is when it is through with them.
+        batches: the rows' batches, as slices, and where the shard is when it is through with each.
     """
 
     table: pa.Table
     first_row: int
-    next: Position
+    batches: list[tuple[slice, Position]]
 
 
 class Batches(Protocol):
@@ -69,8 +75,8 @@ class Batches(Protocol):
     def identity(self) -> str:
         """What a position belongs to; empty where nothing tells."""
 
-    def read(self, shard: Shard, start: Position) -> Iterator[Batch]:
-        """A shard's batches from some position on, in order."""
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on, in order."""
 
 
 @dataclass(frozen=True)
@@ -131,8 +137,8 @@ class ParquetBatches:
         first = self.files[0]
         return with_partition(first.schema.empty_table(), first.file.partition).schema
 
-    def read(self, shard: Shard, start: Position) -> Iterator[Batch]:
-        """A shard's batches from some position on.
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on.
 
         Raises:
             SourceChangedError: A file is not the one that was looked at.
@@ -143,10 +149,19 @@ class ParquetBatches:
         for number, piece in enumerate(pieces[start.piece :], start.piece):
             done = start.rows if number == start.piece else 0
             for table in self._tables(piece, done):
-                first_row, done = piece.first_row + done, done + table.num_rows
-                is_through = done == piece.stop - piece.first
-                place = Position(number + 1) if is_through else Position(number, done)
-                yield Batch(table, first_row, place)
+                yield Block(table, piece.first_row + done, self._cut(table, number, done, piece))
+                done += table.num_rows
+
+    def _cut(
+        self, table: pa.Table, number: int, done: int, piece: Piece
+    ) -> list[tuple[slice, Position]]:
+        """The batches of a piece's rows, of which so many were read before."""
+        batches = []
+        for rows in row_blocks(table.num_rows, self.batch_rows):
+            is_last = done + rows.stop == piece.stop - piece.first
+            end = Position(number + 1) if is_last else Position(number, done + rows.stop)
+            batches.append((rows, end))
+        return batches
 
     def _pieces(self) -> list[Piece]:
         groups = [
@@ -167,8 +182,9 @@ class ParquetBatches:
         self._refuse_change(file)
         skip, left = piece.first + done, piece.stop
         with self._opened(file) as parquet:
+            blocks = max(1, rows_at_once(parquet, piece.group) // self.batch_rows)
             for batch in parquet.iter_batches(
-                self.batch_rows, [piece.group], self.columns, use_threads=False
+                blocks * self.batch_rows, [piece.group], self.columns, use_threads=False
             ):
                 rows = batch.slice(min(skip, len(batch)), max(0, min(left, len(batch)) - skip))
                 skip, left = max(0, skip - len(batch)), max(0, left - len(batch))
@@ -234,8 +250,8 @@ class GivenBatches:
         self._batches, self._are_shared_out = batches, are_shared_out
         self._is_spent = False
 
-    def read(self, shard: Shard, start: Position) -> Iterator[Batch]:
-        """A shard's batches from some position on.
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on.
 
         Raises:
             ConfigurationError: They can be iterated over only once, but were so before, or there
@@ -248,7 +264,7 @@ class GivenBatches:
         for number, batch in enumerate(self._batches):
             table = as_table(batch)
             if number >= start.piece and _is_due(shard, number):
-                yield Batch(table, first_row, Position(number + 1))
+                yield Block(table, first_row, [(slice(0, table.num_rows), Position(number + 1))])
             first_row += table.num_rows
 
     def _refuse_spent(self, shard: Shard) -> None:

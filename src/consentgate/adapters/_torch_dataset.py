@@ -62,12 +62,16 @@ class Judge:
             self._gate = cast(Current, pickle.loads(self._gate))
         return Sieve(self._gate, **self._options)
 
-    def admitted(self, sieve: Sieve, table: pa.Table, first_row: int) -> pa.RecordBatch:
-        """A batch's admitted rows, which are counted."""
+    def decide(self, sieve: Sieve, table: pa.Table, first_row: int = 0) -> Decision:
+        """What is decided of rows, which are counted."""
         decision = sieve.judge(table, first_row=first_row)
         self.tally.add(decision)
+        return decision
+
+    def admitted(self, table: pa.Table, decision: Decision, rows: slice) -> pa.RecordBatch:
+        """The admitted ones of some of the rows that a decision is about."""
         given = table if self._columns is None else table.select(self._columns)
-        return _one_batch(keep_rows(given, decision.admitted), decision)
+        return _one_batch(keep_rows(given[rows], decision.admitted[rows]), decision)
 
 
 class _Counted:
@@ -113,11 +117,12 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
         start, self._start = self._start, Position()
         self._position = start
         with self._judge.sieve() as sieve:
-            for batch in self._batches.read(self._shard(), start):
-                admitted = self._judge.admitted(sieve, batch.table, batch.first_row)
-                self._position = batch.next
-                if len(admitted):
-                    yield admitted
+            for block in self._batches.read(self._shard(), start):
+                decision = self._judge.decide(sieve, block.table, block.first_row)
+                for rows, self._position in block.batches:
+                    admitted = self._judge.admitted(block.table, decision, rows)
+                    if len(admitted):
+                        yield admitted
 
     def state_dict(self) -> dict[str, Any]:
         """Where this process is: after the batch that it gave last."""
@@ -169,7 +174,9 @@ class GatedDataset(_Counted, Dataset[pa.RecordBatch]):
 
     def __getitem__(self, index: Any) -> pa.RecordBatch:
         self._sieve = self._sieve or self._judge.sieve()
-        return self._judge.admitted(self._sieve, as_table(self._dataset[index]), 0)
+        table = as_table(self._dataset[index])
+        decision = self._judge.decide(self._sieve, table)
+        return self._judge.admitted(table, decision, slice(0, table.num_rows))
 
 
 def _one_batch(table: pa.Table, decision: Decision) -> pa.RecordBatch:

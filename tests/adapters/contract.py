@@ -28,7 +28,7 @@ class Case:
     Attributes:
         name: what tests call it.
         adapter: the module, or what else has `filter`.
-        engine: the package that it needs.
+        engine: the package that it needs, if it needs one.
         give: the engine's data out of a table, in so many partitions; the folder is for files.
         take: all rows of the engine's data as a table, whatever happened to them meanwhile.
         keeps_order: whether rows come out in the order in which they went in.
@@ -38,7 +38,7 @@ class Case:
 
     name: str
     adapter: ModuleType | SimpleNamespace
-    engine: str
+    engine: str | None
     give: Callable[[pa.Table, Path, int], Any]
     take: Callable[[Any], pa.Table]
     keeps_order: bool = True

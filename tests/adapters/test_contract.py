@@ -12,15 +12,18 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from tests.adapters import torch_cases
+from tests.adapters import capsule_cases, torch_cases
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
 from tests.build import NOW
 from tests.runs import mixed_gate
 
-CASES: list[Case] = [*torch_cases.CASES]
+CASES: list[Case] = [*capsule_cases.CASES, *torch_cases.CASES]
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 WITH_LEDGER = pytest.mark.parametrize(
     "case", [case for case in CASES if case.keeps_ledger], ids=lambda case: case.name
+)
+WITH_ENGINE = pytest.mark.parametrize(
+    "case", [case for case in CASES if case.engine], ids=lambda case: case.name
 )
 ROWS = 700
 
@@ -131,21 +134,21 @@ def test_what_the_gate_excludes_is_not_in_the_result(
     assert admitted.num_rows == found.num_rows
 
 
-@EVERY_CASE
+@WITH_ENGINE
 def test_a_missing_engine_names_what_to_install(
     case: Case, gate: cg.Gate, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = case.give(messages(10), folder, 1)
-    monkeypatch.setitem(sys.modules, case.engine, None)
+    monkeypatch.setitem(sys.modules, str(case.engine), None)
     with pytest.raises(cg.ExtraMissingError, match=r"pip install --upgrade '\w+"):
         case.filter(data, gate)
 
 
-@EVERY_CASE
+@WITH_ENGINE
 def test_an_engine_too_old_names_the_version_needed(
     case: Case, gate: cg.Gate, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = case.give(messages(10), folder, 1)
-    monkeypatch.setattr(sys.modules[case.engine], "__version__", "0.0.9")
+    monkeypatch.setattr(sys.modules[str(case.engine)], "__version__", "0.0.9")
     with pytest.raises(cg.ExtraOutdatedError, match=r"0\.0\.9, but \d+\.\d+ or newer is needed"):
         case.filter(data, gate)

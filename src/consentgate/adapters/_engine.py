@@ -2,6 +2,7 @@
 
 import re
 from importlib import import_module
+from importlib.metadata import version
 from typing import NamedTuple
 
 from consentgate.errors import ExtraMissingError, ExtraOutdatedError
@@ -41,7 +42,8 @@ def need(package: str) -> None:
     engine = ENGINES[package]
     advice = f"pip install --upgrade '{engine.requirement}'"
     try:
-        found = str(import_module(package).__version__)
+        import_module(package)
+        found = version(package)
     except ImportError as error:
         raise ExtraMissingError(
             f"Package '{package}' is needed for that and cannot be imported; {advice}."

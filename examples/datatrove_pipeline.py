@@ -1,0 +1,24 @@
+"""Judge documents in a datatrove pipeline, which keeps and counts what was excluded.
+
+python examples/datatrove_pipeline.py
+"""
+
+from datatrove.executor import LocalPipelineExecutor
+from datatrove.pipeline.readers import ParquetReader
+from datatrove.pipeline.writers import JsonlWriter
+
+from chitchat import MESSAGES, open_gate
+from consentgate.adapters.datatrove import consent_filter
+
+
+def main() -> None:
+    """Read messages, judge them, write the admitted and the excluded ones."""
+    reader = ParquetReader(str(MESSAGES.parent), glob_pattern=MESSAGES.name, id_key="message_id")
+    gate = consent_filter(open_gate(), exclusion_writer=JsonlWriter("excluded"))
+    pipeline = [reader, gate, JsonlWriter("clean")]
+    stats = LocalPipelineExecutor(pipeline, logging_dir="logs", skip_completed=False).run()
+    print("train on", stats.stats[1].stats["forwarded"].total, "messages")
+
+
+if __name__ == "__main__":
+    main()

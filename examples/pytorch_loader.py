@@ -1,0 +1,41 @@
+"""Train on admitted messages with PyTorch: two workers, and a pause in between.
+
+python examples/pytorch_loader.py
+"""
+
+import pyarrow as pa
+import torch
+from torchdata.stateful_dataloader import StatefulDataLoader
+
+from chitchat import MESSAGES, open_gate
+from consentgate.adapters import torch as gated
+
+
+def to_tensor(batch: pa.RecordBatch) -> torch.Tensor:
+    """What a tokenizer would do, in the workers: here, the length of each text."""
+    return torch.tensor([len(text) for text in batch.column("text").to_pylist()])
+
+
+def make_loader() -> StatefulDataLoader:
+    """A loader of batches of admitted messages."""
+    dataset = gated.filter(MESSAGES, open_gate(), columns=["text"])  # the one line
+    return StatefulDataLoader(dataset, batch_size=None, num_workers=2, collate_fn=to_tensor)
+
+
+def main() -> None:
+    """Begin, save where training is, and go on from there."""
+    before = make_loader()
+    lengths = [next(iter(before))]
+    state = before.state_dict()
+
+    after = make_loader()
+    after.load_state_dict(state)
+    lengths += list(after)
+    print(
+        "train on", sum(map(len, lengths)), "messages of", int(torch.cat(lengths).sum()), "letters"
+    )
+    print("excluded after the pause:", after.dataset.counts.most_common(3))
+
+
+if __name__ == "__main__":
+    main()

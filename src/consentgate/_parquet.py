@@ -19,13 +19,13 @@ from consentgate._durable import write_faults_named
 from consentgate.errors import OutputError, UnreadableFileError
 
 __all__ = [
+    "BATCH_BYTES",
     "FileForm",
     "RowGroupWriter",
     "has_old_timestamps",
     "open_parquet",
     "read_batches",
     "refuse_inexact_timestamps",
-    "rows_at_once",
 ]
 
 BATCH_BYTES = 16 << 20
@@ -128,13 +128,6 @@ def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[
             yield batch
     if left:
         raise pa.ArrowInvalid(f"{left} rows fewer than the file says")
-
-
-def rows_at_once(file: pq.ParquetFile, group: int) -> int:
-    """How many rows of a row group make about BATCH_BYTES, as far as can be told beforehand."""
-    about = file.metadata.row_group(group)
-    width = about.total_byte_size / max(about.num_rows, 1)
-    return _rows_within(BATCH_BYTES, max(width, _decoded_row_bytes(file)))
 
 
 def _rows_within(size: int, row_bytes: float) -> int:

@@ -17,19 +17,21 @@ import pyarrow.parquet as pq
 from consentgate._arrow import as_table
 from consentgate._files import read_faults_named
 from consentgate._parquet import (
+    BATCH_BYTES,
     has_old_timestamps,
     open_parquet,
     refuse_inexact_timestamps,
-    rows_at_once,
 )
 from consentgate._plan import FoundFile, look_at
 from consentgate._source import find_source, with_partition
 from consentgate._storage import Folder
-from consentgate._threads import row_blocks
 from consentgate.errors import ConfigurationError, SourceChangedError
 from consentgate.hashing import digest_json
 
 __all__ = ["Batches", "Block", "GivenBatches", "ParquetBatches", "Position", "Shard"]
+
+_JUDGED_ROWS = 65_536
+"""So many rows are judged at once; of fewer, each judgement's own price shows."""
 
 
 @dataclass(frozen=True)
@@ -55,17 +57,15 @@ class Position(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Rows that are read and judged at once, and then given in batches.
+    """Batches that are judged at once.
 
     Attributes:
-        table: the rows.
-        first_row: the first one's position in the whole input.
-        batches: the rows' batches, as slices, and where the shard is when it is through with each.
+        first_row: the position of their first row in the whole input.
+        batches: the batches, and where the shard is when it is through with each.
     """
 
-    table: pa.Table
     first_row: int
-    batches: list[tuple[slice, Position]]
+    batches: list[tuple[pa.Table, Position]]
 
 
 class Batches(Protocol):
@@ -148,20 +148,14 @@ class ParquetBatches:
         pieces = _share(pieces, shard.worker, shard.workers, self.batch_rows)
         for number, piece in enumerate(pieces[start.piece :], start.piece):
             done = start.rows if number == start.piece else 0
-            for table in self._tables(piece, done):
-                yield Block(table, piece.first_row + done, self._cut(table, number, done, piece))
-                done += table.num_rows
-
-    def _cut(
-        self, table: pa.Table, number: int, done: int, piece: Piece
-    ) -> list[tuple[slice, Position]]:
-        """The batches of a piece's rows, of which so many were read before."""
-        batches = []
-        for rows in row_blocks(table.num_rows, self.batch_rows):
-            is_last = done + rows.stop == piece.stop - piece.first
-            end = Position(number + 1) if is_last else Position(number, done + rows.stop)
-            batches.append((rows, end))
-        return batches
+            for tables in _gathered(self._tables(piece, done)):
+                first_row, batches = piece.first_row + done, []
+                for table in tables:
+                    done += table.num_rows
+                    is_last = done == piece.stop - piece.first
+                    end = Position(number + 1) if is_last else Position(number, done)
+                    batches.append((table, end))
+                yield Block(first_row, batches)
 
     def _pieces(self) -> list[Piece]:
         groups = [
@@ -182,9 +176,8 @@ class ParquetBatches:
         self._refuse_change(file)
         skip, left = piece.first + done, piece.stop
         with self._opened(file) as parquet:
-            blocks = max(1, rows_at_once(parquet, piece.group) // self.batch_rows)
             for batch in parquet.iter_batches(
-                blocks * self.batch_rows, [piece.group], self.columns, use_threads=False
+                self.batch_rows, [piece.group], self.columns, use_threads=False
             ):
                 rows = batch.slice(min(skip, len(batch)), max(0, min(left, len(batch)) - skip))
                 skip, left = max(0, skip - len(batch)), max(0, left - len(batch))
@@ -211,6 +204,20 @@ class ParquetBatches:
     def _refuse_change(self, file: FoundFile) -> None:
         if self.folder.stamp(file.name) != file.stamp:
             raise _changed(self.folder.shown(file.name))
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
+    """As many tables together as are worth being judged at once, and never more than fit."""
+    gathered: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        gathered.append(table)
+        rows, size = rows + table.num_rows, size + table.nbytes
+        if rows >= _JUDGED_ROWS or size >= BATCH_BYTES:
+            yield gathered
+            gathered, rows, size = [], 0, 0
+    if gathered:
+        yield gathered
 
 
 def _changed(shown: str) -> SourceChangedError:
@@ -264,7 +271,7 @@ class GivenBatches:
         for number, batch in enumerate(self._batches):
             table = as_table(batch)
             if number >= start.piece and _is_due(shard, number):
-                yield Block(table, first_row, [(slice(0, table.num_rows), Position(number + 1))])
+                yield Block(first_row, [(table, Position(number + 1))])
             first_row += table.num_rows
 
     def _refuse_spent(self, shard: Shard) -> None:

@@ -16,7 +16,6 @@ from consentgate._rows import keep_rows
 from consentgate._stream import Current, Sieve
 from consentgate.adapters._shards import Batches, Position, Shard
 from consentgate.adapters._tally import ADMITTED, Tally
-from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError
 
 __all__ = ["GatedDataset", "GatedIterableDataset", "Judge", "Replica"]
@@ -62,16 +61,18 @@ class Judge:
             self._gate = cast(Current, pickle.loads(self._gate))
         return Sieve(self._gate, **self._options)
 
-    def decide(self, sieve: Sieve, table: pa.Table, first_row: int = 0) -> Decision:
-        """What is decided of rows, which are counted."""
-        decision = sieve.judge(table, first_row=first_row)
+    def admitted(
+        self, sieve: Sieve, tables: list[pa.Table], first_row: int
+    ) -> Iterator[pa.RecordBatch]:
+        """The admitted rows of each table, all of which are judged, and counted, at once."""
+        decision = sieve.judge(pa.concat_tables(tables), first_row=first_row)
         self.tally.add(decision)
-        return decision
-
-    def admitted(self, table: pa.Table, decision: Decision, rows: slice) -> pa.RecordBatch:
-        """The admitted ones of some of the rows that a decision is about."""
-        given = table if self._columns is None else table.select(self._columns)
-        return _one_batch(keep_rows(given[rows], decision.admitted[rows]), decision)
+        start = 0
+        for table in tables:
+            mask = decision.admitted.slice(start, table.num_rows)
+            given = table if self._columns is None else table.select(self._columns)
+            yield _one_batch(keep_rows(given, mask), decision.gate_digest)
+            start += table.num_rows
 
 
 class _Counted:
@@ -117,10 +118,11 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
         start, self._start = self._start, Position()
         self._position = start
         with self._judge.sieve() as sieve:
-            for block in self._batches.read(self._shard(), start):
-                decision = self._judge.decide(sieve, block.table, block.first_row)
-                for rows, self._position in block.batches:
-                    admitted = self._judge.admitted(block.table, decision, rows)
+            for first_row, batches in self._batches.read(self._shard(), start):
+                tables = [table for table, _ in batches]
+                verdicts = self._judge.admitted(sieve, tables, first_row)
+                for (_, end), admitted in zip(batches, verdicts, strict=True):
+                    self._position = end
                     if len(admitted):
                         yield admitted
 
@@ -174,16 +176,14 @@ class GatedDataset(_Counted, Dataset[pa.RecordBatch]):
 
     def __getitem__(self, index: Any) -> pa.RecordBatch:
         self._sieve = self._sieve or self._judge.sieve()
-        table = as_table(self._dataset[index])
-        decision = self._judge.decide(self._sieve, table)
-        return self._judge.admitted(table, decision, slice(0, table.num_rows))
+        return next(self._judge.admitted(self._sieve, [as_table(self._dataset[index])], 0))
 
 
-def _one_batch(table: pa.Table, decision: Decision) -> pa.RecordBatch:
+def _one_batch(table: pa.Table, gate_digest: str | None) -> pa.RecordBatch:
     """The rows in one batch, which says which gate admitted them, where that is known."""
     schema = table.schema
-    if decision.gate_digest is not None:
-        schema = schema.with_metadata({**(schema.metadata or {}), GATE_KEY: decision.gate_digest})
+    if gate_digest is not None:
+        schema = schema.with_metadata({**(schema.metadata or {}), GATE_KEY: gate_digest})
     columns = [one_chunk(column) for column in table.columns]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 

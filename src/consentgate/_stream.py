@@ -78,7 +78,7 @@ class Sieve:
         Raises:
             Whatever `Gate.decide` raises.
         """
-        self.judge(schema.empty_table())
+        self.judge(pa.Table.from_batches([], schema))
 
     def judge(self, table: pa.Table, *, first_row: int | None = None) -> Decision:
         """Judge the next batch; its excluded rows go into the ledger.

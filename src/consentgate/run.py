@@ -24,6 +24,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pyarrow as pa
+
 from consentgate._durable import write_faults_named
 from consentgate._judging import FileJudge
 from consentgate._layout import DRAFTS, EVIDENCE, MANIFEST, SIGNATURE, STATE
@@ -196,7 +198,7 @@ def _judgement(
     given = given or gate.judged_at
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
-        rows = with_partition(file.schema.empty_table(), file.file.partition)
+        rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
         gate.decide(rows, judged_at=given)
     if gate.columns.record_id not in found[0].schema.names:
         raise ColumnMissingError(

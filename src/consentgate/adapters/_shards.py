@@ -135,7 +135,7 @@ class ParquetBatches:
     def schema(self) -> pa.Schema:
         """The files' schema, partition columns included."""
         first = self.files[0]
-        return with_partition(first.schema.empty_table(), first.file.partition).schema
+        return with_partition(pa.Table.from_batches([], first.schema), first.file.partition).schema
 
     def read(self, shard: Shard, start: Position) -> Iterator[Block]:
         """A shard's rows from some position on.

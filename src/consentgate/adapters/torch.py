@@ -151,7 +151,7 @@ def _narrowed(
     if not isinstance(batches, ParquetBatches):
         return batches
     schema = batches.schema()
-    gate.decide(schema.empty_table(), judged_at=judged_at)
+    gate.decide(pa.Table.from_batches([], schema), judged_at=judged_at)
     if columns is None:
         return batches
     for name in columns:

@@ -47,7 +47,7 @@ def explain(
         )
     file = MessageFile.open(source)
     gate = judge.gate()
-    gate.decide(file.schema.empty_table(), judged_at=judge.judged_at)
+    gate.decide(pa.Table.from_batches([], file.schema), judged_at=judge.judged_at)
     wanted = parse_id(record_id, file.schema.field(gate.columns.record_id).type)
     now = judge.judged_at or gate.judged_at or datetime.now(UTC)
     rows = tuple(_explained(gate, file, wanted, now))

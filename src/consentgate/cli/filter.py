@@ -57,7 +57,7 @@ def filter_messages(
     refuse_outputs(out, OUTPUTS, (*inputs, *judge.files), overwrite=overwrite)
     files = open_alike(inputs)
     gate = judge.gate()
-    empty = files[0].schema.empty_table()
+    empty = pa.Table.from_batches([], files[0].schema)
     schemas = [part.schema for part in gate.filter(empty, judged_at=judge.judged_at)]
     now = judge.judged_at or gate.judged_at or datetime.now(UTC)
     with written_together(out, dict(zip(OUTPUTS, schemas, strict=True))) as writers:

@@ -13,7 +13,7 @@ from benchmarks.process import cores
 
 __all__ = ["Report"]
 
-_PACKAGES = ("consentgate", "numpy", "pyarrow", "polars", "duckdb")
+_PACKAGES = ("consentgate", "numpy", "pyarrow", "polars", "duckdb", "torch")
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 

@@ -57,6 +57,11 @@ class Stage:
         return self.folder / "messages.parquet"
 
     @property
+    def marked_file(self) -> Path:
+        """All messages and, last, the boolean `ok`: whether they are admitted."""
+        return self.folder / "marked.parquet"
+
+    @property
     def many_files(self) -> Path:
         """All messages again, in the files of a folder."""
         return self.folder / "messages"

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from benchmarks.contests.adapters import adapters
 from benchmarks.contests.batches import batches
 from benchmarks.contests.growth import growth
 from benchmarks.contests.joins import cold, lists, warm
@@ -22,5 +23,6 @@ CONTESTS: Mapping[str, Callable[[Plan], Iterator[Outcome]]] = {
     "growth": growth,
     "threads": threads,
     "runs": runs,
+    "adapters": adapters,
 }
 """A new contest is one more function here."""

@@ -8,21 +8,20 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from benchmarks.contests.joins import best, setting
 from benchmarks.contests.run_memory import run_memory
-from benchmarks.corpus import CHUNK_ROWS, Corpus, Size, make_channels, make_consent
-from benchmarks.datasets import make_written, write_files
-from benchmarks.ids import IdKind
+from benchmarks.corpus import CHUNK_ROWS, Size
+from benchmarks.datasets import write_files
 from benchmarks.outcome import Bound, Figure, Measure, Outcome, Timing, ratio
-from benchmarks.peers import duckdb_run, gate, polars_run, pyarrow_copy, run
+from benchmarks.peers import duckdb_run, polars_run, pyarrow_copy, run
 from benchmarks.peers.base import Bits, WrongAnswerError, refuse_difference
 from benchmarks.peers.duckdb_join import compact_facts
-from benchmarks.process import cores, progress, run_alone
+from benchmarks.process import progress, run_alone
 from benchmarks.sizes import Plan
 from benchmarks.stage import Crew, Stage, Turn, ledger_folder, parquet_files
+from benchmarks.staging import Found, RightAnswer, fill, refuse_other
 from benchmarks.timing import turns
 
 __all__ = ["runs"]
@@ -45,7 +44,7 @@ def runs(plan: Plan) -> Iterator[Outcome]:
         progress("preparing the contestants")
         modules = (run, pyarrow_copy, polars_run, duckdb_run)
         crews = [stack.enter_context(Crew(module.prepare, stage)) for module in modules]
-        answer = _Answer.read(stage)
+        answer = RightAnswer.read(stage)
         for data, source in _sources(stage).items():
             race = _race(crews, stage, source, answer, plan.run_rounds)
             yield _outcome(data, plan.runs, race)
@@ -58,66 +57,32 @@ def _sources(stage: Stage) -> Mapping[str, Path]:
 
 def _make(stage: Stage, size: Size) -> None:
     """Fill the stage."""
-    progress("making messages and what goes with them")
-    messages = make_written(size)
-    consent = make_consent(IdKind.STRING, size.subjects)
-    corpus = Corpus(messages, consent, make_channels(IdKind.STRING, size.channels))
-    write_files(messages, stage.many_files, _FILES)
-    pq.write_table(messages, stage.one_file, compression="zstd", row_group_size=CHUNK_ROWS)
+    corpus = fill(stage, size)
+    write_files(corpus.messages, stage.many_files, _FILES)
+    pq.write_table(corpus.messages, stage.one_file, compression="zstd", row_group_size=CHUNK_ROWS)
     for table, path in zip(compact_facts(corpus), (stage.facts, stage.channels), strict=True):
         pq.write_table(table, path)
-    judge = gate.warm(corpus, cores()).make_gate()
-    judge.save(stage.gate)
-    decision = judge.decide(messages)
-    columns = {
-        "message_id": messages["message_id"],
-        "reason_bits": decision.reason_bits,
-        "admitted": decision.admitted,
-        "text_bytes": pc.binary_length(messages["text"]),
-    }
-    pq.write_table(pa.table(columns), stage.answer)
 
 
-@dataclass(frozen=True)
-class _Answer:
-    """What every contestant has to write.
+def _check(answer: RightAnswer, name: str, output: Path) -> None:
+    """Compare what a contestant has written: of a plain copy, only the messages.
 
-    Attributes:
-        bits: against each message; message ids are places in here.
-        text_bytes: of all admitted messages together.
+    Raises:
+        WrongAnswerError: Messages or reasons are not the ones that the gate gives.
     """
+    refuse_other(name, Found.of(_read(output, ["message_id", "text"])), answer.admitted)
+    if _kind(name) != _COPY:
+        refuse_difference(name, _read_bits(answer.bits, name, output), answer.bits)
 
-    bits: Bits
-    text_bytes: int
 
-    @classmethod
-    def read(cls, stage: Stage) -> "_Answer":
-        table = pq.read_table(stage.answer)
-        text_bytes = pc.sum(table["text_bytes"].filter(table["admitted"])).as_py()
-        return cls(table["reason_bits"].to_numpy(), text_bytes)
-
-    def check(self, name: str, output: Path) -> None:
-        """Compare what a contestant has written: of a plain copy, only the messages.
-
-        Raises:
-            WrongAnswerError: Messages or reasons are not the ones that the gate gives.
-        """
-        messages = _read(output, ["message_id", "text"])
-        ids = np.sort(messages["message_id"].to_numpy())
-        text_bytes = pc.sum(pc.binary_length(messages["text"])).as_py()
-        if not np.array_equal(ids, np.flatnonzero(self.bits == 0)) or text_bytes != self.text_bytes:
-            raise WrongAnswerError(f"{name} does not write the messages that are admitted.")
-        if _kind(name) != _COPY:
-            refuse_difference(name, self._read_bits(name, output), self.bits)
-
-    def _read_bits(self, name: str, output: Path) -> Bits:
-        """The bits against every message; zero for those that are not in the ledger."""
-        ledger = _read(ledger_folder(output), ["record_id", "reason_bits"])
-        if ledger.num_rows != np.count_nonzero(self.bits):
-            raise WrongAnswerError(f"{name} writes a ledger of {ledger.num_rows} rows.")
-        found = np.zeros_like(self.bits)
-        found[ledger["record_id"].to_numpy()] = ledger["reason_bits"].to_numpy()
-        return found
+def _read_bits(expected: Bits, name: str, output: Path) -> Bits:
+    """The bits against every message; zero for those that are not in the ledger."""
+    ledger = _read(ledger_folder(output), ["record_id", "reason_bits"])
+    if ledger.num_rows != np.count_nonzero(expected):
+        raise WrongAnswerError(f"{name} writes a ledger of {ledger.num_rows} rows.")
+    found = np.zeros_like(expected)
+    found[ledger["record_id"].to_numpy()] = ledger["reason_bits"].to_numpy()
+    return found
 
 
 def _read(place: Path, columns: list[str]) -> pa.Table:
@@ -149,7 +114,9 @@ class _Race:
         return float(np.median([turn.cpu_s / turn.seconds for turn in self.turns[name]]))
 
 
-def _race(crews: Sequence[Crew], stage: Stage, source: Path, answer: _Answer, rounds: int) -> _Race:
+def _race(
+    crews: Sequence[Crew], stage: Stage, source: Path, answer: RightAnswer, rounds: int
+) -> _Race:
     """Let contestants take turns, once each has given the right answer.
 
     The first turn is for that answer and to warm up; the second one counts. Whoever is hopeless in
@@ -159,7 +126,7 @@ def _race(crews: Sequence[Crew], stage: Stage, source: Path, answer: _Answer, ro
     first, written_bytes = {}, {}
     for name, crew in crew_of.items():
         first[name] = crew.take_turn(name, source)
-        answer.check(name, stage.output)
+        _check(answer, name, stage.output)
         written_bytes[name] = sum(path.stat().st_size for path in parquet_files(stage.output))
         progress(f"{name}: right, {first[name].seconds:.3f} s in its first turn")
     taken = {name: [crew.take_turn(name, source)] for name, crew in crew_of.items()}

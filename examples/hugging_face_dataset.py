@@ -3,9 +3,10 @@
 python examples/hugging_face_dataset.py
 """
 
+from datasets import Dataset
+
 from chitchat import MESSAGES, open_gate
 from consentgate.adapters import huggingface as gated
-from datasets import Dataset
 
 
 def main() -> None:

@@ -13,12 +13,17 @@ import pytest
 
 import consentgate as cg
 from consentgate.adapters import _engine
-from tests.adapters import capsule_cases, torch_cases
+from tests.adapters import capsule_cases, document_cases, frame_cases, torch_cases
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
 from tests.build import NOW
 from tests.runs import mixed_gate
 
-CASES: list[Case] = [*capsule_cases.CASES, *torch_cases.CASES]
+CASES: list[Case] = [
+    *capsule_cases.CASES,
+    *document_cases.CASES,
+    *frame_cases.CASES,
+    *torch_cases.CASES,
+]
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 WITH_LEDGER = pytest.mark.parametrize(
     "case", [case for case in CASES if case.keeps_ledger], ids=lambda case: case.name

@@ -80,7 +80,7 @@ class Batches(Protocol):
 
 
 @dataclass(frozen=True)
-class Piece:
+class _Piece:
     """Rows of a row group.
 
     Attributes:
@@ -157,7 +157,7 @@ class ParquetBatches:
                     batches.append((table, end))
                 yield Block(first_row, batches)
 
-    def _pieces(self) -> list[Piece]:
+    def _pieces(self) -> list[_Piece]:
         groups = [
             (number, group, rows)
             for number, file in enumerate(self.files)
@@ -165,12 +165,12 @@ class ParquetBatches:
         ]
         starts = accumulate((rows for *_, rows in groups), initial=0)
         return [
-            Piece(file, group, 0, rows, start)
+            _Piece(file, group, 0, rows, start)
             for (file, group, rows), start in zip(groups, starts, strict=False)
             if rows
         ]
 
-    def _tables(self, piece: Piece, done: int) -> Iterator[pa.Table]:
+    def _tables(self, piece: _Piece, done: int) -> Iterator[pa.Table]:
         """A piece's rows, without those that were read before."""
         file = self.files[piece.file]
         self._refuse_change(file)
@@ -226,7 +226,7 @@ def _changed(shown: str) -> SourceChangedError:
     )
 
 
-def _share(pieces: list[Piece], index: int, count: int, batch_rows: int) -> list[Piece]:
+def _share(pieces: list[_Piece], index: int, count: int, batch_rows: int) -> list[_Piece]:
     """One of `count` shares of the pieces, which are cut up where they are too few."""
     if len(pieces) < count:
         parts = -(-count // max(len(pieces), 1))
@@ -234,13 +234,13 @@ def _share(pieces: list[Piece], index: int, count: int, batch_rows: int) -> list
     return pieces[index::count]
 
 
-def _cut(piece: Piece, parts: int, batch_rows: int) -> Iterator[Piece]:
+def _cut(piece: _Piece, parts: int, batch_rows: int) -> Iterator[_Piece]:
     """A piece in so many parts, or fewer where it has fewer batches."""
     batches = -(-(piece.stop - piece.first) // batch_rows)
     rows = -(-batches // parts) * batch_rows
     for first in range(piece.first, piece.stop, rows):
         stop = min(first + rows, piece.stop)
-        yield Piece(piece.file, piece.group, first, stop, piece.first_row + first - piece.first)
+        yield _Piece(piece.file, piece.group, first, stop, piece.first_row + first - piece.first)
 
 
 class GivenBatches:

@@ -1,7 +1,6 @@
 """The data sets that `torch.filter` gives; here, because their base classes are PyTorch's."""
 
 import os
-import pickle
 from collections import Counter
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any, NamedTuple, cast
@@ -14,6 +13,7 @@ from consentgate._arrow import as_table, one_chunk
 from consentgate._layout import GATE_KEY
 from consentgate._rows import keep_rows
 from consentgate._stream import Current, Sieve
+from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._shards import Batches, Position, Shard
 from consentgate.adapters._tally import ADMITTED, Tally
 from consentgate.errors import ConfigurationError
@@ -34,10 +34,7 @@ class Replica(NamedTuple):
 
 
 class Judge:
-    """A gate as it goes to workers, and what they count.
-
-    A saved gate goes as its file's path and digest, and is opened when a worker first uses it:
-    from there, PyTorch hands errors to the parent, but not from where a data set is unpickled.
+    """What judges in every process, and what they count together.
 
     Args:
         gate: the gate, or a live one.
@@ -46,19 +43,13 @@ class Judge:
     """
 
     def __init__(self, gate: Current, columns: Sequence[str] | None, **options: Any) -> None:
-        self._gate: Current | bytes = gate
+        self._gate = CarriedGate(gate)
         self._columns = None if columns is None else list(columns)
         self._options = options
         self.tally = Tally()
 
-    def __getstate__(self) -> dict[str, Any]:
-        gate = self._gate if isinstance(self._gate, bytes) else pickle.dumps(self._gate)
-        return {**self.__dict__, "_gate": gate}
-
     def sieve(self) -> Sieve:
         """What judges batches in this process."""
-        if isinstance(self._gate, bytes):
-            self._gate = cast(Current, pickle.loads(self._gate))
         return Sieve(self._gate, **self._options)
 
     def admitted(

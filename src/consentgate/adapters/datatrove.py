@@ -1,0 +1,104 @@
+"""datatrove: a step of a pipeline that lets admitted documents through.
+
+>>> from datatrove.pipeline.readers import JsonlReader
+>>> from datatrove.pipeline.writers import JsonlWriter
+>>> from consentgate.adapters.datatrove import consent_filter
+>>> pipeline = [  # doctest: +SKIP
+...     JsonlReader("messages/"),
+...     consent_filter(gate, exclusion_writer=JsonlWriter("excluded/")),
+...     JsonlWriter("clean/"),
+... ]
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from consentgate._stream import Current
+from consentgate.adapters._engine import need
+from consentgate.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from consentgate.adapters._datatrove_filter import ConsentFilter
+
+__all__ = ["consent_filter", "filter"]
+
+
+def consent_filter(
+    gate: Current,
+    *,
+    exclusion_writer: Any = None,
+    ledger: str | Path | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+    batch_size: int = 1000,
+) -> "ConsentFilter":
+    """A datatrove filter that judges batches of documents, each by the gate that is current then.
+
+    A document's columns are what its metadata holds under their names; `id` and `text` are its own,
+    and its `id` is also the record id where the metadata has none. Where a key is not there, the
+    value is null, which excludes the document for the reason that fits. Where none of a task's
+    first 1,000 documents has it, or none of fewer, that is an error.
+
+    Values are taken for what they are: `None` (and NaN) is null, integers are no strings, and
+    everything else that an id cannot be is an error, as are columns that hold various kinds of
+    values, wherever in a task they meet. Subjects may be lists. Instants are `datetime`s, or, since
+    JSON has none, ISO 8601 text with an offset from UTC; without one, they are naive.
+
+    The primary reason is the one that datatrove counts (`dropped_consent_withdrawn`) and writes
+    into the metadata of what goes to the `exclusion_writer` (`filter_reason`).
+
+    Args:
+        gate: a gate, or a live one (`GateStore.live`). Save it first: workers then get its path.
+        exclusion_writer: a datatrove writer that gets the excluded documents, with their text.
+        ledger: a directory that gets the excluded documents' record ids and reasons, in a file for
+            each task, complete when that ends; `row` is the position in the task. None: no record.
+        judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock
+            at each batch.
+        threads: how many threads judge; None: one per available core, or one in a worker process.
+        batch_size: how many documents are judged, and held in memory, at a time.
+
+    Raises:
+        ExtraMissingError, ExtraOutdatedError: datatrove is not installed, or too old.
+        ConfigurationError: `batch_size` is less than 1.
+        Whatever `Gate.decide` raises, OutputError: While a pipeline runs, which ends with it; no
+            document of the batch comes out.
+    """
+    need("datatrove")
+    from consentgate.adapters._datatrove_filter import ConsentFilter
+
+    if batch_size < 1:
+        raise ConfigurationError(f"`batch_size` is {batch_size} but must be at least 1.")
+    return ConsentFilter(
+        gate, exclusion_writer, batch_size, ledger=ledger, judged_at=judged_at, threads=threads
+    )
+
+
+def filter(
+    data: Iterable[Any],
+    gate: Current,
+    *,
+    exclusion_writer: Any = None,
+    ledger: str | Path | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+    batch_size: int = 1000,
+) -> Iterator[Any]:
+    """The admitted ones of datatrove's documents, judged as they are asked for, in their order.
+
+    Arguments and errors are `consent_filter`'s; the documents are one task's. The ledger is
+    complete when the iterator is exhausted or closed.
+
+    Args:
+        data: documents; also what a datatrove reader gives.
+    """
+    step = consent_filter(
+        gate,
+        exclusion_writer=exclusion_writer,
+        ledger=ledger,
+        judged_at=judged_at,
+        threads=threads,
+        batch_size=batch_size,
+    )
+    return step.run(data)

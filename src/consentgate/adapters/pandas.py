@@ -1,0 +1,132 @@
+"""pandas: data frames with admitted rows only.
+
+>>> import pandas as pd
+>>> from consentgate.adapters import pandas as gated
+>>> frame = pd.read_parquet("messages.parquet", dtype_backend="pyarrow")  # doctest: +SKIP
+>>> admitted = gated.filter(frame, gate)  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+
+from consentgate._rows import keep_values
+from consentgate._stream import Current, Sieve
+from consentgate.adapters._engine import need
+from consentgate.adapters._values import ValueColumns, judged_columns
+from consentgate.errors import ColumnTypeError, NotArrowError
+from consentgate.gate import Gate
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["filter"]
+
+
+def filter(
+    frame: pd.DataFrame,
+    gate: Current,
+    *,
+    ledger: str | Path | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """The admitted rows of a data frame, in their order, with their index, types and labels.
+
+    Only the columns that judging needs are looked at, and have to be of types that Arrow has;
+    objects are taken for what they are (see `ColumnTypeError`). Integer ids in a column with
+    nulls are floats in plain pandas, which are no ids: read the data with
+    `dtype_backend="pyarrow"`, or use `Int64`.
+
+    Categories that no admitted row has are not there any more, neither in columns nor in the
+    index: they would show what excluded rows hold.
+
+    Args:
+        frame: with the gate's columns.
+        gate: the judge; of a live one, the gate that is current now judges all rows.
+        ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
+        judged_at: the instant of judgement; None takes the gate's, or else the clock.
+        threads: as in `Gate.decide`.
+
+    Raises:
+        NotArrowError: `frame` is no `DataFrame`.
+        ExtraMissingError, ExtraOutdatedError: pandas is not installed, or too old.
+        OutputError: The ledger cannot be written.
+        Whatever `Gate.decide` raises.
+    """
+    need("pandas")
+    import pandas as pd
+
+    if not isinstance(frame, pd.DataFrame):
+        raise NotArrowError(
+            f"An object of type '{type(frame).__qualname__}' is no pandas DataFrame; give one."
+        )
+    judge: Any = gate.current()
+    with Sieve(judge, ledger=ledger, judged_at=judged_at, threads=threads) as sieve:
+        decision = sieve.judge(_judged_table(frame, judge))
+    return _kept(frame, decision.admitted)
+
+
+def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
+    """The columns that judging looks at; one that is there twice is there twice again."""
+    names, arrays = [], []
+    for name in judged_columns(gate):
+        for place, label in enumerate(frame.columns):
+            if isinstance(label, str) and label == name:
+                names.append(name)
+                arrays.append(_as_arrow(frame.iloc[:, place], name, gate))
+    return pa.Table.from_arrays(arrays, names=names)
+
+
+def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
+    if column.dtype == object:
+        values = ValueColumns(reads_text=False).table(gate, {name: column.tolist()})
+        return values.column(name)
+    try:
+        array = pa.array(column.array, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError):  # their own words can quote values
+        raise ColumnTypeError(
+            f"Column '{name}' is {column.dtype}, of which Arrow has nothing alike; convert it."
+        ) from None
+    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+
+
+def _kept(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
+    import pandas as pd
+
+    index = _kept_index(frame.index, mask)
+    columns = {place: _kept_values(frame.iloc[:, place], mask) for place in range(frame.shape[1])}
+    kept = pd.DataFrame(columns, index=index)
+    kept.columns = frame.columns
+    return frame._constructor(kept).__finalize__(frame)
+
+
+def _kept_values(values: Any, mask: pa.BooleanArray) -> Any:
+    """The values of a column or plain index where the mask is true, as an array."""
+    import pandas as pd
+
+    array = values.array
+    if isinstance(array.dtype, pd.ArrowDtype):
+        column = array.__arrow_array__()
+        column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
+        return pd.arrays.ArrowExtensionArray(keep_values(column, mask, str(values.name)))
+    kept = array[mask.to_numpy(zero_copy_only=False)]
+    if isinstance(kept.dtype, pd.CategoricalDtype):
+        return kept.remove_unused_categories()
+    return kept
+
+
+def _kept_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:
+    import pandas as pd
+
+    if isinstance(index, pd.MultiIndex):
+        levels = [index.get_level_values(place) for place in range(index.nlevels)]
+        arrays = [_kept_index(level, mask) for level in levels]
+        return pd.MultiIndex.from_arrays(arrays, names=index.names)
+    if isinstance(index.dtype, pd.ArrowDtype | pd.CategoricalDtype):
+        return pd.Index(_kept_values(index, mask), name=index.name)
+    return index[mask.to_numpy(zero_copy_only=False)]

@@ -1,0 +1,249 @@
+"""Polars: data frames and queries (lazy frames), with admitted rows only.
+
+>>> import polars as pl
+>>> from consentgate.adapters import polars as gated
+>>> messages = pl.scan_parquet("messages/*.parquet")  # doctest: +SKIP
+>>> gated.filter(messages, gate).select("text").sink_parquet("clean.parquet")  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from datetime import datetime
+from io import BytesIO
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Event, Semaphore, Thread
+from typing import TYPE_CHECKING, TypeVar, cast
+
+import pyarrow as pa
+
+from consentgate._stream import Current, Sieve
+from consentgate.adapters._engine import need
+from consentgate.adapters._values import judged_columns
+from consentgate.errors import NotArrowError
+from consentgate.gate import Gate
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    Frame = TypeVar("Frame", pl.DataFrame, pl.LazyFrame)
+
+__all__ = ["filter"]
+
+_BATCH_ROWS = 65_536
+_BATCHES_AHEAD = 2
+
+
+def filter(
+    frame: Frame,
+    gate: Current,
+    *,
+    ledger: str | Path | None = None,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+) -> Frame:
+    """The admitted rows of a data frame, or of a query, in their order.
+
+    A query (`LazyFrame`) is judged batch by batch whenever it runs, and first of all: what is added
+    to it sees admitted rows only. It reads the columns that are wanted and those that judging
+    needs. A condition that says nothing about admission is best put below the gate, from where it
+    reaches the files: `filter(scan.filter(pl.col("lang") == "en"), gate)`.
+
+    No text of an excluded row stays in the buffers of what comes back. The words of `Categorical`
+    and `Enum` columns belong to their types, which Polars keeps for the whole process; what is
+    written or exported has only the words of its own rows, except for `Enum`.
+
+    Args:
+        frame: with the gate's columns.
+        gate: the judge, or a live one, which a query asks for the newest gate at each batch.
+        ledger: a directory that gets the excluded rows. Every run of a query adds all of its own,
+            even if only the first admitted rows are wanted (`head`). Where Polars itself breaks a
+            run off (`head` after a condition), they are those of the rows judged until then, and
+            are complete some time later.
+        judged_at: the instant of judgement; None takes the gate's, or else the clock, for a query
+            at each batch.
+        threads: as in `Gate.decide`.
+
+    Returns:
+        The same type and schema.
+
+    Raises:
+        NotArrowError: `frame` is neither a `DataFrame` nor a `LazyFrame`.
+        ExtraMissingError, ExtraOutdatedError: Polars is missing or too old.
+        OutputError: The ledger cannot be written; for a query, when it runs.
+        Whatever `Gate.decide` raises: at once for the schema and for what is stale, else when the
+            query runs.
+    """
+    need("polars")
+    import polars as pl
+
+    judging = _Judging(gate, ledger, judged_at, threads)
+    if isinstance(frame, pl.DataFrame):
+        return _filter_frame(frame, judging)
+    if isinstance(frame, pl.LazyFrame):
+        return _filter_query(frame, judging)
+    raise NotArrowError(
+        f"An object of type '{type(frame).__qualname__}' is no Polars frame; give a DataFrame or "
+        "a LazyFrame."
+    )
+
+
+@dataclass(frozen=True)
+class _Judging:
+    """How rows are judged; the arguments of `filter`."""
+
+    gate: Current
+    ledger: str | Path | None
+    judged_at: datetime | None
+    threads: int | None
+
+    def sieve(self) -> Sieve:
+        return Sieve(self.gate, ledger=self.ledger, judged_at=self.judged_at, threads=self.threads)
+
+    def columns(self) -> list[str]:
+        """The names of what is looked at."""
+        return judged_columns(cast(Gate, self.gate.current()))
+
+
+def _filter_frame(frame: pl.DataFrame, judging: _Judging) -> pl.DataFrame:
+    judging = replace(judging, gate=judging.gate.current())
+    with judging.sieve() as sieve:
+        sieve.check(_arrow_schema(frame.schema, judging))
+        return _admitted(frame, sieve, judging)
+
+
+def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
+    from polars.io.plugins import register_io_source
+
+    schema = frame.collect_schema()
+    replace(judging, ledger=None).sieve().check(_arrow_schema(schema, judging))
+    # Pure: what occurs twice in one query is judged once.
+    return register_io_source(
+        _Source(frame, judging),
+        schema=schema,
+        validate_schema=True,
+        is_pure=True,
+        explain_name="consentgate",
+    )
+
+
+def _admitted(frame: pl.DataFrame, sieve: Sieve, judging: _Judging) -> pl.DataFrame:
+    import polars as pl
+
+    names = [name for name in judging.columns() if name in frame.columns]
+    decision = sieve.judge(frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest()))
+    return _with_own_text(frame.filter(pl.Series(decision.admitted)))
+
+
+def _arrow_schema(schema: pl.Schema, judging: _Judging) -> pa.Schema:
+    """All columns, with types where judging looks: not every type of Polars has one in Arrow."""
+    import polars as pl
+
+    looked_at = [name for name in judging.columns() if name in schema]
+    frame = schema.to_frame().select(looked_at)
+    types = frame.to_arrow(compat_level=pl.CompatLevel.newest()).schema
+    return pa.schema(
+        [types.field(name) if name in looked_at else pa.field(name, pa.null()) for name in schema]
+    )
+
+
+def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows, whose text is in buffers of its own.
+
+    Polars takes rows out of text by pointing at it where it is, next to that of the other rows.
+    """
+    own = [_copied(column) for column in frame.get_columns() if _is_pointed_at(column.dtype)]
+    return frame.with_columns(own)
+
+
+def _is_pointed_at(kind: pl.DataType) -> bool:
+    import polars as pl
+
+    if isinstance(kind, pl.Struct):
+        return any(_is_pointed_at(field.dtype) for field in kind.fields)
+    if isinstance(kind, pl.List | pl.Array):
+        return _is_pointed_at(kind.inner)
+    return isinstance(kind, pl.String | pl.Binary)
+
+
+def _copied(column: pl.Series) -> pl.Series:
+    import polars as pl
+
+    if column.dtype.is_nested():  # which may hold what Arrow has no type for
+        file = BytesIO()
+        column.to_frame().write_ipc_stream(file)
+        return pl.read_ipc_stream(file.getvalue()).to_series()
+    plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())
+    return pl.Series(column.name, plain)
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What Polars asks for the admitted rows of a query, at every run."""
+
+    frame: pl.LazyFrame
+    judging: _Judging
+
+    def __call__(
+        self,
+        with_columns: list[str] | None,
+        predicate: pl.Expr | None,
+        n_rows: int | None,
+        batch_size: int | None,
+    ) -> Iterator[pl.DataFrame]:
+        """The admitted rows: the first so many, of these the ones that the predicate selects."""
+        frame, left = self.frame, n_rows
+        if with_columns is not None:
+            frame = frame.select({*with_columns, *self.judging.columns()})
+        for batch in _judge_ahead(frame, self.judging):
+            if left is not None:
+                batch = batch.head(left)
+                left -= batch.height
+            if predicate is not None:
+                batch = batch.filter(predicate)
+            yield batch if with_columns is None else batch.select(with_columns)
+            if left == 0 and self.judging.ledger is None:
+                break
+
+
+def _judge_ahead(frame: pl.LazyFrame, judging: _Judging) -> Iterator[pl.DataFrame]:
+    """The admitted rows of every batch, of which some are judged before they are asked for.
+
+    A thread of its own runs the query. Polars' own iterator over batches (`collect_batches`, 2.1)
+    would end early, and say nothing, after a panic; and it leaves the processor idle while a batch
+    is judged. Nobody waits for the thread if the rows are not wanted any more: Polars may let go
+    of this iterator in a thread that the query needs.
+    """
+    judged: SimpleQueue[pl.DataFrame | None] = SimpleQueue()
+    room, unwanted, end = Semaphore(_BATCHES_AHEAD), Event(), Future[None]()
+
+    def run() -> None:
+        try:
+            with judging.sieve() as sieve:
+                sieve.check(_arrow_schema(frame.collect_schema(), judging))
+
+                def hand_over(batch: pl.DataFrame) -> bool:
+                    room.acquire()
+                    if not unwanted.is_set():
+                        judged.put(_admitted(batch, sieve, judging))
+                    return unwanted.is_set()
+
+                frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
+            end.set_result(None)
+        except BaseException as error:
+            end.set_exception(error)
+        finally:
+            judged.put(None)
+
+    Thread(target=run, name="consentgate", daemon=True).start()
+    try:
+        while (batch := judged.get()) is not None:
+            yield batch
+            room.release()
+        end.result()
+    finally:
+        unwanted.set()
+        room.release()

@@ -3,6 +3,6 @@
 Each module has `filter(data, gate, …)`. Nothing here imports an engine before it is used.
 """
 
-from consentgate.adapters import datatrove, huggingface, pandas, polars, torch
+from consentgate.adapters import datatrove, duckdb, huggingface, pandas, polars, torch
 
-__all__ = ["datatrove", "huggingface", "pandas", "polars", "torch"]
+__all__ = ["datatrove", "duckdb", "huggingface", "pandas", "polars", "torch"]

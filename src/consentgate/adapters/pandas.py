@@ -84,8 +84,9 @@ def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
 
 def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
     if column.dtype == object:
-        values = ValueColumns(reads_text=False).table(gate, {name: column.tolist()})
-        return values.column(name)
+        values = column.to_numpy(copy=True)
+        values[column.isna()] = None  # which pandas has several of
+        return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
     try:
         array = pa.array(column.array, from_pandas=True)
     except (pa.ArrowException, TypeError, ValueError):  # their own words can quote values

@@ -19,7 +19,6 @@ from consentgate._durable import write_faults_named
 from consentgate.errors import OutputError, UnreadableFileError
 
 __all__ = [
-    "BATCH_BYTES",
     "FileForm",
     "RowGroupWriter",
     "has_old_timestamps",

@@ -30,9 +30,6 @@ class Judging(Protocol):
     def evidence(self) -> Mapping[str, str]:
         """What judges, as ledgers carry it in their metadata."""
 
-    def needed(self, schema: pa.Schema) -> list[str]:
-        """The names of the columns that judging looks at."""
-
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> Decision:

@@ -180,20 +180,6 @@ class Gate:
         """The gate itself; a live gate (`GateStore.live`) gives the newest one."""
         return self
 
-    def needed(self, schema: pa.Schema) -> list[str]:
-        """The names of the columns that judging looks at, once they are known to be fit for it.
-
-        The record id is not among them: only ledgers and what is in `excluded` need it.
-
-        Raises:
-            ColumnMissingError, ColumnAmbiguousError, ColumnTypeError: As from `decide`.
-        """
-        last, names = self._last_checked  # a schema seen last time is not checked anew
-        if last is None or not schema.equals(last):
-            names = self._judge.check(schema)
-            self._last_checked = schema, names
-        return names
-
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> Decision:
@@ -220,7 +206,7 @@ class Gate:
                 nor will it within 5 minutes; not looked at when the instant is given.
         """
         table = as_table(data)
-        needed = table.select(self.needed(table.schema))
+        needed = table.select(self._checked(table.schema))
         now = self._now(judged_at)
         lookup = Lookup(needed.num_rows)
         bits = np.empty(needed.num_rows, dtype=np.uint32)
@@ -355,6 +341,14 @@ class Gate:
                 f"as `{name}`."
             )
         return source
+
+    def _checked(self, schema: pa.Schema) -> list[str]:
+        """The columns that judging looks at; a schema seen last time is not checked anew."""
+        last, names = self._last_checked
+        if last is None or not schema.equals(last):
+            names = self._judge.check(schema)
+            self._last_checked = schema, names
+        return names
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""

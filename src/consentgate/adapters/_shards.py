@@ -17,7 +17,6 @@ import pyarrow.parquet as pq
 from consentgate._arrow import as_table
 from consentgate._files import read_faults_named
 from consentgate._parquet import (
-    BATCH_BYTES,
     has_old_timestamps,
     open_parquet,
     refuse_inexact_timestamps,
@@ -30,8 +29,10 @@ from consentgate.hashing import digest_json
 
 __all__ = ["Batches", "Block", "GivenBatches", "ParquetBatches", "Position", "Shard"]
 
-_JUDGED_ROWS = 65_536
-"""So many rows are judged at once; of fewer, each judgement's own price shows."""
+_JUDGED_ROWS, _JUDGED_BYTES = 32_768, 8 << 20
+"""So many rows are judged at once; of fewer, each judgement's own price shows, and more would fill
+the workers' memory.
+"""
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
     for table in tables:
         gathered.append(table)
         rows, size = rows + table.num_rows, size + table.nbytes
-        if rows >= _JUDGED_ROWS or size >= BATCH_BYTES:
+        if rows >= _JUDGED_ROWS or size >= _JUDGED_BYTES:
             yield gathered
             gathered, rows, size = [], 0, 0
     if gathered:

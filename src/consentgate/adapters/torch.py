@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from consentgate._arrow import as_table, find_column
-from consentgate._stream import Current, Judging
+from consentgate._stream import Current
 from consentgate.adapters._engine import need
 from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
+from consentgate.adapters._values import judged_columns
 from consentgate.errors import ConfigurationError, NotArrowError
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def _is_of_parquet(data: Any) -> bool:
 
 
 def _narrowed(
-    batches: Batches, gate: Judging, columns: Sequence[str] | None, judged_at: datetime | None
+    batches: Batches, gate: Any, columns: Sequence[str] | None, judged_at: datetime | None
 ) -> Batches:
     """The same batches with no more columns than are needed, once they are known to be fit."""
     if not isinstance(batches, ParquetBatches):
@@ -156,7 +157,7 @@ def _narrowed(
         return batches
     for name in columns:
         find_column(schema, name, role="to be given")
-    return replace(batches, columns=(*columns, *gate.needed(schema), gate.columns.record_id))
+    return replace(batches, columns=(*columns, *judged_columns(gate)))
 
 
 @dataclass(frozen=True)

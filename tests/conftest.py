@@ -1,10 +1,16 @@
 """Hypothesis profiles: `default` for every run, `thorough` for `pytest --hypothesis-profile`; and
-the fixtures of whatever tests the command line.
+the fixtures of whatever tests the command line, a full disk or an object store.
 """
 
+from __future__ import annotations
+
+import shutil
 import signal
+import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
@@ -13,6 +19,9 @@ from hypothesis import HealthCheck, settings
 from consentgate.cli import main
 from tests.build import AS_OF, channel_table, consent_table
 from tests.command import Outcome, Runner
+
+if TYPE_CHECKING:
+    from tests.s3 import Server, Store
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000)
@@ -48,3 +57,32 @@ def run(
         return Outcome(int(end.value.code or 0), *capsys.readouterr())
 
     return run_main
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 100 kB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)]
+    if shutil.which("mount") is None or subprocess.run(command, check=False).returncode:
+        pytest.skip("mounting a small tmpfs takes rights that this user does not have")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)  # a failed test may have it open
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    """One S3 server for all tests of a module."""
+    from tests.s3 import serve  # which takes a while to load
+
+    with serve() as server:
+        yield server
+
+
+@pytest.fixture
+def store(server: Server) -> Store:
+    """A bucket for one test."""
+    from tests.s3 import new_bucket
+
+    return new_bucket(server)

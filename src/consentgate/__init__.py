@@ -8,6 +8,7 @@
 
 from importlib.metadata import version
 
+from consentgate._publication import Publication
 from consentgate.audit import Finding, audit
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
@@ -54,11 +55,13 @@ from consentgate.errors import (
 )
 from consentgate.explanation import Explanation
 from consentgate.gate import Gate
+from consentgate.live import LiveGate
 from consentgate.manifest import Manifest
 from consentgate.policy import Policy, Rule
 from consentgate.reasons import Reason
 from consentgate.run import Progress, run
 from consentgate.snapshot import ConsentSnapshot
+from consentgate.store import GateStore
 
 __version__ = version("consentgate")
 
@@ -87,8 +90,10 @@ __all__ = [
     "FutureSnapshotError",
     "Gate",
     "GateFileError",
+    "GateStore",
     "IdFamilyError",
     "InputError",
+    "LiveGate",
     "Manifest",
     "ManifestError",
     "NaiveTimestampError",
@@ -99,6 +104,7 @@ __all__ = [
     "Policy",
     "PolicyError",
     "Progress",
+    "Publication",
     "Reason",
     "RecordNotFoundError",
     "ReplacedGateError",

@@ -1,4 +1,4 @@
-"""One run at a time in a destination.
+"""One run at a time in a destination, or one publisher in a store of gates.
 
 On a disk, the system's own lock does it, which ends with the process that holds it. An object store
 has none, so a run leaves a lease there, which it renews; whoever finds the lease of another that
@@ -26,28 +26,31 @@ LEASE_S = 60.0
 
 
 @contextmanager
-def lock(folder: Folder) -> Iterator[Callable[[], None]]:
+def lock(folder: Folder, *, who: str = "run") -> Iterator[Callable[[], None]]:
     """Hold a destination while the block runs.
+
+    Args:
+        who: what holds it, as messages call it and others of its kind.
 
     Yields:
         A function that does nothing, or raises the error below where the hold was lost.
 
     Raises:
-        DestinationBusyError: Another run holds it.
+        DestinationBusyError: Another one holds it.
         OutputError: The destination cannot be written to.
     """
-    with _file_lock(folder) if folder.is_local else _lease(folder) as check:
+    with _file_lock(folder, who) if folder.is_local else _lease(folder, who) as check:
         yield check
 
 
 @contextmanager
-def _file_lock(folder: Folder) -> Iterator[Callable[[], None]]:
+def _file_lock(folder: Folder, who: str) -> Iterator[Callable[[], None]]:
     held = FileLock(folder.path(LOCK))
     with write_faults_named(f"Lock '{folder.shown(LOCK)}'"):
         try:
             held.acquire(blocking=False)
         except Timeout as error:
-            raise _busy(folder, "wait for it to end") from error
+            raise _busy(folder, who, "wait for it to end") from error
     try:
         yield lambda: None
     finally:
@@ -55,15 +58,15 @@ def _file_lock(folder: Folder) -> Iterator[Callable[[], None]]:
 
 
 @contextmanager
-def _lease(folder: Folder) -> Iterator[Callable[[], None]]:
-    lease = _Lease(folder)
+def _lease(folder: Folder, who: str) -> Iterator[Callable[[], None]]:
+    lease = _Lease(folder, who)
     lease.renew()
     renewer = threading.Thread(target=lease.keep, name="consentgate-lease", daemon=True)
     renewer.start()
     try:
         if lease.has_rivals():
             wait = f"wait for it to end; where it was killed, for {LEASE_S:.0f} seconds"
-            raise _busy(folder, wait)
+            raise _busy(folder, who, wait)
         yield lease.check
     finally:
         lease.ended.set()
@@ -80,10 +83,10 @@ class _Lease:
     was cut off, or asleep, for too long finds out.
     """
 
-    def __init__(self, folder: Folder) -> None:
+    def __init__(self, folder: Folder, who: str) -> None:
         self.name = f"{LEASES}/{uuid.uuid4().hex}"
         self.ended = threading.Event()
-        self._folder, self._is_lost = folder, threading.Event()
+        self._folder, self._who, self._is_lost = folder, who, threading.Event()
         self._trusted_until = math.inf
 
     def renew(self) -> None:
@@ -104,8 +107,8 @@ class _Lease:
         """Nothing, or an error where it ran out or is not there any more."""
         if self._is_over() or self._is_gone():
             raise DestinationBusyError(
-                f"The lease on '{self._folder}' was lost, so another run may have begun there; run "
-                "again."
+                f"The lease on '{self._folder}' was lost, so another {self._who} may have begun "
+                "there; start again."
             )
 
     def has_rivals(self) -> bool:
@@ -114,8 +117,8 @@ class _Lease:
         now = times.pop(self.name, None)
         if now is None:
             raise OutputError(
-                f"What is written to '{self._folder}' is not listed there at once, so two runs "
-                "could not know of each other; use a store that is consistent."
+                f"What is written to '{self._folder}' is not listed there at once, so two "
+                f"{self._who}s could not know of each other; use a store that is consistent."
             )
         old = [name for name, renewed in times.items() if now - renewed > LEASE_S]
         for name in old:
@@ -133,5 +136,5 @@ class _Lease:
         return self._is_lost.is_set()
 
 
-def _busy(folder: Folder, what_to_do: str) -> DestinationBusyError:
-    return DestinationBusyError(f"Another run is writing into '{folder}'; {what_to_do}.")
+def _busy(folder: Folder, who: str, what_to_do: str) -> DestinationBusyError:
+    return DestinationBusyError(f"Another {who} is writing into '{folder}'; {what_to_do}.")

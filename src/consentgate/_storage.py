@@ -246,6 +246,20 @@ class Folder:
                 shutil.copyfileobj(source, target, _CHUNK_BYTES)
             yield copy
 
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """A file's content, a few megabytes at a time.
+
+        Raises:
+            SourceChangedError: It is not there.
+            UnreadableFileError: It cannot be read.
+        """
+        with (
+            self._read_faults_named(name),
+            self.filesystem.open_input_stream(self.key(name)) as source,
+        ):
+            while piece := source.read(_CHUNK_BYTES):
+                yield piece
+
     def _scratch(self, name: str) -> "tempfile.TemporaryDirectory[str]":
         try:
             return tempfile.TemporaryDirectory(prefix="consentgate-")

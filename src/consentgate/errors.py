@@ -20,7 +20,7 @@
     │   ├── DuplicateRecordError    two rows about the same thing
     │   ├── UnknownStatusError      a status outside the vocabulary
     │   ├── AsOfError               nobody says, or two disagree, as of when it speaks
-    │   ├── StaleSnapshotError      older than the policy allows
+    │   ├── StaleSnapshotError      older than the policy allows, or than one before it
     │   └── FutureSnapshotError     as of an instant that the clock has not reached
     ├── PolicyError                 the policy is at fault
     ├── ConfigurationError          arguments that do not fit together
@@ -39,7 +39,7 @@
         ├── RunIncompleteError      files of a run that could not be judged; the others are done
         ├── ManifestError           a manifest, signature or ledger that is missing or malformed
         └── OutputError             an output exists already, or cannot be written
-            └── DestinationBusyError  another run is writing there
+            └── DestinationBusyError  another run or publisher is writing there
 
 Every class has a stable ``code``, pickles across process borders, and carries a message that
 says what was found, what was needed and what to do. Messages name columns, types and counts and
@@ -199,7 +199,7 @@ class AsOfError(SnapshotError):
 
 
 class StaleSnapshotError(SnapshotError):
-    """The snapshot or registry is older than the policy's `max_snapshot_age`."""
+    """The snapshot or registry is older than `max_snapshot_age` allows, or than one before it."""
 
     code = "stale_snapshot"
 
@@ -289,7 +289,7 @@ class OutputError(FileError):
 
 
 class DestinationBusyError(OutputError):
-    """Another run is writing into the same destination."""
+    """Another run or publisher is writing into the same place."""
 
     code = "destination_busy"
 

@@ -1,0 +1,305 @@
+"""Gates that change while they are used: where they are published.
+
+::
+
+    current.json                            the pointer: which gate is current
+    00000042-3f2a9c0d1e2b-9f8e7d6c.gate     a gate's file; no name is ever used again
+    _consentgate/                           what keeps two publishers apart
+
+A gate's file is whole before the pointer names it, and the pointer is replaced at once. So whoever
+reads it, and whenever a publisher is killed, finds the gate from before or the new one.
+"""
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from consentgate._durable import write_faults_named
+from consentgate._gate_cache import Connection, open_published
+from consentgate._layout import EVIDENCE
+from consentgate._lock import lock
+from consentgate._publication import (
+    POINTER,
+    TRIES,
+    Publication,
+    dates_of,
+    gate_name,
+    is_own,
+    leftovers,
+    older,
+    read_pointer,
+    superseded,
+)
+from consentgate._storage import Folder
+from consentgate.errors import (
+    ConfigurationError,
+    OutputError,
+    SourceChangedError,
+    StaleSnapshotError,
+    UnreadableFileError,
+)
+from consentgate.gate import Gate
+from consentgate.live import Found, LiveGate
+from consentgate.manifest import to_json
+from consentgate.saved import open_gate
+
+__all__ = ["GateStore"]
+
+
+class GateStore:
+    """A folder in which gates are published, one of which is current.
+
+    A pipeline that knows of new withdrawals publishes; training jobs follow::
+
+        store = cg.GateStore("/shared/gates")
+        store.publish(cg.Gate(policy, consent, channels))       # hourly, where consent is known
+        store.prune(keep=24)
+
+        live = cg.GateStore("/shared/gates").live()             # in the training job
+        for batch in batches:
+            admitted, excluded = live.filter(batch)             # by the newest gate
+
+    Reading needs no right to write. Stores pickle as their place, so they go to other processes,
+    and may be used by many threads.
+
+    Args:
+        place: a directory, or an object store's `s3://` or `gs://` URI. What is in it is the gates'
+            files: guard them as you guard the snapshot. A URI with keys pickles with them; better,
+            let them come from the environment.
+        cache: for an object store, a directory on this machine, to which a gate is fetched once for
+            all processes, which then share its memory; only this user may be able to write to it.
+            It keeps the newest 3 gates. None: each process fetches the gate for itself, into a
+            temporary file that is gone once it is mapped: give a cache wherever several processes
+            of a machine read the store, as data loaders' workers do. A directory needs none.
+
+    Raises:
+        SourceError: The URI is malformed, or nothing answers there.
+    """
+
+    def __init__(self, place: str | Path, *, cache: str | Path | None = None) -> None:
+        self._connection = Connection(place)
+        self._cache = None if cache is None else Path(cache).absolute()
+
+    def __repr__(self) -> str:
+        return f"<GateStore: {self._connection}>"
+
+    def __reduce__(self) -> Any:
+        return partial(type(self), cache=self._cache), (self._connection.place,)
+
+    def publish(self, gate: Gate) -> Publication:
+        """Make a gate the current one.
+
+        Killed at any moment, a publisher leaves the gate from before or the new one current. What
+        else it leaves does no harm and goes with the next publication. The first publication wants
+        an empty folder. `gate` stays as it is, and pickles as before.
+
+        Args:
+            gate: built or opened; without an instant of judgement (`judged_at`), because it must
+                notice how time passes. Its snapshot and registry are as of no earlier instant than
+                any before: withdrawals would be undone. To go back to another policy, build a gate
+                of it with the newest snapshot.
+
+        Raises:
+            ConfigurationError: The gate has an instant of judgement of its own.
+            StaleSnapshotError: Its snapshot or registry is older than its policy allows, or than
+                the current gate's.
+            FutureSnapshotError: They claim an `as_of` that the clock has not reached.
+            DestinationBusyError: Another publisher is at work; or, with an object store, one was
+                killed less than a minute ago.
+            OutputError: The store cannot be written to, or is a folder of other files.
+            DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, so
+                nobody knows whether the gate is older.
+        """
+        _refuse_unfit(gate)
+        self._before(gate)  # where it is refused, nothing is created
+        with self._held() as check_hold:
+            before = self._before(gate)
+            for name in leftovers(self._folder.listing(), before):
+                self._folder.delete(name)
+            publication = self._written(gate, before)
+            check_hold()
+            self._folder.write(POINTER, to_json(publication))
+        return publication
+
+    def current(self) -> Gate:
+        """The current gate, opened.
+
+        It is the one that the pointer names, by its digest. It judges on for as long as it is used,
+        whatever is published or removed meanwhile; to follow what is published, use `live`.
+
+        Raises:
+            UnreadableFileError: Nothing has been published, or it cannot be read.
+            DamagedGateError, ForeignGateError, NewerGateError, ReplacedGateError: The pointer or
+                the gate's file is damaged, of a newer version, or not what was published.
+            OutputError: The cache cannot be written to.
+        """
+        return self._newest(None).gate
+
+    def live(self, *, check_every: timedelta = timedelta(seconds=1)) -> LiveGate:
+        """A gate that is always the current one; see `LiveGate`.
+
+        Args:
+            check_every: so long may pass before the pointer is looked at again. That takes some
+                microseconds in a directory, but some requests to an object store, in which the
+                caller waits: there, give half a minute or more.
+
+        Raises:
+            ConfigurationError: `check_every` is negative.
+            Whatever `current` raises.
+        """
+        live = LiveGate(self, check_every=check_every)
+        live.current()
+        return live
+
+    def prune(self, *, keep: int) -> tuple[str, ...]:
+        """Remove gates that were current once, but for the newest.
+
+        Processes go on with a removed gate that they have opened. A network file system does not
+        know that other machines have it open, and would end their processes: there, keep what may
+        still be in use. A gate from `current` that was pickled cannot be opened without its file.
+
+        Args:
+            keep: how many gates stay: the current one and those right before it.
+
+        Returns:
+            The names of the files removed.
+
+        Raises:
+            ConfigurationError: `keep` is less than 1.
+            DestinationBusyError: A publisher is at work.
+            OutputError: The store cannot be written to.
+            Whatever `current` raises about the pointer.
+        """
+        if keep < 1:
+            raise ConfigurationError(f"keep is {keep}; give 1 or more, for the current gate stays.")
+        self._published()
+        with self._held():
+            current, names = self._published(), self._folder.listing()
+            removed = (*superseded(names, current, keep=keep), *leftovers(names, current))
+            for name in removed:
+                self._folder.delete(name)
+        return removed
+
+    @property
+    def _folder(self) -> Folder:
+        return self._connection.folder
+
+    @contextmanager
+    def _held(self) -> Iterator[Callable[[], None]]:
+        folder = self._folder
+        if folder.is_local:
+            with write_faults_named(f"Gate store '{folder}'"):
+                folder.path(EVIDENCE).mkdir(parents=True, exist_ok=True)
+        with lock(folder, who="publisher") as check_hold:
+            yield check_hold
+
+    def _before(self, gate: Gate) -> Publication | None:
+        """What is current before a gate is published, unless that is newer."""
+        current = read_pointer(self._folder)
+        if current is None:
+            self._refuse_foreign()
+        elif what := older(dates_of(gate.evidence), current.dates):
+            raise StaleSnapshotError(
+                f"The gate is older than the current one of '{self._folder}', so withdrawals would "
+                f"be undone: {what}; build it from the newest data."
+            )
+        return current
+
+    def _refuse_foreign(self) -> None:
+        for name in self._folder.listing():
+            if not is_own(name):
+                raise OutputError(
+                    f"'{self._folder}' holds files, such as '{name}', but no gate was published "
+                    "there; name an empty folder."
+                )
+
+    def _written(self, gate: Gate, before: Publication | None) -> Publication:
+        """Write the gate's file; returns what the pointer is to say."""
+        number = 1 if before is None else before.number + 1
+        name = gate_name(number, gate.digest)
+        dates = {} if before is None else before.dates
+        dates |= dates_of(gate.evidence)
+        return Publication(
+            number=number,
+            name=name,
+            file_digest=self._save(gate, name),
+            digest=gate.digest,
+            as_of=dates["consent snapshot"],
+            registry_as_of=dates.get("channel registry"),
+            published_at=datetime.now(UTC),
+        )
+
+    def _save(self, gate: Gate, name: str) -> str:
+        """Write the gate's file; returns its digest."""
+        twin = copy.copy(gate)  # which may pickle as that file
+        if self._folder.is_local:
+            twin.save(self._folder.path(name))
+            return open_gate(self._folder.path(name))[1].digest
+        with (
+            write_faults_named("A temporary file for the gate"),
+            tempfile.TemporaryDirectory(prefix="consentgate-") as scratch,
+        ):
+            draft = Path(scratch, "gate")
+            twin.save(draft)
+            digest = open_gate(draft)[1].digest
+            self._folder.publish(draft, name)
+        return digest
+
+    def _published(self) -> Publication:
+        """What the pointer says."""
+        publication = read_pointer(self._folder)
+        if publication is None:
+            raise UnreadableFileError(
+                f"There is no '{POINTER}' in gate store '{self._folder}'; publish a gate first, or "
+                "check the path."
+            )
+        return publication
+
+    def _newest(self, last: Found | None) -> Found:
+        """The current gate, which must not be older than the last one seen."""
+        published = self._published()
+        for _ in range(TRIES):
+            if last is not None:
+                if published == last.publication:
+                    return last
+                self._refuse_return(published, last.publication)
+            try:
+                return Found(published, self._open(published))
+            except (UnreadableFileError, SourceChangedError) as error:
+                tried, published = published, self._published()
+                if published == tried:
+                    raise UnreadableFileError(
+                        f"The current gate of '{self._folder}' cannot be opened: {error}"
+                    ) from error
+        raise UnreadableFileError(
+            f"Gates of '{self._folder}' were removed {TRIES} times before they were opened; keep "
+            "more of them when pruning."
+        )
+
+    def _refuse_return(self, published: Publication, last: Publication) -> None:
+        what = older(published.dates, last.dates)
+        if not what and published.dates == last.dates and published.number < last.number:
+            what = f"its number is {published.number}, the other's {last.number}"
+        if what:
+            raise StaleSnapshotError(
+                f"Gate store '{self._folder}' has gone back to an older gate than was current "
+                f"before: {what}; bring the newer one back, or publish one of the newest data."
+            )
+
+    def _open(self, published: Publication) -> Gate:
+        return open_published(self._folder, published, self._cache)
+
+
+def _refuse_unfit(gate: Gate) -> None:
+    """Nothing, when a gate can judge by the clock now."""
+    if gate.judged_at is not None:
+        raise ConfigurationError(
+            "A gate with an instant of judgement of its own (judged_at) would never notice that "
+            "consents expire or that it grows old; build it without."
+        )
+    gate._now(None)

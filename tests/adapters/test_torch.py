@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,16 @@ import consentgate as cg
 from consentgate.adapters import torch as gated
 from tests.adapters.contract import ledger_rows, messages
 from tests.adapters.torch_cases import Batches, BatchesByIndex
-from tests.build import make_channels, make_consent, make_gate
+from tests.build import (
+    channel_table,
+    consent_table,
+    make_channels,
+    make_consent,
+    make_gate,
+    message_table,
+)
 from tests.runs import mixed_gate
+from tests.s3 import Store
 
 pytestmark = [
     # more workers than cores is what some tests want
@@ -325,6 +335,57 @@ def test_a_place_in_another_input_is_refused(gate: cg.Gate, tmp_path: Path) -> N
         ranked.load_state_dict(one.state_dict())
 
 
+# --- gates that change meanwhile --------------------------------------------------------------
+
+
+def fresh_gate(*subjects: int) -> cg.Gate:
+    """A gate as of just now, which judges by the clock."""
+    as_of = datetime.now(UTC) - timedelta(seconds=1)
+    consent = cg.ConsentSnapshot.from_arrow(consent_table(subject_id=list(subjects)), as_of=as_of)
+    channels = cg.ChannelRegistry.from_arrow(channel_table(), as_of=as_of)
+    return cg.Gate(cg.Policy(), consent, channels)
+
+
+class Slow(Batches):
+    """Batches that come one after the other until a file says that it is enough."""
+
+    def __init__(self, table: pa.Table, enough: Path) -> None:
+        super().__init__(table, 1)
+        self.enough = enough
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        while not self.enough.exists():
+            time.sleep(0.02)
+            yield from super().__iter__()
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_workers_follow_a_store_and_say_which_gate_it_was(method: str, tmp_path: Path) -> None:
+    store = cg.GateStore(tmp_path / "gates")
+    first = store.publish(fresh_gate(1, 2))
+    live = store.live(check_every=timedelta(0))
+    data = Slow(message_table(sender_id=[1, 2, 3]), tmp_path / "enough")
+    dataset = gated.filter(data, live, ledger=tmp_path / "ledger")
+    seen: dict[str, list[int]] = {}
+    iterator = iter(loader(dataset, 1, method))
+    second = None
+    for batch in iterator:
+        stamp = batch.schema.metadata[b"consentgate.gate_digest"].decode()
+        seen.setdefault(stamp, batch.column("sender_id").to_pylist())
+        assert batch.column("sender_id").to_pylist() == seen[stamp]
+        if second is None:
+            second = store.publish(fresh_gate(1))  # subject 2 withdrew
+        if len(seen) == 2:
+            (tmp_path / "enough").touch()
+    assert second is not None
+    assert seen == {first.digest: [1, 2], second.digest: [1]}
+    judged_by = {
+        pq.read_metadata(p).metadata[b"consentgate.snapshot_digest"]
+        for p in (tmp_path / "ledger").glob("*.parquet")
+    }
+    assert len(judged_by) == 2
+
+
 # --- when things go wrong ---------------------------------------------------------------------
 
 
@@ -437,3 +498,11 @@ assert list(pathlib.Path(tempfile.gettempdir()).glob("consentgate-counts-*"))
     command = [sys.executable, "-c", code, str(tmp_path / "gate")]
     subprocess.run(command, env=environment, check=True, cwd=Path(__file__).parents[2])
     assert not list(tmp_path.glob("consentgate-counts-*"))
+
+
+def test_forked_workers_read_an_object_store(gate: cg.Gate, store: Store) -> None:
+    sink = io.BytesIO()
+    pq.write_table(messages(ROWS), sink, row_group_size=300)
+    store.put({"a.parquet": sink.getvalue()}, "in")
+    dataset = gated.filter(store.uri("in"), gate, batch_rows=100)
+    assert sorted(ids(loader(dataset, 2, "fork", timeout=60))) == admitted_ids(gate)

@@ -77,10 +77,13 @@ class Sieve:
         """
         self.judge(pa.Table.from_batches([], schema))
 
-    def judge(self, table: pa.Table, *, first_row: int | None = None) -> Decision:
+    def judge(
+        self, table: pa.Table, *, gate: Judging | None = None, first_row: int | None = None
+    ) -> Decision:
         """Judge the next batch; its excluded rows go into the ledger.
 
         Args:
+            gate: the gate that is current, where that has been asked for already.
             first_row: the position of its first row in the whole input; None: it comes right after
                 the batch before.
 
@@ -88,7 +91,7 @@ class Sieve:
             Whatever `Gate.decide` raises.
         """
         first_row = self._next_row if first_row is None else first_row
-        gate = self._gate.current()
+        gate = gate or self._gate.current()
         decision = gate.decide(table, judged_at=self._judged_at, threads=self._threads)
         if self._ledger is not None:
             record_ids = table.column(gate.columns.record_id)
@@ -97,9 +100,9 @@ class Sieve:
         self._next_row = first_row + table.num_rows
         return decision
 
-    def filter(self, table: pa.Table, *, first_row: int | None = None) -> pa.Table:
+    def filter(self, table: pa.Table) -> pa.Table:
         """The admitted rows of the next batch; see `judge`."""
-        return keep_rows(table, self.judge(table, first_row=first_row).admitted)
+        return keep_rows(table, self.judge(table).admitted)
 
     def close(self) -> None:
         """Complete the ledger."""

@@ -172,6 +172,14 @@ class Gate:
         return {what: data.source for what, data in made_of.items() if data is not None}
 
     @property
+    def judged_columns(self) -> list[str]:
+        """The names of the columns that judging and ledgers look at, the record id's first."""
+        columns, rules = self.columns, self.policy.record_rules
+        names = [columns.record_id, *columns.subjects, *columns.channels, columns.visibility]
+        names += [columns.created_at, *(rule.column for rule in rules)]
+        return list(dict.fromkeys(name for name in names if name is not None))
+
+    @property
     def path(self) -> Path | None:
         """The file that it was saved to or opened from; None where there is none."""
         return None if self._file is None else self._file.path

@@ -5,7 +5,7 @@ import time
 from datetime import datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import pyarrow as pa
 
@@ -16,7 +16,7 @@ from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
 
-__all__ = ["Followed", "Found", "LiveGate"]
+__all__ = ["AnyGate", "Followed", "Found", "LiveGate"]
 
 
 class Found(NamedTuple):
@@ -157,3 +157,7 @@ class LiveGate:
         """
         sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
         return admitted_stream(batches, sieve)
+
+
+AnyGate: TypeAlias = Gate | LiveGate
+"""What adapters judge by; `current()` gives the gate for the next batch."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from datetime import timedelta
+import time
+from datetime import UTC, datetime, timedelta
 from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,7 +17,7 @@ import consentgate as cg
 from consentgate.adapters import _engine
 from tests.adapters import capsule_cases, document_cases, frame_cases, torch_cases
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
-from tests.build import NOW
+from tests.build import NOW, channel_table, consent_table
 from tests.runs import mixed_gate
 
 CASES: list[Case] = [
@@ -40,6 +42,19 @@ def gate(tmp_path: Path) -> cg.Gate:
     gate = mixed_gate(max_snapshot_age="P30D")
     gate.save(tmp_path / "gate")
     return cg.Gate.open(tmp_path / "gate")
+
+
+def fresh_gate(withdrawn: int, **policy: Any) -> cg.Gate:
+    """A gate as of a second ago, which judges by the clock."""
+    as_of = datetime.now(UTC) - timedelta(seconds=1)
+    status = ["withdrawn" if subject == withdrawn else "given" for subject in range(1, 41)]
+    consent = consent_table(subject_id=list(range(1, 41)), status=status)
+    channels = channel_table(channel_id=[10, 11], visibility=["public", "private"])
+    return cg.Gate(
+        cg.Policy(**policy),
+        cg.ConsentSnapshot.from_arrow(consent, as_of=as_of),
+        cg.ChannelRegistry.from_arrow(channels, as_of=as_of),
+    )
 
 
 @pytest.fixture
@@ -108,6 +123,36 @@ def test_no_rows_leave_no_ledger_rows(
     data = case.give(messages(0), folder, 1)
     case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))
     assert sum(pq.read_metadata(p).num_rows for p in (tmp_path / "ledger").glob("*.parquet")) == 0
+
+
+@EVERY_CASE
+def test_a_live_gate_judges_as_the_one_that_is_current(
+    case: Case, folder: Path, tmp_path: Path
+) -> None:
+    store, table = cg.GateStore(tmp_path / "gates"), messages(ROWS)
+    for withdrawn in (5, 7):
+        gate = fresh_gate(withdrawn)
+        store.publish(gate)
+    found = case.take(case.filter(case.give(table, folder, 1), store.live()))
+    wanted = gate.filter(table)[0]["message_id"].to_pylist()
+    assert sorted(map(int, found["message_id"].to_pylist())) == wanted
+
+
+@EVERY_CASE
+def test_a_snapshot_that_is_too_old_is_refused(case: Case, folder: Path, tmp_path: Path) -> None:
+    store = cg.GateStore(tmp_path / "gates")
+    store.publish(fresh_gate(5, max_snapshot_age=timedelta(seconds=1.5)))
+    live = store.live()
+    time.sleep(1)
+    data = case.give(messages(ROWS), folder, 1)
+    with pytest.raises(cg.StaleSnapshotError, match="old at the instant of judgement"):
+        case.take(case.filter(data, live))
+
+
+@EVERY_CASE
+def test_what_is_no_data_is_refused_at_once(case: Case, gate: cg.Gate) -> None:
+    with pytest.raises(cg.NotArrowError, match="of type 'object'"):
+        case.filter(object(), gate)
 
 
 @EVERY_CASE

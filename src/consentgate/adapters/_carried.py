@@ -3,8 +3,8 @@
 import pickle
 from typing import Any, cast
 
-from consentgate._stream import Current
 from consentgate.gate import Gate
+from consentgate.live import AnyGate
 
 __all__ = ["CarriedGate"]
 
@@ -17,7 +17,7 @@ class CarriedGate:
     change.
     """
 
-    def __init__(self, gate: Current | bytes) -> None:
+    def __init__(self, gate: AnyGate | bytes) -> None:
         self._gate = gate
 
     def current(self) -> Gate:
@@ -30,8 +30,8 @@ class CarriedGate:
         """
         gate = self._gate  # which another thread may be unpickling, too
         if isinstance(gate, bytes):
-            gate = self._gate = cast(Current, pickle.loads(gate))
-        return cast(Gate, gate.current())
+            gate = self._gate = cast(AnyGate, pickle.loads(gate))
+        return gate.current()
 
     def __reduce__(self) -> tuple[Any, ...]:
         gate = self._gate if isinstance(self._gate, bytes) else pickle.dumps(self._gate)

@@ -8,11 +8,17 @@ from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers.disk_base import DiskWriter
 
-from consentgate._stream import Current, Sieve
+from consentgate._stream import Sieve
 from consentgate.adapters._carried import CarriedGate
-from consentgate.adapters._values import ValueColumns, judged_columns
-from consentgate.errors import ColumnMissingError, ConsentGateError, RuleColumnMissingError
+from consentgate.adapters._values import ValueColumns
+from consentgate.errors import (
+    ColumnMissingError,
+    ConfigurationError,
+    ConsentGateError,
+    RuleColumnMissingError,
+)
 from consentgate.gate import Gate
+from consentgate.live import AnyGate
 
 __all__ = ["ConsentFilter", "Task"]
 
@@ -32,7 +38,7 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
     name = "🤝 Consent"
 
     def __init__(
-        self, gate: Current, exclusion_writer: DiskWriter | None, batch_size: int, **options: Any
+        self, gate: AnyGate, exclusion_writer: DiskWriter | None, batch_size: int, **options: Any
     ) -> None:
         super().__init__(exclusion_writer, batch_size)
         self._gate, self._options = CarriedGate(gate), options
@@ -41,7 +47,16 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
     def run(
         self, data: Iterable[Document], rank: int = 0, world_size: int = 1
     ) -> Iterator[Document]:
-        """The admitted ones of a task's documents, in their order."""
+        """The admitted ones of a task's documents, in their order.
+
+        Raises:
+            ConfigurationError: The step is still at work on other documents.
+            Whatever `consent_filter` says.
+        """
+        if self._task is not None:
+            raise ConfigurationError(
+                "This step is still judging other documents; make another one for these."
+            )
         try:
             with Task(self._gate, **self._options) as self._task:
                 yield from super().run(data, rank, world_size)
@@ -73,15 +88,11 @@ class Task:
     """
 
     def __init__(self, gate: CarriedGate, **options: Any) -> None:
-        self._gate, self._judge = gate, gate.current()
-        self._sieve = Sieve(self, **options)
+        self._gate, self._last = gate, gate.current()
+        self._sieve = Sieve(gate, **options)
         self._columns = ValueColumns(reads_text=True)
-        self._absent = set(judged_columns(self._judge)).difference(_attributes(self._judge))
+        self._absent = set(self._last.judged_columns).difference(_attributes(self._last))
         self._documents = 0
-
-    def current(self) -> Gate:
-        """The gate of this batch, which has been asked for the columns that it needs."""
-        return self._judge
 
     def judge(self, documents: Sequence[Document]) -> list[Verdict]:
         """True for each document that is admitted, or False and the primary reason.
@@ -90,13 +101,14 @@ class Task:
             ColumnMissingError: Documents enough have come, none with a key that is needed.
             Whatever `Gate.decide` raises.
         """
-        self._judge = gate = self._gate.current()
+        self._last = gate = self._gate.current()
         self._note_keys(documents)
         attributes = _attributes(gate)
         columns = {
-            name: _values(documents, name, attributes.get(name)) for name in judged_columns(gate)
+            name: _values(documents, name, attributes.get(name)) for name in gate.judged_columns
         }
-        reasons = self._sieve.judge(self._columns.table(gate, columns)).reason.to_pylist()
+        decision = self._sieve.judge(self._columns.table(gate, columns), gate=gate)
+        reasons = decision.reason.to_pylist()
         return [True if reason is None else (False, reason) for reason in reasons]
 
     def check_keys(self) -> None:
@@ -107,7 +119,7 @@ class Task:
         """
         if self._absent and self._documents:
             name = min(self._absent)
-            ruled = {rule.column for rule in self._judge.policy.record_rules}
+            ruled = {rule.column for rule in self._last.policy.record_rules}
             error = RuleColumnMissingError if name in ruled else ColumnMissingError
             raise error(
                 f"Column '{name}' is missing: of {self._documents} documents, none has it in its "

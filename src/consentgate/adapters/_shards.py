@@ -76,6 +76,10 @@ class Batches(Protocol):
     def identity(self) -> str:
         """What a position belongs to; empty where nothing tells."""
 
+    @property
+    def schema(self) -> pa.Schema | None:
+        """Their schema, if it is known before they are read."""
+
     def read(self, shard: Shard, start: Position) -> Iterator[Block]:
         """A shard's rows from some position on, in order."""
 
@@ -133,6 +137,7 @@ class ParquetBatches:
         """The digest of the files' names and row groups."""
         return digest_json([[file.name, *file.group_rows] for file in self.files])
 
+    @property
     def schema(self) -> pa.Schema:
         """The files' schema, partition columns included."""
         first = self.files[0]
@@ -249,12 +254,20 @@ class GivenBatches:
 
     Args:
         batches: record batches, tables, or anything else that holds Arrow data.
+        schema: theirs, if it is known.
         are_shared_out: whether they are to be shared out; else each process has its own.
     """
 
     identity = ""
 
-    def __init__(self, batches: Iterable[Any], *, are_shared_out: bool = True) -> None:
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        *,
+        schema: pa.Schema | None = None,
+        are_shared_out: bool = True,
+    ) -> None:
+        self.schema = schema
         self._batches, self._are_shared_out = batches, are_shared_out
         self._is_spent = False
 

@@ -9,14 +9,16 @@ import pyarrow as pa
 from torch import distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from consentgate._arrow import as_table, one_chunk
+from consentgate._arrow import as_table, find_column, one_chunk
 from consentgate._layout import GATE_KEY
 from consentgate._rows import keep_rows
-from consentgate._stream import Current, Sieve
+from consentgate._stream import Sieve
 from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._shards import Batches, Position, Shard
 from consentgate.adapters._tally import ADMITTED, Tally
 from consentgate.errors import ConfigurationError
+from consentgate.gate import Gate
+from consentgate.live import AnyGate
 
 __all__ = ["GatedDataset", "GatedIterableDataset", "Judge", "Replica"]
 
@@ -32,6 +34,20 @@ class Replica(NamedTuple):
     rank: int = 0
     ranks: int = 1
 
+    @classmethod
+    def of(cls, rank: int, ranks: int) -> "Replica":
+        """A rank that is one of so many.
+
+        Raises:
+            ConfigurationError: It is not.
+        """
+        if not 0 <= rank < ranks:
+            raise ConfigurationError(
+                f"`replica` is ({rank}, {ranks}), but ranks count from 0 to one less than there "
+                "are; give (rank, how many)."
+            )
+        return cls(rank, ranks)
+
 
 class Judge:
     """What judges in every process, and what they count together.
@@ -42,15 +58,22 @@ class Judge:
         options: of `Sieve`.
     """
 
-    def __init__(self, gate: Current, columns: Sequence[str] | None, **options: Any) -> None:
+    def __init__(self, gate: AnyGate, columns: Sequence[str] | None, **options: Any) -> None:
+        if isinstance(columns, str):
+            raise ConfigurationError(f"`columns` is the text '{columns}'; give a list of names.")
         self._gate = CarriedGate(gate)
-        self._columns = None if columns is None else list(columns)
+        self._columns = columns
         self._options = options
         self.tally = Tally()
 
     def sieve(self) -> Sieve:
         """What judges batches in this process."""
         return Sieve(self._gate, **self._options)
+
+    def check(self, gate: Gate, table: pa.Table) -> None:
+        """Nothing, when a gate can judge rows such as a table's, and give their columns."""
+        gate.decide(table, judged_at=self._options["judged_at"], threads=self._options["threads"])
+        self._given(table)
 
     def admitted(
         self, sieve: Sieve, tables: list[pa.Table], first_row: int
@@ -61,9 +84,14 @@ class Judge:
         start = 0
         for table in tables:
             mask = decision.admitted.slice(start, table.num_rows)
-            given = table if self._columns is None else table.select(self._columns)
-            yield _one_batch(keep_rows(given, mask), decision.gate_digest)
+            yield _one_batch(keep_rows(self._given(table), mask), decision.gate_digest)
             start += table.num_rows
+
+    def _given(self, table: pa.Table) -> pa.Table:
+        if self._columns is None:
+            return table
+        names = [find_column(table.schema, name, role="to be given") for name in self._columns]
+        return table.select(names)
 
 
 class _Counted:
@@ -188,5 +216,5 @@ def _replica(known: Replica | None) -> Replica:
     if distributed.is_available() and distributed.is_initialized():
         return Replica(distributed.get_rank(), distributed.get_world_size())
     if known is None and {"RANK", "WORLD_SIZE"} <= os.environ.keys():  # as torchrun sets them
-        return Replica(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
+        return Replica.of(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
     return known or Replica()

@@ -24,7 +24,7 @@ from consentgate.errors import (
 from consentgate.gate import Gate
 from consentgate.policy import Rule
 
-__all__ = ["ValueColumns", "judged_columns"]
+__all__ = ["ValueColumns"]
 
 Values: TypeAlias = Sequence[Any]
 ErrorClass: TypeAlias = type[ColumnTypeError]
@@ -39,14 +39,6 @@ _KINDS: dict[type, str] = {
     bytes: _UUIDS,
 }
 _ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
-
-
-def judged_columns(gate: Gate) -> list[str]:
-    """The names of the columns that a gate and its ledger look at."""
-    columns, rules = gate.columns, gate.policy.record_rules
-    names = [columns.record_id, *columns.subjects, *columns.channels, columns.visibility]
-    names += [columns.created_at, *(rule.column for rule in rules)]
-    return list(dict.fromkeys(name for name in names if name is not None))
 
 
 class ValueColumns:
@@ -74,7 +66,7 @@ class ValueColumns:
                 IdFamilyError, NaiveTimestampError and RuleColumnTypeError say more precisely why.
         """
         readers = self._readers(gate)
-        names = [name for name in judged_columns(gate) if name in columns]
+        names = [name for name in gate.judged_columns if name in columns]
         return pa.table({name: readers[name](_with_nulls(columns[name])) for name in names})
 
     def _readers(self, gate: Gate) -> dict[str, Callable[[Values], pa.Array]]:

@@ -15,9 +15,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consentgate._stream import Current
 from consentgate.adapters._engine import need
-from consentgate.errors import ConfigurationError
+from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
     from consentgate.adapters._datatrove_filter import ConsentFilter
@@ -26,7 +26,7 @@ __all__ = ["consent_filter", "filter"]
 
 
 def consent_filter(
-    gate: Current,
+    gate: AnyGate,
     *,
     exclusion_writer: Any = None,
     ledger: str | Path | None = None,
@@ -77,7 +77,7 @@ def consent_filter(
 
 def filter(
     data: Iterable[Any],
-    gate: Current,
+    gate: AnyGate,
     *,
     exclusion_writer: Any = None,
     ledger: str | Path | None = None,
@@ -92,7 +92,15 @@ def filter(
 
     Args:
         data: documents; also what a datatrove reader gives.
+
+    Raises:
+        NotArrowError: `data` is no iterable.
+        Whatever `consent_filter` says.
     """
+    if not isinstance(data, Iterable):
+        raise NotArrowError(
+            f"An object of type '{type(data).__qualname__}' gives no documents; give an iterable."
+        )
     step = consent_filter(
         gate,
         exclusion_writer=exclusion_writer,

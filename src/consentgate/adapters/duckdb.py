@@ -16,9 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consentgate._arrow import quoted
-from consentgate._stream import Current, Sieve, admitted_stream
+from consentgate._stream import Sieve, admitted_stream
 from consentgate.adapters._engine import need
 from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, NotArrowError
+from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation
@@ -32,8 +33,8 @@ _CAST_BACK = {"enum": "VARCHAR", "hugeint": "DECIMAL(38,0)", "uuid": "VARCHAR"}
 
 
 def filter(
-    relation: DuckDBPyRelation,
-    gate: Current,
+    data: DuckDBPyRelation,
+    gate: AnyGate,
     *,
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
@@ -48,7 +49,7 @@ def filter(
     DuckDB hands UUIDs over as text, so the gate's snapshot needs ids of text, too.
 
     Args:
-        relation: with the gate's columns.
+        data: a relation with the gate's columns.
         gate: the judge; of a live one, the gate that is current now judges all rows.
         ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
         judged_at: the instant of judgement; None takes the gate's, or else the clock at each batch.
@@ -58,7 +59,7 @@ def filter(
         The same columns and types.
 
     Raises:
-        NotArrowError: `relation` is no relation.
+        NotArrowError: `data` is no relation.
         ColumnTypeError: A column is of a type that Arrow does not hand back as it was, such as BIT.
         ColumnAmbiguousError: Two columns have one name.
         ExtraMissingError, ExtraOutdatedError: DuckDB is not installed, or too old.
@@ -68,18 +69,17 @@ def filter(
     need("duckdb")
     from duckdb import DuckDBPyRelation
 
-    if not isinstance(relation, DuckDBPyRelation):
+    if not isinstance(data, DuckDBPyRelation):
         raise NotArrowError(
-            f"An object of type '{type(relation).__qualname__}' is no DuckDB relation; give one."
+            f"An object of type '{type(data).__qualname__}' is no DuckDB relation; give one."
         )
-    columns = _columns_as_they_were(relation)
-    judge: Any = gate.current()
-    sieve = Sieve(judge, ledger=ledger, judged_at=judged_at, threads=threads)
-    admitted = admitted_stream(relation.to_arrow_reader(_BATCH_ROWS), sieve).read_all()
-    # DuckDB finds the table by the name of the variable, and keeps it for the relation
-    kept: Any = relation.query("messages", f"select {columns} from admitted")
+    columns = _columns_as_they_were(data)
+    sieve = Sieve(gate.current(), ledger=ledger, judged_at=judged_at, threads=threads)
+    admitted = admitted_stream(data.to_arrow_reader(_BATCH_ROWS), sieve).read_all()
+    # DuckDB finds the table by the name of the variable, and holds on to it for the relation
+    found: Any = data.query("messages", f"select {columns} from admitted")
     del admitted
-    renamed: DuckDBPyRelation = kept.set_alias(relation.alias)
+    renamed: DuckDBPyRelation = found.set_alias(data.alias)
     return renamed
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from consentgate._arrow import as_micros
 from consentgate._rows import keep_rows
-from consentgate._stream import Current, Sieve
+from consentgate._stream import Sieve
 from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._engine import need
 from consentgate.adapters._growing_ledger import GrowingLedger
@@ -27,6 +27,7 @@ from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError, NotArrowError
 from consentgate.gate import Gate
 from consentgate.hashing import digest_json
+from consentgate.live import AnyGate
 
 __all__ = ["filter"]
 
@@ -37,7 +38,7 @@ _VERSION = version("consentgate")
 
 def filter(
     data: Data,
-    gate: Current,
+    gate: AnyGate,
     *,
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
@@ -119,9 +120,9 @@ class _How:
         return self if self.ledger is None else replace(self, ledger=self.ledger / split)
 
 
-def _settled(gate: Current, how: _How, datasets: Iterable[Any]) -> tuple[Gate, _How]:
+def _settled(gate: AnyGate, how: _How, datasets: Iterable[Any]) -> tuple[Gate, _How]:
     """One gate and one instant, once it is known that all the data can be judged so."""
-    judge = cast(Gate, gate.current())
+    judge = gate.current()
     for dataset in datasets:
         _check(judge, dataset.data.schema, how)
     # Given, the instant is not compared with the clock: that was done just now.
@@ -171,10 +172,10 @@ def _formatted_as(dataset: Any, original: Any) -> Any:
     )
 
 
-def _filter_stream(dataset: Any, gate: Current, how: _How) -> Any:
+def _filter_stream(dataset: Any, gate: AnyGate, how: _How) -> Any:
     features = dataset.features
     if features is not None:
-        _check(cast(Gate, gate.current()), features.arrow_schema, how)
+        _check(gate.current(), features.arrow_schema, how)
     judge = _StreamJudge(gate, how)
     batches = {"batched": True, "batch_size": how.batch_size}
     # Neither of the two is public: whether a stream is one of tables, and its format.
@@ -192,7 +193,7 @@ def _filter_stream(dataset: Any, gate: Current, how: _How) -> Any:
 class _StreamJudge:
     """What a stream calls with each batch, in any process and from any thread."""
 
-    def __init__(self, gate: Current, how: _How) -> None:
+    def __init__(self, gate: AnyGate, how: _How) -> None:
         self._gate = CarriedGate(gate)
         self._how = how
         self._ledger = None if how.ledger is None else GrowingLedger(how.ledger)

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from consentgate._rows import keep_values
-from consentgate._stream import Current, Sieve
+from consentgate._stream import Sieve
 from consentgate.adapters._engine import need
-from consentgate.adapters._values import ValueColumns, judged_columns
+from consentgate.adapters._values import ValueColumns
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.gate import Gate
+from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,8 +29,8 @@ __all__ = ["filter"]
 
 
 def filter(
-    frame: pd.DataFrame,
-    gate: Current,
+    data: pd.DataFrame,
+    gate: AnyGate,
     *,
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
@@ -46,14 +47,14 @@ def filter(
     index: they would show what excluded rows hold.
 
     Args:
-        frame: with the gate's columns.
+        data: with the gate's columns.
         gate: the judge; of a live one, the gate that is current now judges all rows.
         ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
         judged_at: the instant of judgement; None takes the gate's, or else the clock.
         threads: as in `Gate.decide`.
 
     Raises:
-        NotArrowError: `frame` is no `DataFrame`.
+        NotArrowError: `data` is no `DataFrame`.
         ExtraMissingError, ExtraOutdatedError: pandas is not installed, or too old.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises.
@@ -61,20 +62,20 @@ def filter(
     need("pandas")
     import pandas as pd
 
-    if not isinstance(frame, pd.DataFrame):
+    if not isinstance(data, pd.DataFrame):
         raise NotArrowError(
-            f"An object of type '{type(frame).__qualname__}' is no pandas DataFrame; give one."
+            f"An object of type '{type(data).__qualname__}' is no pandas DataFrame; give one."
         )
-    judge: Any = gate.current()
-    with Sieve(judge, ledger=ledger, judged_at=judged_at, threads=threads) as sieve:
-        decision = sieve.judge(_judged_table(frame, judge))
-    return _kept(frame, decision.admitted)
+    current = gate.current()
+    with Sieve(current, ledger=ledger, judged_at=judged_at, threads=threads) as sieve:
+        decision = sieve.judge(_judged_table(data, current))
+    return _admitted_rows(data, decision.admitted)
 
 
 def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
     """The columns that judging looks at; one that is there twice is there twice again."""
     names, arrays = [], []
-    for name in judged_columns(gate):
+    for name in gate.judged_columns:
         for place, label in enumerate(frame.columns):
             if isinstance(label, str) and label == name:
                 names.append(name)
@@ -96,17 +97,19 @@ def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
     return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
 
 
-def _kept(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
+def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
     import pandas as pd
 
-    index = _kept_index(frame.index, mask)
-    columns = {place: _kept_values(frame.iloc[:, place], mask) for place in range(frame.shape[1])}
-    kept = pd.DataFrame(columns, index=index)
-    kept.columns = frame.columns
-    return frame._constructor(kept).__finalize__(frame)
+    index = _admitted_index(frame.index, mask)
+    columns = {
+        place: _admitted_values(frame.iloc[:, place], mask) for place in range(frame.shape[1])
+    }
+    admitted = pd.DataFrame(columns, index=index)
+    admitted.columns = frame.columns
+    return frame._constructor(admitted).__finalize__(frame)
 
 
-def _kept_values(values: Any, mask: pa.BooleanArray) -> Any:
+def _admitted_values(values: Any, mask: pa.BooleanArray) -> Any:
     """The values of a column or plain index where the mask is true, as an array."""
     import pandas as pd
 
@@ -121,13 +124,13 @@ def _kept_values(values: Any, mask: pa.BooleanArray) -> Any:
     return kept
 
 
-def _kept_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:
+def _admitted_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:
     import pandas as pd
 
     if isinstance(index, pd.MultiIndex):
         levels = [index.get_level_values(place) for place in range(index.nlevels)]
-        arrays = [_kept_index(level, mask) for level in levels]
+        arrays = [_admitted_index(level, mask) for level in levels]
         return pd.MultiIndex.from_arrays(arrays, names=index.names)
     if isinstance(index.dtype, pd.ArrowDtype | pd.CategoricalDtype):
-        return pd.Index(_kept_values(index, mask), name=index.name)
+        return pd.Index(_admitted_values(index, mask), name=index.name)
     return index[mask.to_numpy(zero_copy_only=False)]

@@ -16,15 +16,14 @@ from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
-from consentgate._stream import Current, Sieve
+from consentgate._stream import Sieve
 from consentgate.adapters._engine import need
-from consentgate.adapters._values import judged_columns
 from consentgate.errors import NotArrowError
-from consentgate.gate import Gate
+from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,13 +32,13 @@ if TYPE_CHECKING:
 
 __all__ = ["filter"]
 
-_BATCH_ROWS = 65_536
+_BATCH_ROWS = 262_144
 _BATCHES_AHEAD = 2
 
 
 def filter(
-    frame: Frame,
-    gate: Current,
+    data: Frame,
+    gate: AnyGate,
     *,
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
@@ -57,8 +56,9 @@ def filter(
     written or exported has only the words of its own rows, except for `Enum`.
 
     Args:
-        frame: with the gate's columns.
-        gate: the judge, or a live one, which a query asks for the newest gate at each batch.
+        data: with the gate's columns.
+        gate: the judge, or a live one, which a query asks for the newest gate at each batch. Each
+            run reads the columns that the gate needs that is current when it begins.
         ledger: a directory that gets the excluded rows. Every run of a query adds all of its own,
             even if only the first admitted rows are wanted (`head`). Where Polars itself breaks a
             run off (`head` after a condition), they are those of the rows judged until then, and
@@ -71,7 +71,7 @@ def filter(
         The same type and schema.
 
     Raises:
-        NotArrowError: `frame` is neither a `DataFrame` nor a `LazyFrame`.
+        NotArrowError: `data` is neither a `DataFrame` nor a `LazyFrame`.
         ExtraMissingError, ExtraOutdatedError: Polars is missing or too old.
         OutputError: The ledger cannot be written; for a query, when it runs.
         Whatever `Gate.decide` raises: at once for the schema and for what is stale, else when the
@@ -81,12 +81,12 @@ def filter(
     import polars as pl
 
     judging = _Judging(gate, ledger, judged_at, threads)
-    if isinstance(frame, pl.DataFrame):
-        return _filter_frame(frame, judging)
-    if isinstance(frame, pl.LazyFrame):
-        return _filter_query(frame, judging)
+    if isinstance(data, pl.DataFrame):
+        return _filter_frame(data, judging)
+    if isinstance(data, pl.LazyFrame):
+        return _filter_query(data, judging)
     raise NotArrowError(
-        f"An object of type '{type(frame).__qualname__}' is no Polars frame; give a DataFrame or "
+        f"An object of type '{type(data).__qualname__}' is no Polars frame; give a DataFrame or "
         "a LazyFrame."
     )
 
@@ -95,7 +95,7 @@ def filter(
 class _Judging:
     """How rows are judged; the arguments of `filter`."""
 
-    gate: Current
+    gate: AnyGate
     ledger: str | Path | None
     judged_at: datetime | None
     threads: int | None
@@ -105,7 +105,7 @@ class _Judging:
 
     def columns(self) -> list[str]:
         """The names of what is looked at."""
-        return judged_columns(cast(Gate, self.gate.current()))
+        return self.gate.current().judged_columns
 
 
 def _filter_frame(frame: pl.DataFrame, judging: _Judging) -> pl.DataFrame:
@@ -133,8 +133,10 @@ def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
 def _admitted(frame: pl.DataFrame, sieve: Sieve, judging: _Judging) -> pl.DataFrame:
     import polars as pl
 
-    names = [name for name in judging.columns() if name in frame.columns]
-    decision = sieve.judge(frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest()))
+    gate = judging.gate.current()
+    names = [name for name in gate.judged_columns if name in frame.columns]
+    table = frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest())
+    decision = sieve.judge(table, gate=gate)
     return _with_own_text(frame.filter(pl.Series(decision.admitted)))
 
 
@@ -159,7 +161,7 @@ def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
     return frame.with_columns(own)
 
 
-def _is_pointed_at(kind: pl.DataType) -> bool:
+def _is_pointed_at(kind: pl.DataType | pl.datatypes.DataTypeClass) -> bool:
     import polars as pl
 
     if isinstance(kind, pl.Struct):
@@ -192,7 +194,7 @@ class _Source:
         with_columns: list[str] | None,
         predicate: pl.Expr | None,
         n_rows: int | None,
-        batch_size: int | None,
+        batch_size: int | None,  # noqa: ARG002  # Polars hands it over; batches are as judging wants them
     ) -> Iterator[pl.DataFrame]:
         """The admitted rows: the first so many, of these the ones that the predicate selects."""
         frame, left = self.frame, n_rows

@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from consentgate._arrow import as_table, find_column
-from consentgate._stream import Current
+from consentgate._arrow import as_table
 from consentgate.adapters._engine import need
 from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
-from consentgate.adapters._values import judged_columns
 from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
@@ -32,13 +31,13 @@ __all__ = ["filter", "filter_by_index"]
 
 def filter(
     data: Any,
-    gate: Current,
+    gate: AnyGate,
     *,
-    batch_rows: int = 4096,
-    columns: Sequence[str] | None = None,
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
     threads: int | None = None,
+    batch_rows: int = 4096,
+    columns: Sequence[str] | None = None,
     replica: tuple[int, int] | None = None,
 ) -> "GatedIterableDataset":
     """A data set of record batches that hold the admitted rows of the input's batches.
@@ -60,12 +59,14 @@ def filter(
             as it comes, since it shares itself out to workers.
         gate: a gate, or a live one (`GateStore.live`). Saved, all workers share its file's memory,
             and a worker that is not forked refuses another file in its place.
-        batch_rows: how many rows of files and tables are judged at a time.
-        columns: the columns to give, and to read beside those that judging needs; None: all.
         ledger: a directory that gets the excluded rows, in a file for each iteration of a worker,
             complete when that ends; `row` is the position in the whole input. None: no record.
         judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.
         threads: how many threads judge; None: one in workers, elsewhere one per core.
+        batch_rows: of how many rows of a file or table the admitted ones make a batch.
+        columns: the columns to give, and to read beside those that the gate needs that is current
+            now; a live gate that comes to need others ends the iteration by ColumnMissingError.
+            None: all of them.
         replica: this process's rank and how many there are; None: as `torch.distributed` says when
             iteration begins, or else the environment that `torchrun` sets.
 
@@ -77,8 +78,9 @@ def filter(
         ConfigurationError: The arguments do not fit together.
         SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one.
         NotArrowError: `data` is none of the above.
-        Whatever `Gate.decide` raises: at once where the schema is known, else while iterating;
-            from workers, too, with its class.
+        OutputError: While iterating: the ledger cannot be written.
+        Whatever `Gate.decide` raises: at once for files and Arrow data in memory, else while
+            iterating; from workers, too, with its class.
     """
     need("torch")
     from torch.utils.data import Dataset, IterableDataset
@@ -88,24 +90,29 @@ def filter(
     if batch_rows < 1:
         raise ConfigurationError(f"`batch_rows` is {batch_rows} but must be at least 1.")
     judge = Judge(gate, columns, ledger=ledger, judged_at=judged_at, threads=threads)
-    known = None if replica is None else Replica(*replica)
+    known = None if replica is None else Replica.of(*replica)
     if isinstance(data, IterableDataset):
         inner = data if hasattr(data, "state_dict") else None
         given = GivenBatches(data, are_shared_out=False)
         return GatedIterableDataset(given, judge, known, inner)
     if isinstance(data, Dataset):
         raise ConfigurationError("The data set is asked by index; use filter_by_index.")
-    batches = _narrowed(_batches(data, batch_rows), gate.current(), columns, judged_at)
+    batches = _batches(data, batch_rows)
+    if batches.schema is not None:
+        empty = pa.Table.from_batches([], batches.schema)
+        judge.check(gate.current(), empty)
+    if isinstance(batches, ParquetBatches) and columns is not None:
+        batches = replace(batches, columns=(*columns, *gate.current().judged_columns))
     return GatedIterableDataset(batches, judge, known)
 
 
 def filter_by_index(
     data: "Dataset[Any]",
-    gate: Current,
+    gate: AnyGate,
     *,
-    columns: Sequence[str] | None = None,
     judged_at: datetime | None = None,
     threads: int | None = None,
+    columns: Sequence[str] | None = None,
 ) -> "GatedDataset":
     """A data set that gives the admitted rows of each Arrow batch of another, by the same index.
 
@@ -129,7 +136,8 @@ def _batches(data: Any, batch_rows: int) -> Batches:
     if isinstance(data, pa.RecordBatchReader):
         return GivenBatches(data)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
-        return GivenBatches(as_table(data).to_batches(max_chunksize=batch_rows))
+        table = as_table(data)
+        return GivenBatches(table.to_batches(max_chunksize=batch_rows), schema=table.schema)
     if hasattr(data, "to_batches"):
         return GivenBatches(_Scan(data, batch_rows))
     if isinstance(data, Iterable):
@@ -143,21 +151,6 @@ def _batches(data: Any, batch_rows: int) -> Batches:
 def _is_of_parquet(data: Any) -> bool:
     """Whether it is a pyarrow data set of Parquet files."""
     return getattr(getattr(data, "format", None), "default_extname", None) == "parquet"
-
-
-def _narrowed(
-    batches: Batches, gate: Any, columns: Sequence[str] | None, judged_at: datetime | None
-) -> Batches:
-    """The same batches with no more columns than are needed, once they are known to be fit."""
-    if not isinstance(batches, ParquetBatches):
-        return batches
-    schema = batches.schema()
-    gate.decide(pa.Table.from_batches([], schema), judged_at=judged_at)
-    if columns is None:
-        return batches
-    for name in columns:
-        find_column(schema, name, role="to be given")
-    return replace(batches, columns=(*columns, *judged_columns(gate)))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta, timezone
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -304,6 +305,12 @@ RULES = [
     ({"any_of": (1,)}, [2, 1, 2**63, None], [None, "rule", None, "rule"]),
     ({"any_of": (True,)}, [False, True, None], [None, "rule", "rule"]),
     ({"is_null": True}, ["x", 1, None, float("nan"), ...], [None, None, "rule", "rule", "rule"]),
+    ({"is_null": True}, [pd.NA, pd.NaT, np.float32("nan"), Decimal("NaN")], ["rule"] * 4),
+    (
+        {"is_null": True},
+        [np.datetime64("NaT"), Decimal("sNaN"), Decimal(1)],
+        ["rule", "rule", None],
+    ),
 ]
 
 
@@ -325,7 +332,10 @@ def test_rules_look_at_metadata(
         ({"any_of": (1,)}, "1", "holds strings but must hold integers"),
         ({"any_of": (1,)}, True, "holds booleans but must hold integers"),
         ({"any_of": (True,)}, 1, "holds integers but must hold booleans"),
-        ({"is_null": True}, ["x"], "whose values must not be nested"),
+        ({"is_null": True}, ["x"], "whose values must be single ones"),
+        ({"is_null": True}, np.array([1]), "whose values must be single ones"),
+        ({"is_null": True}, frozenset("x"), "whose values must be single ones"),
+        ({"is_null": True}, object(), "whose values must be single ones"),
     ],
 )
 def test_a_rule_that_cannot_be_evaluated_is_an_error(
@@ -534,3 +544,13 @@ def test_a_visibility_is_text() -> None:
 
 def test_no_documents_are_no_error(tmp_path: Path) -> None:
     assert verdicts([], make_gate(channels=make_channels()), ledger=tmp_path / "ledger") == []
+
+
+def test_a_step_judges_one_stream_at_a_time() -> None:
+    step = consent_filter(make_gate())
+    begun = step.run(iter([document(1), document(2)]))
+    assert next(begun).metadata["message_id"] == 1
+    with pytest.raises(cg.ConfigurationError, match="still judging other documents"):
+        next(step.run(iter([document(3)])))
+    assert [doc.metadata["message_id"] for doc in begun] == [2]
+    assert [doc.metadata["message_id"] for doc in step.run(iter([document(3)]))] == [3]

@@ -61,6 +61,34 @@ def test_the_default_connection_will_do(gate: cg.Gate) -> None:
     assert ids(gated.filter(duckdb.from_arrow(table), gate)) == admitted_ids(gate)
 
 
+USED_NAMES = ["admitted", "none", "messages", "data", "table", "relation", "found"]
+
+
+@pytest.mark.parametrize("kind", ["table", "view", "temp table", "temp view"])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_no_table_of_the_connection_is_taken_for_the_admitted_rows(
+    kind: str, when: str, gate: cg.Gate, connection: duckdb.DuckDBPyConnection
+) -> None:
+    connection.execute("alter table messages rename to given")
+    makes = [f'create {kind} "{name}" as select * from given' for name in USED_NAMES]
+    for make in makes if when == "before" else []:
+        connection.execute(make)
+    found = gated.filter(connection.table("given"), gate)
+    for make in makes if when == "after" else []:
+        connection.execute(make)
+    assert ids(found) == admitted_ids(gate)
+    assert ids(found.limit(3)) == admitted_ids(gate)[:3]
+    tables = connection.sql("select count(*) from messages").fetchall()
+    assert tables == [(ROWS,)], "the connection's own are as they were"
+
+
+def test_python_s_variables_need_not_be_visible(
+    gate: cg.Gate, connection: duckdb.DuckDBPyConnection
+) -> None:
+    connection.execute("set python_enable_replacements = false")
+    assert ids(gated.filter(connection.table("messages"), gate)) == admitted_ids(gate)
+
+
 def test_what_comes_after_sees_admitted_rows_only(
     gate: cg.Gate, connection: duckdb.DuckDBPyConnection
 ) -> None:

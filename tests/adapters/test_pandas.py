@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 from uuid import UUID
 
@@ -165,6 +165,31 @@ def test_what_is_nothing_in_pandas_is_null(name: str, nothing: Any) -> None:
     known: dict[str, Any] = {"sender_id": 1, "channel_id": 10, "created_at": WRITTEN}
     found = gated.filter(objects(**{name: [known[name], nothing]}), make_gate())
     assert found["message_id"].tolist() == [1]
+
+
+OBJECTS: list[list[Any]] = [
+    ["a", None],
+    [pd.NA, 1],
+    [WRITTEN, None],
+    [pd.Timestamp(WRITTEN), pd.Timestamp(WRITTEN)],
+    [1, 2],
+]
+
+
+@pytest.mark.parametrize("values", OBJECTS, ids=str)
+def test_objects_stay_the_objects_that_they_are(values: list[Any]) -> None:
+    given = objects(extra=values)
+    found = gated.filter(given, make_gate())
+    assert found["extra"].dtype == object
+    assert all(one is other for one, other in zip(found["extra"], values, strict=True))
+
+
+def test_offsets_with_fractions_of_a_second_count() -> None:
+    begun = datetime(2025, 6, 1, tzinfo=UTC)
+    gate = make_gate(make_consent(effective_from=begun))
+    zone = timezone(timedelta(microseconds=900_000))
+    early = [datetime(2025, 6, 1, tzinfo=zone), datetime(2025, 6, 1, 0, 0, 1, tzinfo=zone)]
+    assert gated.filter(objects(created_at=early), gate)["message_id"].tolist() == [2]
 
 
 def test_uuids_are_objects_in_pandas() -> None:

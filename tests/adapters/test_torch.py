@@ -311,6 +311,36 @@ def test_a_loader_goes_on_where_it_was(
         assert sorted(ids(resumed)) == sorted(whole), "the epoch after is whole again"
 
 
+@pytest.mark.filterwarnings("ignore:Length of IterableDataset")
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("moment", ["at the end", "second epoch", "after one", "broken off"])
+def test_every_epoch_is_whole_wherever_the_one_before_ended(
+    gate: cg.Gate, moment: str, workers: int, tmp_path: Path
+) -> None:
+    data = write(tmp_path / "data", 4, 110)
+
+    def start() -> Any:
+        dataset = gated.filter(data, gate, batch_rows=200)
+        persistent = workers > 0
+        return StatefulDataLoader(
+            dataset, batch_size=None, num_workers=workers, persistent_workers=persistent
+        )
+
+    started, seen = start(), list[int]()
+    iterator = iter(started)
+    if moment == "broken off":
+        next(iterator)
+    else:
+        ids(iterator)
+    if moment != "at the end":
+        iterator = iter(started)
+    if moment == "after one":
+        seen = ids([next(iterator)])
+    resumed = start()
+    resumed.load_state_dict(pickle.loads(pickle.dumps(started.state_dict())))
+    assert sorted(seen + ids(resumed)) == admitted_ids(gate)
+
+
 def test_a_newer_gate_judges_what_is_still_to_come(gate: cg.Gate) -> None:
     consent = make_consent(subject_id=list(range(1, 41)), status="withdrawn")
     newer = make_gate(consent, make_channels(channel_id=[10, 11]))
@@ -333,6 +363,13 @@ def test_a_place_in_another_input_is_refused(gate: cg.Gate, tmp_path: Path) -> N
     ranked = gated.filter(tmp_path / "one", gate, replica=(0, 2))
     with pytest.raises(cg.ConfigurationError, match="numbers of ranks and workers"):
         ranked.load_state_dict(one.state_dict())
+
+
+def test_a_place_in_batches_of_another_size_is_refused(gate: cg.Gate, tmp_path: Path) -> None:
+    for data in (write(tmp_path / "data", 1, ROWS), messages(ROWS)):
+        small, large = (gated.filter(data, gate, batch_rows=rows) for rows in (100, 300))
+        with pytest.raises(cg.ConfigurationError, match="batch_rows"):
+            large.load_state_dict(small.state_dict())
 
 
 # --- gates that change meanwhile --------------------------------------------------------------
@@ -473,6 +510,26 @@ def test_what_can_be_read_once_is_not_shared_out(gate: cg.Gate) -> None:
 def test_what_holds_no_messages_is_refused(gate: cg.Gate, data: Any, error: Any) -> None:
     with pytest.raises(error, match=r"give a path|check the path"):
         gated.filter(data, gate)
+
+
+@pytest.mark.parametrize("replica", [(2, 2), (-1, 2), (0, 0), (0, -1)])
+def test_a_rank_is_one_of_the_ranks(gate: cg.Gate, replica: tuple[int, int]) -> None:
+    with pytest.raises(cg.ConfigurationError, match="ranks count from 0"):
+        gated.filter(messages(10), gate, replica=replica)
+
+
+@pytest.mark.parametrize("make", [messages, lambda rows: messages(rows).to_batches()])
+def test_a_column_that_is_not_there_cannot_be_given(gate: cg.Gate, make: Any) -> None:
+    with pytest.raises(cg.ColumnMissingError, match=r"Column 'nope' \(to be given\)"):
+        list(gated.filter(make(10), gate, columns=["nope"]))
+    with pytest.raises(cg.ConfigurationError, match="give a list of names"):
+        gated.filter(make(10), gate, columns="text")
+
+
+@pytest.mark.parametrize("options", [{"threads": 0}, {"judged_at": datetime(2026, 3, 2)}])
+def test_what_does_not_fit_is_refused_at_once(gate: cg.Gate, options: Any) -> None:
+    with pytest.raises(cg.ConfigurationError, match=r"`threads` is 0|`judged_at` must be"):
+        gated.filter(messages(10), gate, **options)
 
 
 def test_batches_need_a_row(gate: cg.Gate) -> None:

@@ -134,8 +134,9 @@ class ParquetBatches:
 
     @property
     def identity(self) -> str:
-        """The digest of the files' names and row groups."""
-        return digest_json([[file.name, *file.group_rows] for file in self.files])
+        """The digest of the files' names and row groups, and of how they are cut."""
+        files = [[file.name, *file.group_rows] for file in self.files]
+        return digest_json([files, self.batch_rows])
 
     @property
     def schema(self) -> pa.Schema:
@@ -255,19 +256,19 @@ class GivenBatches:
     Args:
         batches: record batches, tables, or anything else that holds Arrow data.
         schema: theirs, if it is known.
+        identity: what a position belongs to, as far as it is known.
         are_shared_out: whether they are to be shared out; else each process has its own.
     """
-
-    identity = ""
 
     def __init__(
         self,
         batches: Iterable[Any],
         *,
         schema: pa.Schema | None = None,
+        identity: str = "",
         are_shared_out: bool = True,
     ) -> None:
-        self.schema = schema
+        self.schema, self.identity = schema, identity
         self._batches, self._are_shared_out = batches, are_shared_out
         self._is_spent = False
 

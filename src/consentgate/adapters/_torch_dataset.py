@@ -135,7 +135,10 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         start, self._start = self._start, Position()
-        self._position = start
+        self._position = start  # at once, and not when the first batch is asked for
+        return self._batches_from(start)
+
+    def _batches_from(self, start: Position) -> Iterator[pa.RecordBatch]:
         with self._judge.sieve() as sieve:
             for first_row, batches in self._batches.read(self._shard(), start):
                 tables = [table for table, _ in batches]
@@ -144,9 +147,11 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
                     self._position = end
                     if len(admitted):
                         yield admitted
+        if get_worker_info() is None:  # a worker that is through may have to say so, next to others
+            self._position = Position()
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this process is: after the batch that it gave last."""
+        """Where this process is: after the batch that it gave last, or before the next epoch."""
         inner = self._inner.state_dict() if hasattr(self._inner, "state_dict") else None
         return {"position": tuple(self._position), "inner": inner, "of": self._identity()}
 

@@ -6,13 +6,15 @@ nulls alone as a type of their own. Here every value is what it is, or there is 
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
 from numbers import Integral
 from typing import Any, TypeAlias
 from uuid import UUID
 
+import numpy as np
 import pyarrow as pa
 
 from consentgate.errors import (
@@ -38,6 +40,10 @@ _KINDS: dict[type, str] = {
     UUID: _UUIDS,
     bytes: _UUIDS,
 }
+_MAY_BE_NOTHING = (float, Decimal, np.floating, np.datetime64, np.timedelta64)
+_NOTHING = ("NAType", "NaTType")
+"""Types of pandas' own, each of one value."""
+_SCALARS = (bool, int, float, str, bytes, UUID, date, time, timedelta, Decimal, np.generic)
 _ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
 
 
@@ -117,6 +123,7 @@ class ValueColumns:
         kind = self._kind(name, values, [_ZONED, _NAIVE], NaiveTimestampError)
         is_finer = any(getattr(value, "nanosecond", 0) for value in values)  # as pandas has them
         zone = None if kind == _NAIVE else "UTC"
+        values = [_with_whole_offset(name, value) for value in values]
         return _array(name, values, pa.timestamp("ns" if is_finer else "us", zone))
 
     def _written_instants(self, name: str, values: Values) -> pa.Array:
@@ -162,10 +169,19 @@ class ValueColumns:
 
 
 def _with_nulls(values: Values) -> Values:
-    """The values with None where pandas and NumPy have NaN or NaT, neither of which is itself."""
-    if any(issubclass(t, float) or t.__name__ == "NaTType" for t in set(map(type, values))):
-        return [None if isinstance(v, float | datetime) and v != v else v for v in values]
+    """The values with None where others have NaN, NaT or NA."""
+    kinds = set(map(type, values))
+    if any(issubclass(t, _MAY_BE_NOTHING) or t.__name__ in _NOTHING for t in kinds):
+        return [None if _is_nothing(value) else value for value in values]
     return values
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, _MAY_BE_NOTHING):
+        return bool(value != value)  # as NaN and NaT are
+    return type(value).__name__ in _NOTHING
 
 
 def _only_kind(name: str, values: Values, fit: Collection[str], error: ErrorClass) -> str | None:
@@ -196,6 +212,19 @@ def _kind_of(kind: type) -> str:
     return next(known, f"values of type '{kind.__qualname__}'")
 
 
+def _with_whole_offset(name: str, value: datetime | None) -> datetime | None:
+    """The same instant; pyarrow 26 forgets fractions of a second in an offset from UTC."""
+    offset = None if value is None else value.utcoffset()
+    if value is None or offset is None or not offset.microseconds:
+        return value
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ColumnTypeError(
+            f"Column '{name}' holds an instant that has no date in UTC; leave it out."
+        ) from None
+
+
 def _integers(name: str, values: Values) -> pa.Array:
     with suppress(OverflowError):
         return pa.array(values, pa.int64())
@@ -213,8 +242,8 @@ def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
 
 
 def _refuse_nested(rule: Rule, values: Values) -> None:
-    if any(isinstance(value, list | tuple | set | dict) for value in values):
+    if not all(value is None or isinstance(value, _SCALARS) for value in values):
         raise RuleColumnTypeError(
-            f"Rule '{rule.name}' looks at column '{rule.column}', whose values must not be nested; "
-            "change the rule or the values."
+            f"Rule '{rule.name}' looks at column '{rule.column}', whose values must be single "
+            "ones; change the rule or the values."
         )

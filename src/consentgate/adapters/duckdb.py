@@ -22,6 +22,7 @@ from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, NotArrowEr
 from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
+    import pyarrow as pa
     from duckdb import DuckDBPyRelation
 
 __all__ = ["filter"]
@@ -76,11 +77,19 @@ def filter(
     columns = _columns_as_they_were(data)
     sieve = Sieve(gate.current(), ledger=ledger, judged_at=judged_at, threads=threads)
     admitted = admitted_stream(data.to_arrow_reader(_BATCH_ROWS), sieve).read_all()
-    # DuckDB finds the table by the name of the variable, and holds on to it for the relation
-    found: Any = data.query("messages", f"select {columns} from admitted")
-    del admitted
-    renamed: DuckDBPyRelation = found.set_alias(data.alias)
+    renamed: DuckDBPyRelation = _beside(data, admitted).project(columns).set_alias(data.alias)
     return renamed
+
+
+def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
+    """A table as a relation of the same connection.
+
+    No query names it: the connection may have a table of any name, which would be read instead.
+    """
+    import duckdb
+
+    connection: Any = relation._con  # which nothing public tells
+    return duckdb.from_arrow(table, connection=connection)
 
 
 def _columns_as_they_were(relation: DuckDBPyRelation) -> str:
@@ -89,9 +98,7 @@ def _columns_as_they_were(relation: DuckDBPyRelation) -> str:
         raise ColumnAmbiguousError(
             f"More than one column is named {quoted(doubled)}; rename all but one."
         )
-    none = relation.limit(0).to_arrow_table()
-    from_arrow: Any = relation.query("messages", "select * from none")
-    del none
+    from_arrow = _beside(relation, relation.limit(0).to_arrow_table())
     columns = []
     for name, kind, other in zip(relation.columns, relation.types, from_arrow.types, strict=True):
         word = '"' + name.replace('"', '""') + '"'

@@ -101,9 +101,12 @@ def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
     import pandas as pd
 
     index = _admitted_index(frame.index, mask)
-    columns = {
-        place: _admitted_values(frame.iloc[:, place], mask) for place in range(frame.shape[1])
-    }
+    columns = {}
+    for place in range(frame.shape[1]):
+        column = frame.iloc[:, place]
+        values = _admitted_values(column, mask)
+        is_object = column.dtype == object  # which would be taken for what is in there
+        columns[place] = pd.Series(values, index=index, dtype=object if is_object else None)
     admitted = pd.DataFrame(columns, index=index)
     admitted.columns = frame.columns
     return frame._constructor(admitted).__finalize__(frame)

@@ -8,21 +8,25 @@
 
 from __future__ import annotations
 
+import atexit
+import time
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Semaphore, Thread
 from typing import TYPE_CHECKING, TypeVar
+from weakref import WeakSet
 
 import pyarrow as pa
 
 from consentgate._stream import Sieve
 from consentgate.adapters._engine import need
-from consentgate.errors import NotArrowError
+from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
@@ -34,6 +38,10 @@ __all__ = ["filter"]
 
 _BATCH_ROWS = 262_144
 _BATCHES_AHEAD = 2
+_LAST_S = 30.0
+"""So long may the last batch of a query take that is broken off as the process ends."""
+_LETTING_GO_S = 0.1
+"""So long do Polars' threads have then to let go of what is Python's."""
 
 
 def filter(
@@ -142,14 +150,24 @@ def _admitted(frame: pl.DataFrame, sieve: Sieve, judging: _Judging) -> pl.DataFr
 
 def _arrow_schema(schema: pl.Schema, judging: _Judging) -> pa.Schema:
     """All columns, with types where judging looks: not every type of Polars has one in Arrow."""
+    looked_at = judging.columns()
+    fields = [
+        _arrow_field(name, kind) if name in looked_at else pa.field(name, pa.null())
+        for name, kind in schema.items()
+    ]
+    return pa.schema(fields)
+
+
+def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
     import polars as pl
 
-    looked_at = [name for name in judging.columns() if name in schema]
-    frame = schema.to_frame().select(looked_at)
-    types = frame.to_arrow(compat_level=pl.CompatLevel.newest()).schema
-    return pa.schema(
-        [types.field(name) if name in looked_at else pa.field(name, pa.null()) for name in schema]
-    )
+    none = pl.DataFrame(schema={name: kind})
+    try:
+        return none.to_arrow(compat_level=pl.CompatLevel.newest()).schema.field(0)
+    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+        raise ColumnTypeError(
+            f"Column '{name}' is {kind}, of which Arrow has nothing alike; cast it."
+        ) from error
 
 
 def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
@@ -164,11 +182,7 @@ def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
 def _is_pointed_at(kind: pl.DataType | pl.datatypes.DataTypeClass) -> bool:
     import polars as pl
 
-    if isinstance(kind, pl.Struct):
-        return any(_is_pointed_at(field.dtype) for field in kind.fields)
-    if isinstance(kind, pl.List | pl.Array):
-        return _is_pointed_at(kind.inner)
-    return isinstance(kind, pl.String | pl.Binary)
+    return kind.is_nested() or isinstance(kind, pl.String | pl.Binary)
 
 
 def _copied(column: pl.Series) -> pl.Series:
@@ -176,7 +190,7 @@ def _copied(column: pl.Series) -> pl.Series:
 
     if column.dtype.is_nested():  # which may hold what Arrow has no type for
         file = BytesIO()
-        column.to_frame().write_ipc_stream(file)
+        column.to_frame().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
         return pl.read_ipc_stream(file.getvalue()).to_series()
     plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())
     return pl.Series(column.name, plain)
@@ -194,13 +208,13 @@ class _Source:
         with_columns: list[str] | None,
         predicate: pl.Expr | None,
         n_rows: int | None,
-        batch_size: int | None,  # noqa: ARG002  # Polars hands it over; batches are as judging wants them
+        batch_size: int | None,  # noqa: ARG002  # Polars' wish, which need not be granted
     ) -> Iterator[pl.DataFrame]:
         """The admitted rows: the first so many, of these the ones that the predicate selects."""
         frame, left = self.frame, n_rows
         if with_columns is not None:
             frame = frame.select({*with_columns, *self.judging.columns()})
-        for batch in _judge_ahead(frame, self.judging):
+        for batch in _Run(frame, self.judging).batches():
             if left is not None:
                 batch = batch.head(left)
                 left -= batch.height
@@ -211,41 +225,74 @@ class _Source:
                 break
 
 
-def _judge_ahead(frame: pl.LazyFrame, judging: _Judging) -> Iterator[pl.DataFrame]:
-    """The admitted rows of every batch, of which some are judged before they are asked for.
+class _Run:
+    """A run of a query, of which some batches are judged before they are asked for.
 
     A thread of its own runs the query. Polars' own iterator over batches (`collect_batches`, 2.1)
     would end early, and say nothing, after a panic; and it leaves the processor idle while a batch
-    is judged. Nobody waits for the thread if the rows are not wanted any more: Polars may let go
-    of this iterator in a thread that the query needs.
+    is judged. Nobody waits for the thread if the rows are not wanted any more, since Polars may let
+    go of the batches in a thread that the query needs; but the interpreter does before it ends.
     """
-    judged: SimpleQueue[pl.DataFrame | None] = SimpleQueue()
-    room, unwanted, end = Semaphore(_BATCHES_AHEAD), Event(), Future[None]()
 
-    def run() -> None:
+    def __init__(self, frame: pl.LazyFrame, judging: _Judging) -> None:
+        self._frame, self._judging = frame, judging
+        self._judged: SimpleQueue[pl.DataFrame | None] = SimpleQueue()
+        self._room, self._unwanted = Semaphore(_BATCHES_AHEAD), Event()
+        self._end = Future[None]()
+        self._thread = Thread(target=self._run, name="consentgate", daemon=True)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """The admitted rows of every batch."""
+        _runs.add(self)
+        self._thread.start()
+        try:
+            while (batch := self._judged.get()) is not None:
+                yield batch
+                self._room.release()
+            self._end.result()
+        finally:
+            self.break_off()
+
+    def break_off(self) -> None:
+        """Let the thread end soon."""
+        self._unwanted.set()
+        self._room.release()
+
+    def wait(self) -> None:
+        """Give the thread some time to end, and the ledger to be completed."""
+        self._thread.join(_LAST_S)
+
+    def _run(self) -> None:
+        frame, judging = self._frame, self._judging
         try:
             with judging.sieve() as sieve:
                 sieve.check(_arrow_schema(frame.collect_schema(), judging))
-
-                def hand_over(batch: pl.DataFrame) -> bool:
-                    room.acquire()
-                    if not unwanted.is_set():
-                        judged.put(_admitted(batch, sieve, judging))
-                    return unwanted.is_set()
-
+                hand_over = partial(self._hand_over, sieve)
                 frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
-            end.set_result(None)
+            self._end.set_result(None)
         except BaseException as error:
-            end.set_exception(error)
+            self._end.set_exception(error)
         finally:
-            judged.put(None)
+            self._judged.put(None)
 
-    Thread(target=run, name="consentgate", daemon=True).start()
-    try:
-        while (batch := judged.get()) is not None:
-            yield batch
-            room.release()
-        end.result()
-    finally:
-        unwanted.set()
-        room.release()
+    def _hand_over(self, sieve: Sieve, batch: pl.DataFrame) -> bool:
+        """Judge a batch; returns whether it is enough."""
+        self._room.acquire()
+        if not self._unwanted.is_set():
+            self._judged.put(_admitted(batch, sieve, self._judging))
+        return self._unwanted.is_set()
+
+
+_runs: WeakSet[_Run] = WeakSet()
+
+
+@atexit.register
+def _end_runs() -> None:
+    """Let no thread come back into an interpreter that has ended: it would abort the process."""
+    runs = list(_runs)
+    for run in runs:
+        run.break_off()
+    for run in runs:
+        run.wait()
+    if _runs or runs:
+        time.sleep(_LETTING_GO_S)

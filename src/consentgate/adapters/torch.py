@@ -19,6 +19,7 @@ from consentgate._arrow import as_table
 from consentgate.adapters._engine import need
 from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
 from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.hashing import digest_json
 from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
@@ -121,12 +122,18 @@ def filter_by_index(
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
-        NotArrowError: On getting: what the data set gives holds no Arrow data.
+        NotArrowError: `data` cannot be asked by index; or, on getting, what it gives holds no Arrow
+            data.
         Whatever `Gate.decide` raises: on getting; from workers, too, with its class.
     """
     need("torch")
     from consentgate.adapters._torch_dataset import GatedDataset, Judge
 
+    if not hasattr(data, "__getitem__"):
+        raise NotArrowError(
+            f"An object of type '{type(data).__qualname__}' cannot be asked by index; give a data "
+            "set with __getitem__, or use filter."
+        )
     return GatedDataset(data, Judge(gate, columns, judged_at=judged_at, threads=threads))
 
 
@@ -137,9 +144,12 @@ def _batches(data: Any, batch_rows: int) -> Batches:
         return GivenBatches(data)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         table = as_table(data)
-        return GivenBatches(table.to_batches(max_chunksize=batch_rows), schema=table.schema)
+        batches = table.to_batches(max_chunksize=batch_rows)
+        return GivenBatches(
+            batches, schema=table.schema, identity=digest_json([len(b) for b in batches])
+        )
     if hasattr(data, "to_batches"):
-        return GivenBatches(_Scan(data, batch_rows))
+        return GivenBatches(_Scan(data, batch_rows), identity=f"batches of {batch_rows}")
     if isinstance(data, Iterable):
         return GivenBatches(data)
     raise NotArrowError(

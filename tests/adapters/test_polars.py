@@ -1,0 +1,210 @@
+"""Polars: whatever is added to a query sees admitted rows only, and nothing of the others."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+import consentgate as cg
+from consentgate.adapters import polars as gated
+from tests.adapters.contract import ledger_rows, messages
+from tests.build import make_gate, message_table
+from tests.runs import mixed_gate, mixed_messages
+
+ROWS = 20_000
+
+
+@pytest.fixture(scope="module")
+def gate() -> cg.Gate:
+    return mixed_gate()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file of messages in many row groups."""
+    path = tmp_path_factory.mktemp("polars") / "messages.parquet"
+    pq.write_table(messages(ROWS), path, row_group_size=700)
+    return path
+
+
+@pytest.fixture(scope="module")
+def admitted(gate: cg.Gate) -> pl.DataFrame:
+    """The rows that are admitted."""
+    return pl.DataFrame(gate.filter(messages(ROWS))[0])
+
+
+THEN: dict[str, Any] = {
+    "head": lambda f: f.head(5),
+    "tail": lambda f: f.tail(5),
+    "slice": lambda f: f.slice(7, 11),
+    "negative slice": lambda f: f.slice(-9, 4),
+    "condition": lambda f: f.filter(pl.col("message_id") % 3 == 0),
+    "condition, then head": lambda f: f.filter(pl.col("message_id") % 3 == 0).head(4),
+    "head, then condition": lambda f: f.head(9).filter(pl.col("message_id") % 3 == 0),
+    "one column": lambda f: f.select("text"),
+    "no column of the gate's": lambda f: f.select(pl.col("text").str.len_bytes().sum()),
+    "count": lambda f: f.select(pl.len()),
+    "no column": lambda f: f.select(pl.lit(1)),
+    "overwritten": lambda f: f.with_columns(sender_id=pl.lit(1), channel_id=pl.lit(10)),
+    "overwritten, then condition": lambda f: f.with_columns(sender_id=pl.lit(1)).filter(
+        pl.col("sender_id") == 1
+    ),
+    "renamed": lambda f: f.rename({"sender_id": "channel_id", "channel_id": "sender_id"}),
+    "numbered": lambda f: f.with_row_index(),
+    "grouped": lambda f: f.group_by("sender_id").len().sort("sender_id"),
+    "joined": lambda f: f.join(f.select("message_id"), on="message_id", maintain_order="left"),
+    "twice": lambda f: pl.concat([f, f]),
+    "cached": lambda f: f.cache() if isinstance(f, pl.LazyFrame) else f,
+}
+
+
+@pytest.mark.parametrize("engine", ["streaming", "in-memory"])
+@pytest.mark.parametrize("then", THEN)
+def test_what_comes_after_sees_admitted_rows_only(
+    then: str, engine: Any, gate: cg.Gate, path: Path, admitted: pl.DataFrame
+) -> None:
+    query = THEN[then](gated.filter(pl.scan_parquet(path), gate))
+    assert query.collect(engine=engine).equals(THEN[then](admitted))
+
+
+def test_columns_overwritten_before_are_judged_as_they_are_then(gate: cg.Gate, path: Path) -> None:
+    query = pl.scan_parquet(path).with_columns(sender_id=pl.lit(4))  # who withdrew
+    assert gated.filter(query, gate).filter(pl.col("sender_id") == 4).collect().height == 0
+
+
+def test_a_query_is_written_and_handed_out_in_batches(
+    gate: cg.Gate, path: Path, admitted: pl.DataFrame, tmp_path: Path
+) -> None:
+    query = gated.filter(pl.scan_parquet(path), gate)
+    query.sink_parquet(tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet").equals(admitted)
+    assert pl.concat([*query.collect_batches()]).equals(admitted)
+
+
+def test_the_schema_is_known_before_anything_is_read(gate: cg.Gate, path: Path) -> None:
+    query = gated.filter(pl.scan_parquet(path), gate)
+    assert query.collect_schema() == pl.scan_parquet(path).collect_schema()
+
+
+def test_many_queries_at_once(gate: cg.Gate, path: Path, admitted: pl.DataFrame) -> None:
+    queries = [gated.filter(pl.scan_parquet(path), gate) for _ in range(3)]
+    assert all(found.equals(admitted) for found in pl.collect_all(queries))
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda _: queries[0].collect(), range(16)))
+    assert all(each.equals(admitted) for each in found)
+
+
+def test_each_run_of_a_query_leaves_the_whole_ledger(
+    gate: cg.Gate, path: Path, tmp_path: Path
+) -> None:
+    query = gated.filter(pl.scan_parquet(path), gate, ledger=tmp_path)
+    expected = gate.filter(messages(ROWS))[1].to_pylist()
+    query.select("text").collect()
+    assert ledger_rows(tmp_path).to_pylist() == expected
+    query.head(3).collect()
+    assert ledger_rows(tmp_path).num_rows == 2 * len(expected)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_nothing_of_excluded_rows_is_in_nested_columns(lazy: bool) -> None:
+    rows = range(500)
+    words = [f"{'admitted' if row % 2 else 'SECRET'} text of row {row}" for row in rows]
+    table = message_table(
+        message_id=list(rows),
+        sender_id=[1 if row % 2 else None for row in rows],
+        lists=[[word] for word in words],
+        numbers=[[7_777_777_777_777 if not row % 2 else row] for row in rows],
+        structs=pa.array([{"a": word, "b": [word]} for word in words]),
+        arrays=pa.array([[word] for word in words], pa.list_(pa.string(), 1)),
+        binary=[word.encode() for word in words],
+        plain=words,
+    )
+    frame: Any = pl.DataFrame(table).lazy() if lazy else pl.DataFrame(table)
+    found = gated.filter(frame, make_gate())
+    found = found.collect() if lazy else found
+    assert found.height == 250
+    assert found.equals(pl.DataFrame(table).filter(pl.col("sender_id") == 1))
+    file = BytesIO()
+    found.write_ipc(file)
+    newest = found.to_arrow(compat_level=pl.CompatLevel.newest())
+    held = file.getvalue() + pickle.dumps(found) + pickle.dumps(newest)
+    assert b"SECRET" not in held
+    assert (7_777_777_777_777).to_bytes(8, "little") not in held
+
+
+BROKEN_OFF = """
+import sys
+import polars as pl
+from consentgate.adapters import polars as gated
+from tests.runs import mixed_gate, mixed_messages
+
+frame = pl.concat([pl.DataFrame(mixed_messages(1000))] * 300).lazy()
+query = gated.filter(frame, mixed_gate(), ledger=sys.argv[1])
+print(query.filter(pl.col("message_id") >= 0).head(3).collect().height, flush=True)
+"""
+
+
+def test_a_query_that_is_broken_off_ends_with_the_process(tmp_path: Path) -> None:
+    for turn in range(6):
+        done = subprocess.run(
+            [sys.executable, "-c", BROKEN_OFF, tmp_path / str(turn)],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
+        assert [part.suffix for part in (tmp_path / str(turn)).iterdir()] == [".parquet"]
+
+
+def test_an_error_amid_a_query_has_its_class(gate: cg.Gate, tmp_path: Path) -> None:
+    def fail(frame: pl.DataFrame) -> pl.DataFrame:
+        raise ZeroDivisionError(frame.height)
+
+    source = pl.DataFrame(mixed_messages(10)).lazy().map_batches(fail)
+    query = gated.filter(source, gate, ledger=tmp_path)
+    with pytest.raises(ZeroDivisionError):
+        query.collect()
+
+
+@pytest.mark.parametrize(
+    ("column", "error"),
+    [
+        (pl.lit(1.5), cg.ColumnTypeError),
+        (pl.lit("1"), cg.IdFamilyError),
+        (pl.lit(1, pl.Int128), cg.ColumnTypeError),
+        (pl.concat_list(pl.lit(1, pl.Int128)), cg.ColumnTypeError),
+    ],
+)
+@pytest.mark.parametrize("lazy", [False, True])
+def test_ids_that_do_not_fit_are_refused_at_once(
+    column: pl.Expr, error: type[Exception], lazy: bool, gate: cg.Gate
+) -> None:
+    frame: Any = pl.DataFrame(messages(10)).with_columns(sender_id=column)
+    with pytest.raises(error, match="Column 'sender_id'"):
+        gated.filter(frame.lazy() if lazy else frame, gate)
+
+
+def test_other_columns_may_be_of_types_that_arrow_has_not(gate: cg.Gate) -> None:
+    frame = pl.DataFrame(messages(10)).with_columns(big=pl.lit(1, pl.Int128), none=pl.lit(None))
+    frame = frame.with_columns(pl.Series("thing", [object()] * 10, pl.Object))
+    found = gated.filter(frame, gate)
+    assert found.schema == frame.schema
+    assert found["message_id"].to_list() == gate.filter(messages(10))[0]["message_id"].to_pylist()
+
+
+@pytest.mark.parametrize("data", [pl.Series([1]), messages(3), 3])
+def test_only_frames_are_taken(gate: cg.Gate, data: Any) -> None:
+    with pytest.raises(cg.NotArrowError, match="is no Polars frame"):
+        gated.filter(data, gate)

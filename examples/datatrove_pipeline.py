@@ -14,9 +14,9 @@ from consentgate.adapters.datatrove import consent_filter
 def main() -> None:
     """Read messages, judge them, write the admitted and the excluded ones."""
     reader = ParquetReader(str(MESSAGES.parent), glob_pattern=MESSAGES.name, id_key="message_id")
-    gate = consent_filter(open_gate(), exclusion_writer=JsonlWriter("excluded"))
-    pipeline = [reader, gate, JsonlWriter("clean")]
-    stats = LocalPipelineExecutor(pipeline, logging_dir="logs", skip_completed=False).run()
+    step = consent_filter(open_gate(), exclusion_writer=JsonlWriter("pipeline/excluded"))
+    pipeline = [reader, step, JsonlWriter("pipeline/clean")]
+    stats = LocalPipelineExecutor(pipeline, logging_dir="pipeline/logs", skip_completed=False).run()
     print("train on", stats.stats[1].stats["forwarded"].total, "messages")
 
 

@@ -11,11 +11,11 @@ from consentgate.adapters import polars as gated
 
 def main() -> None:
     """Write the admitted messages' texts, and look at why the others are not among them."""
-    messages = gated.filter(pl.scan_parquet(MESSAGES), open_gate(), ledger="ledger")
+    messages = gated.filter(pl.scan_parquet(MESSAGES), open_gate(), ledger="excluded-rows")
     messages.select("message_id", "text").sink_parquet("train.parquet")
 
     print("train on", pl.read_parquet("train.parquet").height, "messages")
-    print(pl.scan_parquet("ledger").group_by("reason").len().sort("len").collect())
+    print(pl.scan_parquet("excluded-rows").group_by("reason").len().sort("len").collect())
 
 
 if __name__ == "__main__":

@@ -29,7 +29,12 @@ __all__ = ["filter"]
 
 _BATCH_ROWS = 122_880
 """As many rows as DuckDB stores together."""
-_CAST_BACK = {"enum": "VARCHAR", "hugeint": "DECIMAL(38,0)", "uuid": "VARCHAR"}
+_CAST_BACK = {
+    "enum": "VARCHAR",
+    "hugeint": "DECIMAL(38,0)",
+    "uuid": "VARCHAR",
+    "varchar": "VARCHAR",  # under another name, as JSON is
+}
 """Types that come back from Arrow as others, from which a cast makes them again."""
 
 

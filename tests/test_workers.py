@@ -144,3 +144,30 @@ def test_opening_a_gate_takes_no_time_and_no_memory_of_its_own(tmp_path: Path) -
     seconds, private = re.findall(r"[\d.e-]+", printed)
     assert float(seconds) < 0.5
     assert int(private) < 5_000_000
+
+
+RESIDENT = """
+import re, sys
+import consentgate as cg
+
+def resident_bytes():
+    mapped = open("/proc/self/smaps").read().split(sys.argv[1])[1:]
+    return sum(1024 * int(re.search(r"Rss: +(\\d+) kB", each)[1]) for each in mapped)
+
+gate = cg.Gate.open(sys.argv[1])
+before = resident_bytes()
+gate.preload()
+print(before, resident_bytes())
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
+def test_a_gate_can_be_read_into_memory_at_once(tmp_path: Path) -> None:
+    snapshot = make_consent(subject_id=pa.array(np.arange(1_000_000)))
+    cg.Gate(cg.Policy(), snapshot, make_channels(), judged_at=NOW).save(tmp_path / "gate")
+    command = [sys.executable, "-c", RESIDENT, str(tmp_path / "gate")]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    before, after = map(int, printed.split())
+    size = (tmp_path / "gate").stat().st_size
+    assert before < size / 2
+    assert after > size * 0.95

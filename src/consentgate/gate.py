@@ -34,7 +34,7 @@ from consentgate.ledger import excluded_rows
 from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import reason_names
-from consentgate.saved import GateFile, SavedGate, open_gate, save_gate
+from consentgate.saved import GateFile, SavedGate, open_gate, preload, save_gate
 from consentgate.snapshot import ConsentSnapshot
 
 __all__ = ["Gate"]
@@ -132,6 +132,13 @@ class Gate:
             DamagedGateError: It is truncated, altered or blank.
         """
         return cls._opened(*open_gate(Path(path), verify=verify))
+
+    def preload(self) -> None:
+        """Read the whole of an opened gate into memory at once, and not when it is first looked at.
+
+        Worker processes then find it there, and share it with this one.
+        """
+        preload(self._judge)
 
     @classmethod
     def _opened(cls, saved: SavedGate, file: GateFile | None) -> "Gate":

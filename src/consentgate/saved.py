@@ -10,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from consentgate._bounds import Bounds
@@ -23,9 +24,11 @@ from consentgate.index import Index
 from consentgate.judgement import Judge
 from consentgate.policy import Policy
 
-__all__ = ["GateFile", "SavedGate", "open_gate", "save_gate"]
+__all__ = ["GateFile", "SavedGate", "open_gate", "preload", "save_gate"]
 
 Arrays = dict[str, npt.NDArray[Any]]
+
+_PAGE = 4096
 
 
 @dataclass(frozen=True)
@@ -105,6 +108,14 @@ def open_gate(
     return SavedGate(judge, judged_at, description["evidence"], description["sources"]), GateFile(
         path, found
     )
+
+
+def preload(judge: Judge) -> None:
+    """Look at every page of what judges, so that it is in memory and in this process's map."""
+    arrays: Arrays = {}
+    _take_apart(judge, arrays)
+    for array in arrays.values():
+        array.reshape(-1).view(np.uint8)[::_PAGE].sum()
 
 
 def _take_apart(judge: Judge, arrays: Arrays) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def filter(
 
     if batch_rows < 1:
         raise ConfigurationError(f"`batch_rows` is {batch_rows} but must be at least 1.")
+    gate.current().preload()  # for the workers
     judge = Judge(gate, columns, ledger=ledger, judged_at=judged_at, threads=threads)
     known = None if replica is None else Replica.of(*replica)
     if isinstance(data, IterableDataset):

@@ -320,6 +320,18 @@ def test_another_instant_is_another_judgement(folder: Path) -> None:
     assert len(cache_files(folder)) == 2
 
 
+def test_a_file_that_was_exchanged_is_judged_anew(gate: cg.Gate, folder: Path) -> None:
+    first = saved(Dataset(mixed_messages(ROWS)), folder)
+    assert ids_in(gated(first, gate)) == admitted_ids(gate)
+    later = mixed_messages(ROWS, first=ROWS)
+    Dataset(later).save_to_disk(folder / "later")
+    name = "data-00000-of-00001.arrow"
+    (folder / "later" / name).replace(folder / "saved" / name)
+    again = Dataset.load_from_disk(folder / "saved")
+    assert again._fingerprint == first._fingerprint
+    assert ids_in(gated(again, gate)) == gate.filter(later)[0]["message_id"].to_pylist()
+
+
 def test_by_the_clock_nothing_is_taken_from_the_cache(folder: Path) -> None:
     message = message_table(sender_id=[1])
     stored, now = on_disk(message, folder, 1), datetime.now(UTC)

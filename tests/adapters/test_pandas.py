@@ -237,3 +237,9 @@ def test_no_error_shows_a_value() -> None:
         gated.filter(given, make_gate())
     assert "ada" not in str(error.value)
     assert error.value.__cause__ is None
+
+
+def test_a_missing_column_is_named_among_all_that_are_there(gate: cg.Gate) -> None:
+    given = frame(notes=[object()] * ROWS).rename(columns={"sender_id": "Sender"})
+    with pytest.raises(cg.ColumnMissingError, match=r"'sender_id'.* 'Sender', .* 'notes', 'text'"):
+        gated.filter(given, gate)

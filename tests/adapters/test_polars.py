@@ -168,6 +168,45 @@ def test_a_query_that_is_broken_off_ends_with_the_process(tmp_path: Path) -> Non
         assert [part.suffix for part in (tmp_path / str(turn)).iterdir()] == [".parquet"]
 
 
+LEFT_BEHIND = """
+import os, time
+from threading import Event, Thread
+import polars as pl
+from consentgate.adapters import polars as gated
+from tests.runs import mixed_gate, mixed_messages
+
+gated._BATCH_ROWS = 1000
+has_begun = Event()
+
+def read(frame):
+    has_begun.set()
+    time.sleep(0.02)
+    return frame
+
+def collect():
+    query.collect()
+    os.write(1, b"complete")
+
+slices = [pl.DataFrame(mixed_messages(1000)).lazy() for _ in range(200)]
+query = gated.filter(pl.concat(slices).map_batches(read, streamable=True), mixed_gate())
+Thread(target=collect, daemon=True).start()
+has_begun.wait()
+time.sleep(0.2)
+"""
+
+
+def test_a_query_that_the_process_leaves_behind_does_not_seem_complete() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LEFT_BEHIND],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "")
+
+
 def test_an_error_amid_a_query_has_its_class(gate: cg.Gate, tmp_path: Path) -> None:
     def fail(frame: pl.DataFrame) -> pl.DataFrame:
         raise ZeroDivisionError(frame.height)

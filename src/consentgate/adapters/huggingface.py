@@ -138,7 +138,9 @@ def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
     assert how.judged_at is not None
     instant = as_micros(how.judged_at, name="judged_at")
     # without the explicit fingerprint, the gate would be pickled to make one of it
-    fingerprint = digest_json([dataset._fingerprint, gate.digest, instant, _VERSION])
+    fingerprint = digest_json(
+        [dataset._fingerprint, _stored(dataset), gate.digest, instant, _VERSION]
+    )
     with Sieve(gate, ledger=how.ledger, judged_at=how.judged_at, threads=how.threads) as sieve:
         sieve.check(dataset.data.schema)
         if len(dataset):
@@ -154,6 +156,12 @@ def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
         else:
             admitted = _without_rows(dataset, fingerprint)
     return _formatted_as(admitted, dataset)
+
+
+def _stored(dataset: Any) -> list[list[Any]]:
+    """What tells the data set's files from others that were put in their place."""
+    paths = [Path(file["filename"]) for file in dataset.cache_files]
+    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
 
 
 def _without_rows(dataset: Any, fingerprint: str) -> Any:

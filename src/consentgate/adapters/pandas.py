@@ -73,13 +73,14 @@ def filter(
 
 
 def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
-    """The columns that judging looks at; one that is there twice is there twice again."""
-    names, arrays = [], []
-    for name in gate.judged_columns:
-        for place, label in enumerate(frame.columns):
-            if isinstance(label, str) and label == name:
-                names.append(name)
-                arrays.append(_as_arrow(frame.iloc[:, place], name, gate))
+    """The columns that judging looks at, those of one name all of them; of the others the names."""
+    judged, names, arrays = gate.judged_columns, [], []
+    for place, label in enumerate(frame.columns):
+        if isinstance(label, str):
+            is_judged = label in judged
+            column = _as_arrow(frame.iloc[:, place], label, gate) if is_judged else None
+            names.append(label)
+            arrays.append(pa.nulls(len(frame)) if column is None else column)
     return pa.Table.from_arrays(arrays, names=names)
 
 

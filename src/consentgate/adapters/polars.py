@@ -57,7 +57,8 @@ def filter(
     A query (`LazyFrame`) is judged batch by batch whenever it runs, and first of all: what is added
     to it sees admitted rows only. It reads the columns that are wanted and those that judging
     needs. A condition that says nothing about admission is best put below the gate, from where it
-    reaches the files: `filter(scan.filter(pl.col("lang") == "en"), gate)`.
+    reaches the files: `filter(scan.filter(pl.col("lang") == "en"), gate)`. To a condition on top
+    that calls Python (`map_elements`), Polars needs the package cloudpickle.
 
     No text of an excluded row stays in the buffers of what comes back. The words of `Categorical`
     and `Enum` columns belong to their types, which Polars keeps for the whole process; what is
@@ -128,7 +129,7 @@ def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
 
     schema = frame.collect_schema()
     replace(judging, ledger=None).sieve().check(_arrow_schema(schema, judging))
-    # Pure: what occurs twice in one query is judged once.
+    # Pure: if Polars sees that it occurs twice in a query, it may be judged once.
     return register_io_source(
         _Source(frame, judging),
         schema=schema,
@@ -269,7 +270,10 @@ class _Run:
                 sieve.check(_arrow_schema(frame.collect_schema(), judging))
                 hand_over = partial(self._hand_over, sieve)
                 frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
-            self._end.set_result(None)
+            if self._unwanted.is_set():  # who reads on all the same must not think that this is all
+                self._end.cancel()
+            else:
+                self._end.set_result(None)
         except BaseException as error:
             self._end.set_exception(error)
         finally:

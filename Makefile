@@ -17,7 +17,7 @@ check: .venv/ready ## Lint, formatting and strict types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/ready ## Time the gate against what one would write instead, in three minutes
+bench: .venv/ready ## Time the gate against what one would write instead, in about four minutes
 	$(BIN)/python -m benchmarks
 
 bench-full: .venv/ready ## The same at 20 M messages and 10 M subjects; rewrites benchmarks/README.md

@@ -136,7 +136,8 @@ class Gate:
     def preload(self) -> None:
         """Read the whole of an opened gate into memory at once, and not when it is first looked at.
 
-        Worker processes then find it there, and share it with this one.
+        Worker processes then find it there, and share it with this one. It takes as long as reading
+        the file does; a gate that is in memory anyway stays as it is.
         """
         preload(self._judge)
 

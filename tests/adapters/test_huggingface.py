@@ -332,6 +332,13 @@ def test_a_file_that_was_exchanged_is_judged_anew(gate: cg.Gate, folder: Path) -
     assert ids_in(gated(again, gate)) == gate.filter(later)[0]["message_id"].to_pylist()
 
 
+def test_a_file_that_is_gone_is_named(gate: cg.Gate, folder: Path) -> None:
+    given = saved(Dataset(mixed_messages(ROWS)), folder)
+    (folder / "saved" / "data-00000-of-00001.arrow").unlink()
+    with pytest.raises(cg.UnreadableFileError, match=r"00001\.arrow cannot be looked at"):
+        gated(given, gate)
+
+
 def test_by_the_clock_nothing_is_taken_from_the_cache(folder: Path) -> None:
     message = message_table(sender_id=[1])
     stored, now = on_disk(message, folder, 1), datetime.now(UTC)

@@ -143,7 +143,7 @@ class ValueColumns:
     def _ruled(self, rule: Rule, values: Values) -> pa.Array:
         name, of = rule.column, type(rule.values[0]) if rule.values else None
         if of is None:
-            _refuse_nested(rule, values)
+            _need_scalars(rule, values)
             return pa.array([None if value is None else True for value in values], pa.bool_())
         kinds = {bool: _BOOLEANS, int: _INTEGERS, str: _STRINGS}
         self._kind(name, values, [kinds[of]], RuleColumnTypeError)
@@ -241,7 +241,7 @@ def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
         ) from None
 
 
-def _refuse_nested(rule: Rule, values: Values) -> None:
+def _need_scalars(rule: Rule, values: Values) -> None:
     if not all(value is None or isinstance(value, _SCALARS) for value in values):
         raise RuleColumnTypeError(
             f"Rule '{rule.name}' looks at column '{rule.column}', whose values must be single "

@@ -24,7 +24,7 @@ from consentgate.adapters._engine import need
 from consentgate.adapters._growing_ledger import GrowingLedger
 from consentgate.adapters._values import ValueColumns
 from consentgate.decision import Decision
-from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.errors import ConfigurationError, NotArrowError, UnreadableFileError
 from consentgate.gate import Gate
 from consentgate.hashing import digest_json
 from consentgate.live import AnyGate
@@ -79,6 +79,7 @@ def filter(
         NotArrowError: `data` is none of the above.
         ConfigurationError: `batch_size` or `threads` is less than 1, or `judged_at` has no time
             zone.
+        UnreadableFileError: A file of a `Dataset` is gone.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises: at once where the features are known, else while iterating;
             from a `DataLoader`'s workers, too, with its class.
@@ -160,8 +161,17 @@ def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
 
 def _stored(dataset: Any) -> list[list[Any]]:
     """What tells the data set's files from others that were put in their place."""
-    paths = [Path(file["filename"]) for file in dataset.cache_files]
-    return [[str(path), path.stat().st_size, path.stat().st_mtime_ns] for path in paths]
+    stored = []
+    for file in dataset.cache_files:
+        try:
+            status = Path(file["filename"]).stat()
+        except OSError as error:
+            raise UnreadableFileError(
+                f"The data set's file {file['filename']} cannot be looked at ({error.strerror}); "
+                "load the data set again."
+            ) from error
+        stored.append([file["filename"], status.st_size, status.st_mtime_ns])
+    return stored
 
 
 def _without_rows(dataset: Any, fingerprint: str) -> Any:

@@ -298,5 +298,5 @@ def _end_runs() -> None:
         run.break_off()
     for run in runs:
         run.wait()
-    if _runs or runs:
+    if runs:
         time.sleep(_LETTING_GO_S)

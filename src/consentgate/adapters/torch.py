@@ -58,8 +58,9 @@ def filter(
         data: a path, pattern or URI of Parquet files, or a pyarrow data set; Arrow data in memory;
             an iterable of Arrow batches; or an `IterableDataset` of Arrow batches, which is judged
             as it comes, since it shares itself out to workers.
-        gate: a gate, or a live one (`GateStore.live`). Saved, all workers share its file's memory,
-            and a worker that is not forked refuses another file in its place.
+        gate: a gate, or a live one (`GateStore.live`). Saved, its file is read at once and shared
+            by all workers; one that is not forked refuses another file in its place. What a
+            live one takes later is read as it is needed.
         ledger: a directory that gets the excluded rows, in a file for each iteration of a worker,
             complete when that ends; `row` is the position in the whole input. None: no record.
         judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.

@@ -221,9 +221,18 @@ class _Source:
                 left -= batch.height
             if predicate is not None:
                 batch = batch.filter(predicate)
-            yield batch if with_columns is None else batch.select(with_columns)
+            yield _only(batch, with_columns)
             if left == 0 and self.judging.ledger is None:
                 break
+
+
+def _only(batch: pl.DataFrame, columns: list[str] | None) -> pl.DataFrame:
+    """The batch with only those columns; with none of them it still has its rows."""
+    import polars as pl
+
+    if columns is None:
+        return batch
+    return batch.select(columns) if columns else pl.DataFrame(height=batch.height)
 
 
 class _Run:

@@ -146,7 +146,7 @@ def _admitted(frame: pl.DataFrame, sieve: Sieve, judging: _Judging) -> pl.DataFr
     names = [name for name in gate.judged_columns if name in frame.columns]
     table = frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest())
     decision = sieve.judge(table, gate=gate)
-    return _with_own_text(frame.filter(pl.Series(decision.admitted)))
+    return _own_rows(frame, pl.Series(decision.admitted))
 
 
 def _arrow_schema(schema: pl.Schema, judging: _Judging) -> pa.Schema:
@@ -171,30 +171,63 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
         ) from error
 
 
-def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows, whose text is in buffers of its own.
+def _own_rows(frame: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
+    """The rows where the mask is true, in buffers that hold nothing of other rows.
 
-    Polars takes rows out of text by pointing at it where it is, next to that of the other rows.
+    Polars' own `filter` shares buffers between what it is given and what it returns: of text
+    always, and of numbers where the rows that are wanted lie next to each other. What is pickled
+    or exported later has the whole buffers.
     """
-    own = [_copied(column) for column in frame.get_columns() if _is_pointed_at(column.dtype)]
-    return frame.with_columns(own)
-
-
-def _is_pointed_at(kind: pl.DataType | pl.datatypes.DataTypeClass) -> bool:
     import polars as pl
 
-    return kind.is_nested() or isinstance(kind, pl.String | pl.Binary)
+    flat = [name for name, kind in frame.schema.items() if _is_flat(kind)]
+    others = [name for name in frame.columns if name not in flat]
+    gathered = frame.drop(others)[mask.arg_true()]
+    filtered = frame.drop(flat).filter(mask)
+    copies = [*gathered.get_columns(), *map(_copied, filtered.get_columns())]
+    return pl.DataFrame(copies).select(frame.columns)
+
+
+def _is_flat(kind: pl.DataType) -> bool:
+    """Whether each value lies in a place of its own, so that `gather` copies it."""
+    import polars as pl
+
+    flat = pl.Boolean | pl.Null | pl.Object | pl.Categorical | pl.Enum
+    return kind.is_numeric() or kind.is_temporal() or isinstance(kind, flat)
 
 
 def _copied(column: pl.Series) -> pl.Series:
+    """The same values in buffers that hold no others."""
     import polars as pl
 
-    if column.dtype.is_nested():  # which may hold what Arrow has no type for
-        file = BytesIO()
-        column.to_frame().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
-        return pl.read_ipc_stream(file.getvalue()).to_series()
-    plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.Series(column.name, plain)
+    kind = column.dtype
+    if isinstance(kind, pl.BaseExtension):
+        return _copied(column.ext.storage()).ext.to(kind)
+    if _is_flat(kind):
+        return column.gather(pl.int_range(column.len(), eager=True))
+    if isinstance(kind, pl.String | pl.Binary):
+        plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())  # which is no view
+        return pl.Series(column.name, plain)
+    try:
+        return _written_and_read(column)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # whose words can hold values
+        raise ColumnTypeError(
+            f"Column '{column.name}' is {kind}, which Polars cannot write to Arrow, so its rows "
+            "cannot be copied; cast it, or leave it out."
+        ) from None
+
+
+def _written_and_read(column: pl.Series) -> pl.Series:
+    """A copy by way of a file in memory, which can hold what Arrow has no type for."""
+    import polars as pl
+
+    file, rows = BytesIO(), column.len()
+    # Polars 2.1 panics when it writes one single list of an extension type, alone or as a chunk.
+    several = pl.concat([column, column]) if rows == 1 else column
+    several.rechunk().to_frame().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+    copy = pl.read_ipc_stream(file.getvalue()).to_series().head(rows)
+    # Types that are registered `as_storage` come back as their storage.
+    return copy if copy.dtype == column.dtype else copy.cast(column.dtype)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from consentgate.adapters._engine import ENGINES
 
 ROOT = Path(cg.__file__).parent
 STAGES = [
-    ["errors"],
+    ["_arguments", "errors"],
     ["_arrow", "_durable", "_layout", "reasons"],
     ["_ids", "_threads", "hashing", "columns", "_storage"],
     ["_bounds", "_lock", "_parquet", "_perfect_hash", "_sections", "_source", "policy", "_rows"],

@@ -41,7 +41,7 @@ STAGES = [
     ["live"],
     ["store"],
     ["run", "audit", "adapters._engine", "adapters._shards", "adapters._tally"],
-    ["adapters._carried", "adapters._growing_ledger", "adapters._values"],
+    ["adapters._carried", "adapters._growing_ledger", "adapters._options", "adapters._values"],
     ["adapters._datatrove_filter", "adapters._torch_dataset"],
     [
         "adapters.datatrove",

@@ -268,7 +268,7 @@ class Held:
     def advance(self, rows: int) -> None:
         """Note that the next rows are given out now."""
         self.done += rows
-        if not self.left:
+        if not self.left and not self._is_recorded:
             self.record()
             self._sieve.finished(self)
 

@@ -89,7 +89,7 @@ def filter(
         NotArrowError: `data` is neither a `DataFrame` nor a `LazyFrame`.
         TypeError: Another argument is of the wrong type.
         ExtraMissingError, ExtraOutdatedError: Polars is missing or too old.
-        ColumnTypeError: The rows of a column cannot be copied, because Polars cannot write its type.
+        ColumnTypeError: A column's rows cannot be copied, because Polars cannot write its type.
         OutputError: The ledger cannot be written; for a query, when it runs.
         Whatever `Gate.decide` raises: at once for the schema and for what is stale, else when the
             query runs.

@@ -12,11 +12,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from consentgate._rows import keep_values
 from consentgate._stream import Sieve
 from consentgate.adapters._engine import need
+from consentgate.adapters._options import require_options
 from consentgate.adapters._values import ValueColumns
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.gate import Gate
@@ -62,6 +64,7 @@ def filter(
     need("pandas")
     import pandas as pd
 
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, pd.DataFrame):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' is no pandas DataFrame; give one."
@@ -123,9 +126,25 @@ def _admitted_values(values: Any, mask: pa.BooleanArray) -> Any:
         column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
         return pd.arrays.ArrowExtensionArray(keep_values(column, mask, str(values.name)))
     kept = array[mask.to_numpy(zero_copy_only=False)]
-    if isinstance(kept.dtype, pd.CategoricalDtype):
-        return kept.remove_unused_categories()
-    return kept
+    return _with_own_categories(kept) if isinstance(kept.dtype, pd.CategoricalDtype) else kept
+
+
+def _with_own_categories(values: Any) -> Any:
+    """Categorical values with the categories that they use.
+
+    pandas' own `remove_unused_categories` leaves all words in categories that Arrow encodes as a
+    dictionary.
+    """
+    import pandas as pd
+
+    used, codes = np.unique(values.codes, return_inverse=True)
+    has_nulls = int(used.size > 0 and used[0] < 0)
+    is_used = np.zeros(len(values.categories), np.bool_)
+    is_used[used[has_nulls:]] = True
+    categories = pd.Index(
+        _admitted_values(values.categories, pa.array(is_used)), name=values.categories.name
+    )
+    return pd.Categorical.from_codes(codes - has_nulls, categories, ordered=values.ordered)
 
 
 def _admitted_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:

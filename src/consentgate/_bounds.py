@@ -78,9 +78,7 @@ class Bounds:
         reached = instants >> self.shift
         reached -= self.base
         np.maximum(reached, 1, out=reached)
-        steps = (words >> np.uint64(self.first_bit)).view(np.int64)
-        if self.first_bit + self.bits < 64:
-            steps &= (1 << self.bits) - 1
+        steps = self._steps(words)
         later: Bools = steps > reached
         rows = np.flatnonzero(steps == reached)
         if rows.size:
@@ -88,6 +86,19 @@ class Bounds:
             bounds = ends - self.rests[slots[rows]].astype(np.int64)
             later[rows] = bounds > np.broadcast_to(instants, words.shape)[rows]
         return later
+
+    def instants(self, words: Uint64s, slots: Int64s) -> Int64s:
+        """The bounds of n words, whose rests lie at n places; EARLIEST where there is none."""
+        steps = self._steps(words)
+        rests = self.rests[slots].astype(np.int64)
+        bounds = ((steps + self.base) << self.shift) + self._longest_rest - rests
+        return np.where(steps == 0, EARLIEST, bounds)
+
+    def _steps(self, words: Uint64s) -> Int64s:
+        steps = (words >> np.uint64(self.first_bit)).view(np.int64)
+        if self.first_bit + self.bits < 64:
+            steps &= (1 << self.bits) - 1
+        return steps
 
     @property
     def _longest_rest(self) -> int:

@@ -12,6 +12,7 @@ from consentgate import _tables
 from consentgate._arrow import as_table
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 
 __all__ = ["ChannelRegistry"]
 
@@ -65,6 +66,7 @@ class ChannelRegistry:
             source: a label for evidence.
 
         Raises:
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
@@ -73,6 +75,7 @@ class ChannelRegistry:
             SnapshotError: A string id is longer than 65,536 bytes.
         """
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "channel_id": _tables.id_column(table, "channel_id"),
             "visibility": _tables.word_column(table, "visibility", nulls=True),

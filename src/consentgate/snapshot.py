@@ -14,6 +14,7 @@ from consentgate import _tables
 from consentgate._arrow import as_table, quoted
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.reasons import Reason
 
@@ -113,6 +114,7 @@ class ConsentSnapshot:
             method_map: translates method words.
 
         Raises:
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
@@ -122,6 +124,7 @@ class ConsentSnapshot:
             DuplicateRecordError: Two rows are about one subject and purpose.
         """
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "subject_id": _tables.id_column(table, "subject_id"),
             "purpose": _tables.word_column(table, "purpose", nulls=False),

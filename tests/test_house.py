@@ -23,7 +23,7 @@ from consentgate.adapters._engine import ENGINES
 
 ROOT = Path(cg.__file__).parent
 STAGES = [
-    ["errors"],
+    ["_arguments", "errors"],
     ["_arrow", "_durable", "_layout", "reasons"],
     ["_ids", "_threads", "_validation", "hashing", "columns", "_storage"],
     ["_bounds", "_lock", "_parquet", "_perfect_hash", "_sections", "_source", "policy", "_rows"],
@@ -41,7 +41,7 @@ STAGES = [
     ["live"],
     ["store"],
     ["run", "audit", "adapters._engine", "adapters._shards", "adapters._tally"],
-    ["adapters._carried", "adapters._growing_ledger", "adapters._values"],
+    ["adapters._carried", "adapters._growing_ledger", "adapters._options", "adapters._values"],
     ["adapters._datatrove_filter", "adapters._torch_dataset"],
     [
         "adapters.datatrove",

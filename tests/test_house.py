@@ -32,7 +32,7 @@ STAGES = [
     ["_tables", "lookup"],
     ["snapshot", "channels"],
     ["facts"],
-    ["judgement", "decision"],
+    ["judgement", "decision", "_gate_description"],
     ["ledger", "explanation", "saved"],
     ["_stream"],
     ["gate"],

@@ -15,12 +15,12 @@ import numpy.typing as npt
 from consentgate._arrow import EARLIEST, LATEST, Bools, Int64s, Uint64s
 from consentgate._threads import for_each, row_blocks
 
-__all__ = ["Bounds", "Rests", "pack_bounds", "with_rests"]
+__all__ = ["SHORTEST_SHIFT", "Bounds", "Rests", "pack_bounds", "with_rests"]
 
 Rests = npt.NDArray[np.unsignedinteger[Any]]
 
-_SHORTEST = 2
-"""Steps of at least 2**_SHORTEST, so that no difference between two of them overflows."""
+SHORTEST_SHIFT = 2
+"""Steps of at least 2**SHORTEST_SHIFT, so that no difference between two of them overflows."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Bounds:
         """The layout that can hold these bounds, with steps as short as the bits allow."""
         first = int(bounds.min(initial=LATEST, where=bounds != EARLIEST))
         span = max(int(bounds.max(initial=EARLIEST)) - first, 0)
-        shift = max(span.bit_length() + 1 - bits, _SHORTEST)
+        shift = max(span.bit_length() + 1 - bits, SHORTEST_SHIFT)
         rest_type = np.min_scalar_type((1 << shift) - 1)
         return cls(first_bit, bits, shift, (first >> shift) - 1, np.empty(0, rest_type))
 

@@ -38,12 +38,21 @@ from consentgate.reasons import FIRST_RULE_BIT, Reason
 from consentgate.rules import check_rule, match_rule
 from consentgate.snapshot import STATUSES, VALID_STATUSES, ConsentSnapshot
 
-__all__ = ["ChannelFacts", "ConsentFacts", "find_rule_column", "flag", "visibility_bits"]
+__all__ = [
+    "CHANNEL_BITS",
+    "ChannelFacts",
+    "ConsentFacts",
+    "consent_bits",
+    "find_rule_column",
+    "flag",
+    "visibility_bits",
+]
 
 
 _NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
 _FIRST_BIT = int(_NO_RECORD).bit_length() - 1
-_CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+"""How many bits of a channel's word hold reasons."""
 _RECORD_COLUMNS = {
     *("subject_id", "purpose", "status", "method", "notice_version"),
     *("effective_from", "expires_at", "covers_prior"),
@@ -53,6 +62,14 @@ _RECORD_COLUMNS = {
 def flag(where: Bools, reason: int) -> Bits:
     """The reason's bit where a mask is true, else 0."""
     return where.astype(np.uint32) * np.uint32(reason)
+
+
+def consent_bits(policy: Policy) -> int:
+    """How many bits of a subject's word hold reasons."""
+    last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
+    if policy.subject_rules:
+        last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
+    return last_bit - _FIRST_BIT
 
 
 def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
@@ -93,10 +110,7 @@ class ConsentFacts:
     def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
         """Unite each subject's records for the purposes asked for."""
         records = _Records.read(policy, consent)
-        last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
-        if policy.subject_rules:
-            last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
-        reason_bits = last_bit - _FIRST_BIT
+        reason_bits = consent_bits(policy)
         words = records.bits.astype(np.uint64)
         words ^= np.uint64(_NO_RECORD)
         words >>= np.uint64(_FIRST_BIT)
@@ -162,7 +176,7 @@ class ChannelFacts:
         if "public_since" in table.column_names:
             instants = read_instants(table["public_since"].chunk(0), "public_since")
             since = _where_valid(instants.ceil, instants.valid, EARLIEST)
-        layouts, rests = pack_bounds(words, _CHANNEL_BITS, [since])
+        layouts, rests = pack_bounds(words, CHANNEL_BITS, [since])
         ids = read_ids(table["channel_id"].chunk(0))
         index, rests = Index.build(ids, words, rests)
         return cls(index, *with_rests(layouts, rests))
@@ -170,7 +184,7 @@ class ChannelFacts:
     def judge(self, found: Found, created: Int64s) -> Bits:
         """The reasons against n messages for the channel of each."""
         bits = found.words.astype(np.uint32)
-        bits &= np.uint32((1 << _CHANNEL_BITS) - 1)
+        bits &= np.uint32((1 << CHANNEL_BITS) - 1)
         bits ^= np.uint32(Reason.CHANNEL_UNKNOWN)
         if self.public_since is not None:
             bits |= flag(

@@ -25,7 +25,7 @@ ROOT = Path(cg.__file__).parent
 STAGES = [
     ["errors"],
     ["_arrow", "_durable", "_layout", "reasons"],
-    ["_ids", "_threads", "hashing", "columns", "_storage"],
+    ["_footer", "_ids", "_threads", "hashing", "columns", "_storage"],
     ["_bounds", "_lock", "_parquet", "_perfect_hash", "_sections", "_source", "policy", "_rows"],
     ["_files", "evidence", "manifest"],
     ["index", "rules"],

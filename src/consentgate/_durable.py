@@ -1,9 +1,16 @@
-"""Files that appear complete or not at all, and errors that name what cannot be written."""
+"""Files that appear complete or not at all, files that are safe to read, and errors that name both.
+
+A path can lead to a named pipe, a device or a socket, on which reading waits forever or never
+ends. So paths are opened for reading through `open_regular`, or checked by `check_regular`
+before another library opens them.
+"""
 
 import os
 import secrets
+import stat
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -11,7 +18,116 @@ import pyarrow as pa
 
 from consentgate.errors import OutputError
 
-__all__ = ["place", "replacing", "sync_folder", "why", "write_faults_named"]
+__all__ = [
+    "SMALL_FILE_BYTES",
+    "check_regular",
+    "open_regular",
+    "place",
+    "read_regular",
+    "refuse_odd_target",
+    "replacing",
+    "sync_folder",
+    "why",
+    "write_faults_named",
+]
+
+SMALL_FILE_BYTES = 16 << 20
+"""Most bytes of a policy, a key or another small file that people write."""
+_MOST_NAME_BYTES = 255
+
+_KINDS = {
+    stat.S_IFDIR: "a folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+def check_regular(path: Path, *, most_bytes: int | None = None) -> os.stat_result:
+    """The status of a regular file, for which a library such as pyarrow can then be asked.
+
+    Args:
+        most_bytes: how large it may be.
+
+    Raises:
+        OSError: It is not there, cannot be read, is something else than a regular file (after
+            following links), is larger, or its path is not UTF-8, which pyarrow does not open.
+            `why` puts it into words.
+    """
+    _refuse_odd_name(path, "utf-8", "strict")
+    with open_regular(path, most_bytes=most_bytes) as file:
+        return os.fstat(file.fileno())
+
+
+def read_regular(path: Path, *, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
+    """The content of a small regular file.
+
+    Raises:
+        OSError: As `check_regular` raises it; or the file grew meanwhile.
+    """
+    with open_regular(path, most_bytes=most_bytes) as file:
+        content = file.read(most_bytes + 1)
+    if len(content) > most_bytes:
+        raise OSError(_too_large(len(content), most_bytes))
+    return content
+
+
+def open_regular(path: Path, *, most_bytes: int | None = None) -> BinaryIO:
+    """A regular file, open for reading. Nothing else is opened, so opening never waits.
+
+    Args:
+        most_bytes: how large it may be.
+
+    Raises:
+        OSError: As `check_regular` raises it, but any name that the system takes will do.
+    """
+    _refuse_odd_name(path, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
+    _refuse_odd(path.stat())  # before it is opened, because opening a device can have effects
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)  # the file can have been replaced since
+        _refuse_odd(status)
+        if most_bytes is not None and status.st_size > most_bytes:
+            raise OSError(_too_large(status.st_size, most_bytes))
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def _refuse_odd_name(path: Path, encoding: str, errors: str) -> None:
+    try:
+        octets = str(path).encode(encoding, errors)
+    except UnicodeEncodeError as error:
+        raise OSError(f"its path is not {encoding.upper()}; rename it") from error
+    if b"\0" in octets:
+        raise OSError("its path holds a NUL character, which no path can hold")
+
+
+def _refuse_odd(status: os.stat_result) -> None:
+    kind = stat.S_IFMT(status.st_mode)
+    if kind != stat.S_IFREG:
+        raise OSError(f"it is {_KINDS.get(kind, 'something odd')}, not a regular file")
+
+
+def _too_large(size: int, most_bytes: int) -> str:
+    return f"it has {size:,} bytes, but at most {most_bytes:,} are read"
+
+
+def refuse_odd_target(path: Path, what: str) -> None:
+    """Raise `OutputError` if a path to be written to leads to something else than a regular file.
+
+    A file that is written would take its place, be it a folder or the system's `/dev/null`.
+
+    Args:
+        what: what the error calls it.
+    """
+    with write_faults_named(what):
+        _refuse_odd_name(path, "utf-8", "strict")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            _refuse_odd(path.stat())
 
 
 @contextmanager
@@ -48,7 +164,8 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
     Raises:
         OutputError: `what` cannot be written; what was at the path is still there.
     """
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    refuse_odd_target(path, what)
+    draft = _draft_of(path)
     try:
         with write_faults_named(what):
             with draft.open("xb") as file:
@@ -58,6 +175,13 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
             place(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _draft_of(path: Path) -> Path:
+    """A hidden name beside a path, which is not longer than names may be."""
+    suffix = f".{secrets.token_hex(8)}"
+    stem = os.fsencode(f".{path.name}")[: _MOST_NAME_BYTES - len(suffix)]
+    return path.with_name(stem.decode("utf-8", "ignore") + suffix)
 
 
 def place(draft: Path, path: Path) -> None:

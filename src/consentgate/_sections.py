@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from consentgate._durable import replacing, why
+from consentgate._durable import open_regular, replacing, why
 from consentgate.errors import (
     DamagedGateError,
     ForeignGateError,
@@ -107,7 +107,7 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
         DamagedGateError: It is truncated, altered or blank.
     """
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             head_size, content, digest = _read_head(path, file)
             if size != head_size + content["size"]:

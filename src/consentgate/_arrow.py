@@ -233,7 +233,10 @@ def as_micros(instant: datetime, *, name: str) -> int:
     Raises:
         ConfigurationError: It is no datetime or has no time zone.
     """
-    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+    is_instant = (
+        isinstance(instant, datetime) and instant == instant
+    )  # pandas' NaT is unlike itself
+    if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "
             "datetime(2026, 1, 31, tzinfo=timezone.utc)."

@@ -62,7 +62,7 @@ _FATES = ("admitted", "excluded")
 _MOST_BYTES = 1 << 20
 """How large a policy file may be."""
 _MOST_PARTS = 256
-"""How many dots a line of TOML may have outside quotes: tomllib takes hours for keys of many more."""
+"""Dots that a line of TOML may have outside of quotes; tomllib takes hours for a key of many."""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _MOST_FAULTS = 5
 """How many faults a message lists."""

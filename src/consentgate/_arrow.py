@@ -244,7 +244,7 @@ def as_micros(instant: datetime, *, name: str) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Instants:
     """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
 

@@ -23,7 +23,7 @@ _SHORTEST = 2
 """Steps of at least 2**_SHORTEST, so that no difference between two of them overflows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bounds:
     """One bound for each word; EARLIEST stands for none.
 

@@ -353,7 +353,10 @@ def as_micros(instant: datetime, *, name: str) -> int:
     Raises:
         ConfigurationError: It is no datetime or has no time zone.
     """
-    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+    is_instant = (
+        isinstance(instant, datetime) and instant == instant
+    )  # pandas' NaT is unlike itself
+    if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "
             "datetime(2026, 1, 31, tzinfo=timezone.utc)."
@@ -361,7 +364,7 @@ def as_micros(instant: datetime, *, name: str) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Instants:
     """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
 

@@ -23,7 +23,7 @@ SHORTEST_SHIFT = 2
 """Steps of at least 2**SHORTEST_SHIFT, so that no difference between two of them overflows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bounds:
     """One bound for each word; EARLIEST stands for none.
 

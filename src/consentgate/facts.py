@@ -86,7 +86,7 @@ def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
     return place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConsentFacts:
     """What is known about each subject, over all the policy's purposes.
 
@@ -150,7 +150,7 @@ class ConsentFacts:
         return bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ChannelFacts:
     """What is known about each channel.
 
@@ -200,7 +200,7 @@ def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
     return _bits_of_words(words, by_word, other=Reason.PRIVATE_CHANNEL, null=Reason.CHANNEL_UNKNOWN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Records:
     """The subjects, each once, with the reasons and instants of all their records.
 

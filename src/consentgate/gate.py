@@ -14,6 +14,7 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from consentgate._arguments import require, require_path
 from consentgate._arrow import as_micros, as_table
 from consentgate._rows import keep_rows
 from consentgate._stream import Sieve, admitted_stream
@@ -44,6 +45,7 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
+_ORDER = "the order is Gate(policy, consent, channels)"
 _ROWS_WORTH_A_BLOCK = 16_384
 """Chunks of fewer rows on average are copied together first: each block costs as much as some
 thousand rows.
@@ -80,6 +82,10 @@ class Gate:
         columns: Columns | None = None,
         judged_at: datetime | None = None,
     ) -> None:
+        require(policy, "policy", Policy, hint=_ORDER)
+        require(consent, "consent", ConsentSnapshot, hint=_ORDER)
+        require(channels, "channels", ChannelRegistry, None, hint=_ORDER)
+        require(columns, "columns", Columns, None)
         self.policy = policy
         self.consent: ConsentSnapshot | None = consent
         self.channels: ChannelRegistry | None = channels
@@ -109,6 +115,7 @@ class Gate:
         Raises:
             OutputError: The file cannot be written; what was there is still there.
         """
+        require_path(path, "path")
         saved = SavedGate(self._judge, self.judged_at, self.evidence, self.sources)
         self._file = save_gate(Path(path), saved)
 
@@ -132,6 +139,7 @@ class Gate:
             NewerGateError: It was written by a newer version.
             DamagedGateError: It is truncated, altered or blank.
         """
+        require_path(path, "path")
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
@@ -268,6 +276,7 @@ class Gate:
             decision: what this gate decided of them.
             first_row: the position of the first of them in the whole input.
         """
+        require(decision, "decision", Decision)
         admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(self.columns.record_id)
         return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
@@ -352,6 +361,7 @@ class Gate:
 
     def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
         """The snapshot or registry, once it is known to be the gate's."""
+        require(given, name, ConsentSnapshot, ChannelRegistry, None)
         if given is not None and given.digest != self.evidence[f"consentgate.{digest}"]:
             raise ConfigurationError(
                 f"What is given as `{name}` is not what the gate was built from; give that one."
@@ -374,7 +384,7 @@ class Gate:
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
-        given = judged_at or self.judged_at
+        given = self.judged_at if judged_at is None else judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
         sources = {
             "consent snapshot": self._judge.snapshot_as_of,

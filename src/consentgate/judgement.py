@@ -39,7 +39,7 @@ from consentgate.snapshot import ConsentSnapshot
 __all__ = ["Judge"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judge:
     """All that judging takes, but for the messages and the instant.
 

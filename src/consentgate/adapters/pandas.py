@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from consentgate._rows import keep_values
 from consentgate._stream import Sieve
+from consentgate._validation import Validator
 from consentgate.adapters._engine import need
 from consentgate.adapters._options import require_options
 from consentgate.adapters._values import ValueColumns
@@ -40,13 +41,16 @@ def filter(
 ) -> pd.DataFrame:
     """The admitted rows of a data frame, in their order, with their index, types and labels.
 
+    The frame is judged at once, by the gate that is current when `filter` is called.
+
     Only the columns that judging needs are looked at, and have to be of types that Arrow has;
     objects are taken for what they are (see `ColumnTypeError`). Integer ids in a column with
     nulls are floats in plain pandas, which are no ids: read the data with
     `dtype_backend="pyarrow"`, or use `Int64`.
 
     Categories that no admitted row has are not there any more, neither in columns nor in the
-    index: they would show what excluded rows hold.
+    index: they would show what excluded rows hold. What does not belong to a row is taken over as
+    it is: `attrs`, flags, and the fill value of a sparse column's type.
 
     Args:
         data: with the gate's columns.
@@ -57,6 +61,8 @@ def filter(
 
     Raises:
         NotArrowError: `data` is no `DataFrame`.
+        TypeError: Another argument is of the wrong type.
+        MalformedDataError: A column of Arrow's types is not what its type says.
         ExtraMissingError, ExtraOutdatedError: pandas is not installed, or too old.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises.
@@ -82,23 +88,23 @@ def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
         if isinstance(label, str):
             is_judged = label in judged
             column = _as_arrow(frame.iloc[:, place], label, gate) if is_judged else None
-            names.append(label)
+            names.append(label.encode(errors="backslashreplace").decode())  # as surrogates need
             arrays.append(pa.nulls(len(frame)) if column is None else column)
     return pa.Table.from_arrays(arrays, names=names)
 
 
 def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
-    if column.dtype == object:
+    try:
+        if column.dtype != object:
+            array = pa.array(column.array, from_pandas=True)
+            return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         values = column.to_numpy(copy=True)
         values[column.isna()] = None  # which pandas has several of
-        return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
-    try:
-        array = pa.array(column.array, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError):  # their own words can quote values
+    except Exception:  # of whatever class a column's own code raises; its words can quote values
         raise ColumnTypeError(
-            f"Column '{name}' is {column.dtype}, of which Arrow has nothing alike; convert it."
+            f"Column '{name}' is {column.dtype} and cannot be converted to Arrow; convert it first."
         ) from None
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
 
 
 def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
@@ -125,6 +131,8 @@ def _admitted_values(values: Any, mask: pa.BooleanArray) -> Any:
         column = array.__arrow_array__()
         column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
         return pd.arrays.ArrowExtensionArray(keep_values(column, mask, str(values.name)))
+    if isinstance(array.dtype, pd.StringDtype) and array.dtype.storage == "pyarrow":
+        Validator().check_column(str(values.name), array.__arrow_array__())
     kept = array[mask.to_numpy(zero_copy_only=False)]
     return _with_own_categories(kept) if isinstance(kept.dtype, pd.CategoricalDtype) else kept
 

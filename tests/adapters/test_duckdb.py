@@ -266,6 +266,18 @@ def test_a_relation_that_cannot_run_is_an_error_without_its_values(
         gated.filter(given, gate)
 
 
+def test_text_that_is_no_json_is_refused_before_anything_comes_out(gate: cg.Gate) -> None:
+    kind = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
+    table = messages(ROWS).append_column(
+        pa.field("extra", pa.string(), metadata=kind), pa.array(["{SECRET"] * ROWS)
+    )
+    given = duckdb.connect().from_arrow(table)
+    assert str(given.types[-1]) == "JSON"
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation") as error:
+        gated.filter(given, gate)
+    assert "SECRET" not in str(error.value)
+
+
 def test_a_relation_that_can_be_read_only_once_is_read_once(gate: cg.Gate) -> None:
     reader = messages(ROWS).to_reader(max_chunksize=7)
     given = duckdb.from_arrow(reader, connection=duckdb.connect())

@@ -239,7 +239,7 @@ def _written_and_read(column: pl.Series) -> pl.Series:
     return copy if copy.dtype == column.dtype else copy.cast(column.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Source:
     """What Polars asks for the admitted rows of a query, at every run."""
 

@@ -45,6 +45,7 @@ __all__ = [
     "is_text",
     "list_items",
     "one_chunk",
+    "plain_layout",
     "plain_text",
     "quoted",
     "read_instants",
@@ -54,6 +55,7 @@ __all__ = [
     "spans",
     "unite",
     "valid_mask",
+    "without_views",
 ]
 
 Bits: TypeAlias = npt.NDArray[np.uint32]
@@ -114,6 +116,8 @@ def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         SchemaMismatchError: While reading: a batch has another schema than the stream.
         MalformedDataError: Here or while reading: pyarrow cannot take the data over.
     """
+    if isinstance(data, pa.Table):  # exporting malformed data crashes pyarrow 26
+        return data.schema, iter(data.to_batches())
     with _import_faults_named(data):
         is_reader = isinstance(data, pa.RecordBatchReader)
         reader = data if is_reader else pa.RecordBatchReader.from_stream(data)
@@ -202,22 +206,30 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
-    """Where the items of n lists of any layout lie; a null list has none.
+    """The items of n lists of any layout; a null list has none, unless it is of fixed size.
 
     `flatten` is not used: on list views of string views its memory grows with the square of the
     length (pyarrow 26).
 
     Returns:
-        All values; and n places in them where each list starts, and n lengths.
+        The items from the first one used to the last; and n places in them where each list starts,
+        and n lengths.
     """
     lengths = pc.list_value_length(lists).fill_null(0)
     counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_fixed_size_list(lists.type):
-        starts = (np.arange(len(lists)) + lists.offset) * lists.type.list_size
-    else:
-        offsets = lists.offsets.to_numpy(zero_copy_only=False)
-        starts = offsets[: len(lists)].astype(np.int64)
-    return lists.values, starts, counts
+        size = lists.type.list_size
+        items = lists.values.slice(lists.offset * size, len(lists) * size)
+        return items, np.arange(len(lists)) * size, counts
+    offsets = lists.offsets.to_numpy(zero_copy_only=False)
+    starts: Int64s = offsets[: len(lists)].astype(np.int64)
+    holders = np.flatnonzero(counts)
+    if not holders.size:
+        return lists.values.slice(0, 0), np.zeros_like(starts), counts
+    first = int(starts[holders].min())
+    end = int((starts + counts)[holders].max())
+    starts = np.where(counts > 0, starts - first, 0)
+    return lists.values.slice(first, end - first), starts, counts
 
 
 def spans(starts: Int64s, counts: Int64s) -> Int64s:
@@ -251,24 +263,52 @@ def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
     """A column of text, whatever its layout or dictionary, as large_string."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([plain_text(chunk) for chunk in column.chunks], pa.large_string())
     if pa.types.is_dictionary(column.type):
-        if isinstance(column, pa.ChunkedArray):
-            chunks = [plain_text(chunk) for chunk in column.chunks]
-            return pa.chunked_array(chunks, pa.large_string())
         return plain_text(column.dictionary).take(column.indices)
-    return column.cast(pa.large_string())
+    return without_views(column).cast(pa.large_string())
+
+
+def without_views(column: pa.Array | pa.ChunkedArray) -> Any:
+    """String or binary views as large_string or large_binary; any other column as it is."""
+    plain = plain_layout(column.type)
+    if plain is None:
+        return column
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([without_views(chunk) for chunk in column.chunks], plain)
+    return _with_blank_nulls(column).cast(plain)
+
+
+def plain_layout(kind: pa.DataType) -> pa.DataType | None:
+    """The type without views that holds the same values; None for any but those two types."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def _with_blank_nulls(views: pa.Array) -> pa.Array:
+    """The same views with zeros under nulls: pyarrow 26 crashes over what may lie there."""
+    valid = bitmap(views)
+    if valid is None:
+        return views
+    cells = fixed_width_values(views, np.dtype((np.uint64, 2))).copy()
+    cells[~valid] = 0
+    bits = np.packbits(valid, bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(cells), *views.buffers()[2:]]
+    return pa.Array.from_buffers(views.type, len(views), buffers)
 
 
 def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
-    """A dictionary-encoded column as the values it stands for; any other as it is."""
+    """A dictionary-encoded column as the values it stands for, not in views; any other as it is."""
     if not pa.types.is_dictionary(column.type):
         return column
     if is_text(column.type.value_type):
         return plain_text(column)
     if isinstance(column, pa.ChunkedArray):
-        chunks = [chunk.dictionary_decode() for chunk in column.chunks]
-        return pa.chunked_array(chunks, column.type.value_type)
-    return column.dictionary_decode()
+        kind = plain_layout(column.type.value_type) or column.type.value_type
+        return pa.chunked_array([decoded(chunk) for chunk in column.chunks], kind)
+    return without_views(column.dictionary).take(column.indices)
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

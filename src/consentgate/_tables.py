@@ -22,6 +22,7 @@ from consentgate._arrow import (
     one_chunk,
     plain_text,
     read_instants,
+    without_views,
 )
 from consentgate._ids import IdFamily, id_family, read_ids
 from consentgate.errors import (
@@ -301,7 +302,7 @@ def _encoded_chunk(chunk: pa.Array) -> pa.DictionaryArray:
 def _attribute(column: pa.ChunkedArray) -> pa.Array | None:
     if pa.types.is_dictionary(column.type) and is_text(column.type.value_type):
         return _encoded(column)
-    column = decoded(column)
+    column = without_views(decoded(column))
     kind = column.type
     if is_text(kind):
         return one_chunk(plain_text(column))

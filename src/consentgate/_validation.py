@@ -64,6 +64,7 @@ class Validator:
         if isinstance(array, pa.ExtensionArray):
             self._check(array.storage)
         elif isinstance(array, pa.DictionaryArray):
+            array.validate()  # that there is a dictionary
             self._check(array.indices)
             _refuse_outside(array.indices, len(array.dictionary))
             self._check_dictionary(array.dictionary)

@@ -175,14 +175,10 @@ class Judge:
             bits |= flag(~present, Reason.SUBJECT_MISSING)
         holders = np.flatnonzero(counts)
         if holders.size:
-            first = starts[holders].min()
-            used = values.slice(first, (starts + counts)[holders].max() - first)
-            found = lookup.find(self.consent.index, used)
-            starts, held = starts[holders] - first, counts[holders]
-            if held.sum() > len(used):
-                bits[holders] |= self._judge_shared(found, starts, held, created[holders], now)
-            else:
-                bits[holders] |= self._judge_apart(found, starts, held, created[holders], now)
+            found = lookup.find(self.consent.index, values)
+            rows = found, starts[holders], counts[holders], created[holders], now
+            is_shared = counts.sum() > len(values)
+            bits[holders] |= self._judge_shared(*rows) if is_shared else self._judge_apart(*rows)
         return counts
 
     def _judge_apart(

@@ -734,20 +734,23 @@ def test_a_thread_that_opens_slowly_does_not_bring_an_older_gate_back(place: Pat
         assert slow.result(timeout=10) == other.result(timeout=10) == seen(live)
 
 
-def look_in_child(live: cg.LiveGate, place: Path, said: bytes, answers: Any) -> None:
-    set_pointer(place, said)
+def look_in_child(live: cg.LiveGate, answers: Any) -> None:
     answers.put(seen(live))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
-    place: Path, tmp_path: Path
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = cg.GateStore(place).live(check_every=AT_ONCE)
-    said = (place / POINTER).read_bytes()
-    os.mkfifo(tmp_path / "fifo")
-    os.link(tmp_path / "fifo", place / "draft")
-    (place / "draft").replace(place / POINTER)  # whoever reads it waits, and holds the lock
+    store = cg.GateStore(place)
+    live = store.live(check_every=AT_ONCE)
+    parent, newest, released = os.getpid(), store._newest, threading.Event()
+
+    def look_slowly(last: Any) -> Any:
+        assert os.getpid() != parent or released.wait(60)
+        return newest(last)
+
+    monkeypatch.setattr(store, "_newest", look_slowly)  # whoever waits in there holds the lock
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(seen, live)
         deadline = time.monotonic() + 10
@@ -756,14 +759,13 @@ def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
             time.sleep(0.01)
         context: Any = multiprocessing.get_context("fork")
         answers = context.Queue()
-        arguments = (live, place, said, answers)
-        child = context.Process(target=look_in_child, args=arguments)
-        digest = json.loads(said)["digest"]
+        child = context.Process(target=look_in_child, args=(live, answers))
+        digest = pointer(place)["digest"]
         try:
             with running([child]):
                 assert answers.get(timeout=20) == digest
         finally:
-            (tmp_path / "fifo").write_bytes(said)
+            released.set()
         assert waiting.result(timeout=10) == digest
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from consentgate._durable import replacing, write_faults_named
+from consentgate._durable import refuse_odd_target, replacing, write_faults_named
 from consentgate._publication import Publication
 from consentgate._storage import Folder
 from consentgate.errors import GateFileError, UnreadableFileError
@@ -134,6 +134,7 @@ def _open_cached(folder: Folder, published: Publication, cache: Path) -> Gate:
         return gate
     with write_faults_named(f"Cache '{own}'"):
         own.mkdir(parents=True, exist_ok=True)
+        refuse_odd_target(own / "lock", f"Cache '{own}'")
         with FileLock(own / "lock"):
             if gate := _open_intact(path, published.file_digest):
                 return gate

@@ -12,7 +12,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, V
 
 from consentgate._layout import LEASES, LOCK
 from consentgate._storage import Folder
-from consentgate.errors import DamagedGateError, NewerGateError, SourceChangedError
+from consentgate.errors import DamagedGateError, NewerGateError
 from consentgate.manifest import Digest
 
 __all__ = [
@@ -34,6 +34,8 @@ VERSION: Literal[1] = 1
 TRIES = 8
 """So often is what is replaced or removed meanwhile looked at again."""
 _PAUSE_S = 0.02
+_POINTER_BYTES = 64 << 10
+"""Most bytes of a pointer, which has less than a thousand."""
 _GATE = re.compile(r"(\d{8,})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
 _DRAFT = re.compile(rf"\.({_GATE.pattern}|{re.escape(POINTER)})\.[0-9a-f]{{16}}")
 
@@ -82,18 +84,9 @@ def read_pointer(folder: Folder) -> Publication | None:
     for _ in range(TRIES):
         # an object can be replaced after it was asked for its size, and before its content
         with suppress(DamagedGateError):
-            return _parsed(_content(folder), folder)
+            return _parsed(folder.read(POINTER, most_bytes=_POINTER_BYTES), folder)
         time.sleep(_PAUSE_S)
-    return _parsed(_content(folder), folder)
-
-
-def _content(folder: Folder) -> bytes | None:
-    """The pointer's content, or None; unlike `Folder.read`, it needs no temporary file."""
-    if folder.is_local:
-        return folder.read(POINTER)
-    with suppress(SourceChangedError):
-        return b"".join(folder.pieces(POINTER))
-    return None
+    return _parsed(folder.read(POINTER, most_bytes=_POINTER_BYTES), folder)
 
 
 def _parsed(content: bytes | None, folder: Folder) -> Publication | None:

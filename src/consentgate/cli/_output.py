@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import refuse_odd_target, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate.errors import OutputError
 
@@ -33,6 +33,7 @@ def refuse_outputs(
             )
         if os.path.isdir(path):  # noqa: PTH112
             raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+        refuse_odd_target(path, f"Output '{path}'")
         if os.path.lexists(path) and not overwrite:
             raise OutputError(
                 f"Output '{path}' exists already; name another directory, or say --overwrite."
@@ -42,7 +43,7 @@ def refuse_outputs(
 def _is_same(path: Path, other: Path) -> bool:
     if os.path.realpath(path) == os.path.realpath(other):
         return True
-    with suppress(OSError):
+    with suppress(OSError, ValueError):  # ValueError: a name that no file can have
         return path.samefile(other)
     return False
 

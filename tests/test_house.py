@@ -23,9 +23,9 @@ from consentgate.adapters._engine import ENGINES
 
 ROOT = Path(cg.__file__).parent
 STAGES = [
-    ["errors"],
+    ["_arguments", "errors"],
     ["_arrow", "_durable", "_layout", "reasons"],
-    ["_footer", "_ids", "_threads", "hashing", "columns", "_storage"],
+    ["_footer", "_ids", "_threads", "_validation", "hashing", "columns", "_storage"],
     [
         "_bounds",
         "_json_depth",
@@ -43,7 +43,7 @@ STAGES = [
     ["_tables", "lookup"],
     ["snapshot", "channels"],
     ["facts"],
-    ["judgement", "decision"],
+    ["judgement", "decision", "_gate_description"],
     ["ledger", "explanation", "saved"],
     ["_stream"],
     ["gate"],
@@ -52,7 +52,7 @@ STAGES = [
     ["live"],
     ["store"],
     ["run", "audit", "adapters._engine", "adapters._shards", "adapters._tally"],
-    ["adapters._carried", "adapters._growing_ledger", "adapters._values"],
+    ["adapters._carried", "adapters._growing_ledger", "adapters._options", "adapters._values"],
     ["adapters._datatrove_filter", "adapters._torch_dataset"],
     [
         "adapters.datatrove",

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from consentgate._durable import refuse_odd_target, replacing, write_faults_named
-from consentgate._publication import Publication
+from consentgate._publication import POINTER, Publication, refuse_misfit
 from consentgate._storage import Folder
 from consentgate.errors import GateFileError, UnreadableFileError
 from consentgate.gate import Gate
@@ -116,6 +116,12 @@ def open_published(folder: Folder, published: Publication, cache: Path | None) -
             newer version, or not what was published.
         OutputError: The cache cannot be written to.
     """
+    gate = _open_file(folder, published, cache)
+    refuse_misfit(published, gate.evidence, folder.shown(POINTER))
+    return gate
+
+
+def _open_file(folder: Folder, published: Publication, cache: Path | None) -> Gate:
     digest = published.file_digest
     if folder.is_local:
         return Gate._opened(*open_gate(folder.path(published.name), digest=digest))

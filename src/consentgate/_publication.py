@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
+import pyarrow as pa
 from pydantic import (
     AwareDatetime,
     BaseModel,
@@ -54,6 +55,8 @@ _PAUSE_S = 0.02
 _POINTER_BYTES = 64 << 10
 """Most bytes of a pointer, which has less than a thousand."""
 _GATE = re.compile(r"(\d{8,})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
+_HEAD_BYTES = 1 << 20
+"""How much of a gate's file is asked for at once; few heads are longer."""
 _MOST_NUMBER = 10**15
 _DRAFT = re.compile(rf"\.({_GATE.pattern}|{re.escape(POINTER)})\.[0-9a-f]{{16}}")
 
@@ -205,11 +208,12 @@ def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
     Raises:
         UnreadableFileError: The gate's file cannot be read.
     """
-    with suppress(SourceChangedError, GateFileError):
-        with folder.opened(published.name) as file:
-            content, digest = read_description(file, Path(folder.shown(published.name)))
-        if digest == published.file_digest:
-            refuse_misfit(published, _evidence_in(content), folder.shown(POINTER))
+    content, digest = None, ""
+    with suppress(SourceChangedError, GateFileError), folder.opened(published.name) as file:
+        head = pa.BufferedInputStream(file, _HEAD_BYTES)
+        content, digest = read_description(head, Path(folder.shown(published.name)))
+    if digest == published.file_digest:
+        refuse_misfit(published, _evidence_in(content), folder.shown(POINTER))
 
 
 def _evidence_in(content: Any) -> dict[str, str]:

@@ -82,11 +82,11 @@ class Folder:
             SourceError: The URI or path is malformed, or nothing answers there.
         """
         text = os.fspath(place)
-        if "\0" in text or not _is_unicode(text):
-            raise SourceError(
-                f"The path {_bare(text)!a} holds a NUL character or is not UTF-8; rename it."
-            )
         if "://" not in text and not re.match("(file|s3|gs):", text):
+            if "\0" in text or not _is_unicode(text):
+                raise SourceError(
+                    f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
+                )
             return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
             folder = cls._at_uri(text)

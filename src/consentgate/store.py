@@ -118,9 +118,9 @@ class GateStore:
                 older.
         """
         _refuse_unfit(gate)
-        self._before(gate)  # where it is refused, nothing is created
+        looked_at = self._before(gate)  # where it is refused, nothing is created
         with self._held() as check_hold:
-            before = self._before(gate)
+            before = self._before(gate, looked_at)
             for name in leftovers(self._folder.listing(), before):
                 self._folder.delete(name)
             publication = self._written(gate, before)
@@ -200,13 +200,18 @@ class GateStore:
         with lock(folder, who="publisher") as check_hold:
             yield check_hold
 
-    def _before(self, gate: Gate) -> Publication | None:
-        """What is current before a gate is published, unless that is newer."""
+    def _before(self, gate: Gate, looked_at: Publication | None = None) -> Publication | None:
+        """What is current before a gate is published, unless that is newer.
+
+        Args:
+            looked_at: what was held against its gate already.
+        """
         current = read_pointer(self._folder)
         if current is None:
             self._refuse_foreign()
             return None
-        refuse_altered_pointer(self._folder, current)
+        if current != looked_at:
+            refuse_altered_pointer(self._folder, current)
         if what := older(states_of(gate.evidence), current.states):
             raise StaleSnapshotError(
                 f"The gate is older than the current one of '{self._folder}', so withdrawals would "

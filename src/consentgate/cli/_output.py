@@ -26,14 +26,14 @@ def refuse_outputs(
     if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
         raise OutputError(f"Output '{directory}' is no directory; name another one.")
     for path in (directory / name for name in names):
+        if os.path.isdir(path):  # noqa: PTH112
+            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+        refuse_odd_target(path, f"Output '{path}'")
         if any(_is_same(path, file) for file in inputs):
             raise OutputError(
                 f"Output '{path}' would replace a file that this command reads; name another "
                 "directory."
             )
-        if os.path.isdir(path):  # noqa: PTH112
-            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
-        refuse_odd_target(path, f"Output '{path}'")
         if os.path.lexists(path) and not overwrite:
             raise OutputError(
                 f"Output '{path}' exists already; name another directory, or say --overwrite."
@@ -41,10 +41,8 @@ def refuse_outputs(
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    if os.path.realpath(path) == os.path.realpath(other):
-        return True
     with suppress(OSError, ValueError):  # ValueError: a name that no file can have
-        return path.samefile(other)
+        return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
     return False
 
 

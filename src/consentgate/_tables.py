@@ -172,7 +172,7 @@ def instant_column(table: pa.Table, name: str) -> pa.Array:
 
 
 def flag_column(table: pa.Table, name: str) -> pa.Array:
-    """A column of booleans, a null standing for false.
+    """A column of booleans. Nulls stay, since policy rules may look for them.
 
     Raises:
         ColumnMissingError: There is no such column.
@@ -181,7 +181,7 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
     column = table.column(find_column(table.schema, name, role="required"))
     if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
         raise ColumnTypeError(f"Column '{name}' is {column.type} but must be boolean; cast it.")
-    return one_chunk(column.cast(pa.bool_())).fill_null(False)
+    return one_chunk(column.cast(pa.bool_()))
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:

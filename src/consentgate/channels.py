@@ -13,6 +13,7 @@ from consentgate._arguments import require_path
 from consentgate._arrow import as_table
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 
 __all__ = ["ChannelRegistry"]
 
@@ -75,6 +76,7 @@ class ChannelRegistry:
 
         Raises:
             TypeError: An argument is of a wrong type.
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
@@ -84,6 +86,7 @@ class ChannelRegistry:
         """
         source = _tables.checked_source(source)
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "channel_id": _tables.id_column(table, "channel_id"),
             "visibility": _tables.word_column(table, "visibility", nulls=True),

@@ -19,6 +19,7 @@ from consentgate._arrow import as_micros, as_table
 from consentgate._rows import keep_rows
 from consentgate._stream import Sieve, admitted_stream
 from consentgate._threads import block_rows, for_each, row_blocks, thread_count
+from consentgate._validation import Validator
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -221,6 +222,8 @@ class Gate:
 
         Raises:
             NotArrowError: `data` holds no Arrow data.
+            MalformedDataError: A column that judging looks at is not what its type says.
+            SchemaMismatchError: A batch of a stream has another schema than the stream.
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
                 is absent or there twice.
             ColumnTypeError: A column's type does not fit; nothing is cast across families.
@@ -232,15 +235,16 @@ class Gate:
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
         now = self._now(judged_at)
-        lookup = Lookup(needed.num_rows)
+        lookup, validator = Lookup(needed.num_rows), Validator()
         bits = np.empty(needed.num_rows, dtype=np.uint32)
 
         def judge(block: tuple[slice, pa.RecordBatch]) -> None:
             rows, messages = block
+            validator.check(messages)
             bits[rows] = self._judge.judge(messages, now, lookup)
 
         count = thread_count(threads)
-        for_each(judge, _blocks(needed, count), count)
+        for_each(judge, _blocks(needed, count, validator), count)
         is_built = self.consent is not None and self._file is None
         digest = None if is_built else self.digest
         return Decision(pa.array(bits), self._reason_names, digest)
@@ -248,7 +252,8 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s.
+        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s; here all
+        columns are held to their types, and may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;
@@ -272,9 +277,9 @@ class Gate:
             first_row: the position of the first of them in the whole input.
         """
         require(decision, "decision", Decision)
+        admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(self.columns.record_id)
-        excluded = excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
-        return keep_rows(table, decision.admitted), excluded
+        return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
 
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -347,6 +352,7 @@ class Gate:
             Whatever `decide` raises.
         """
         table = as_table(data)
+        Validator().check(table)
         decision = self.decide(table, judged_at=judged_at)
         consent = self._source("consent", consent, self.consent, "snapshot_digest")
         if self._judge.channels is not None:
@@ -425,10 +431,13 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
         )
 
 
-def _blocks(table: pa.Table, threads: int) -> Iterator[tuple[slice, pa.RecordBatch]]:
+def _blocks(
+    table: pa.Table, threads: int, validator: Validator
+) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
     if table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
+        validator.check(table)  # before rows are copied
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):
             batches = table.combine_chunks().to_batches()

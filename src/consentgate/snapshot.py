@@ -15,6 +15,7 @@ from consentgate._arguments import require_path
 from consentgate._arrow import as_table, quoted
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.reasons import Reason
 
@@ -131,6 +132,7 @@ class ConsentSnapshot:
 
         Raises:
             TypeError: An argument is of a wrong type.
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
@@ -144,6 +146,7 @@ class ConsentSnapshot:
         methods = _tables.checked_mapping(method_map, "method_map")
         source = _tables.checked_source(source)
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "subject_id": _tables.id_column(table, "subject_id"),
             "purpose": _tables.word_column(table, "purpose", nulls=False),

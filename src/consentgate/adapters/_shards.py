@@ -68,6 +68,9 @@ class Block(NamedTuple):
     first_row: int
     batches: list[tuple[pa.Table, Position]]
 
+    def __repr__(self) -> str:  # a table's own shows what is in it
+        return f"<Block of {len(self.batches)} batches from row {self.first_row}>"
+
 
 class Batches(Protocol):
     """Messages that can be read shard by shard."""

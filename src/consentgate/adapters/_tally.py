@@ -12,7 +12,7 @@ import uuid
 import weakref
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,12 +20,24 @@ from consentgate._arrow import Int64s
 from consentgate._durable import write_faults_named
 from consentgate.decision import Decision
 
-__all__ = ["ADMITTED", "Tally"]
+__all__ = ["Tally", "Totals"]
 
-ADMITTED = "admitted"
-"""Under this word are the admitted rows counted, which no reason is called."""
 _HEAD_BYTES = 8192
-"""Where the counts begin; before them, as JSON, stand their names."""
+"""Where the counts begin: first the admitted rows, then each reason's. Before them, as JSON, stand
+the reasons' names.
+"""
+
+
+class Totals(NamedTuple):
+    """The counts of all processes.
+
+    Attributes:
+        admitted: how many rows were admitted.
+        excluded: how many rows were excluded, by primary reason.
+    """
+
+    admitted: int
+    excluded: Counter[str]
 
 
 class Tally:
@@ -56,21 +68,22 @@ class Tally:
 
     def add(self, decision: Decision) -> None:
         """Count the rows of a decision."""
-        names = [ADMITTED, *decision.reason_names.values()]
+        names = list(decision.reason_names.values())
         if self._process != os.getpid() or self._names != names:
             self._begin(names)
-        counts = {ADMITTED: decision.num_admitted, **decision.counts}
-        self._counts += [counts.get(name, 0) for name in names]
+        by_reason = decision.counts
+        self._counts += [decision.num_admitted, *(by_reason[name] for name in names)]
 
-    def totals(self) -> Counter[str]:
-        """The counts of all processes so far, under the reasons' names and ADMITTED."""
-        totals: Counter[str] = Counter()
+    def totals(self) -> Totals:
+        """The counts of all processes so far."""
+        admitted, excluded = 0, Counter[str]()
         for path in Path(self._folder).glob("*.counts"):
             content = path.read_bytes()
             names = json.loads(content[:_HEAD_BYTES].rstrip(b"\0"))
-            counts = np.frombuffer(content, np.int64, len(names), _HEAD_BYTES).tolist()
-            totals.update({name: n for name, n in zip(names, counts, strict=True) if n})
-        return totals
+            counts = np.frombuffer(content, np.int64, 1 + len(names), _HEAD_BYTES).tolist()
+            admitted += counts[0]
+            excluded.update({name: n for name, n in zip(names, counts[1:], strict=True) if n})
+        return Totals(admitted, excluded)
 
     def _begin(self, names: list[str]) -> None:
         """A file of this process's own, with counts of zero."""
@@ -79,9 +92,9 @@ class Tally:
         assert len(head) == _HEAD_BYTES, "names are short"
         with write_faults_named("The temporary folder for counts"):
             draft = path.with_suffix(".draft")
-            draft.write_bytes(head + bytes(8 * len(names)))
+            draft.write_bytes(head + bytes(8 * (1 + len(names))))
             draft.rename(path)
-            self._counts = np.memmap(path, np.int64, "r+", _HEAD_BYTES, (len(names),))
+            self._counts = np.memmap(path, np.int64, "r+", _HEAD_BYTES, (1 + len(names),))
         self._process, self._names = os.getpid(), names
 
 

@@ -1,21 +1,26 @@
 """The data sets that `torch.filter` gives; here, because their base classes are PyTorch's."""
 
 import os
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence, Sized
+from collections.abc import Iterable, Iterator, Sized
+from functools import partial
+from multiprocessing.reduction import ForkingPickler
 from typing import Any, NamedTuple, cast
 
 import pyarrow as pa
 from torch import distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from consentgate._arrow import as_table, find_column, one_chunk
+from consentgate._arguments import require
+from consentgate._arrow import as_table, find_column, quoted
 from consentgate._layout import GATE_KEY
 from consentgate._rows import keep_rows
-from consentgate._stream import Sieve
+from consentgate._stream import Sieve, one_batch
 from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._shards import Batches, Position, Shard
-from consentgate.adapters._tally import ADMITTED, Tally
+from consentgate.adapters._tally import Tally
+from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
 from consentgate.live import AnyGate
@@ -48,6 +53,38 @@ class Replica(NamedTuple):
             )
         return cls(rank, ranks)
 
+    @classmethod
+    def given(cls, replica: Any) -> "Replica":
+        """What a caller gave as (rank, how many).
+
+        Raises:
+            TypeError: It is no pair of integers.
+            ConfigurationError: There is no such rank.
+        """
+        require(replica, "replica", tuple, list, hint="give (rank, how many)")
+        if len(replica) != 2:
+            raise TypeError(f"`replica` has {len(replica)} items; give (rank, how many).")
+        for number in replica:
+            require(number, "replica", int, hint="give (rank, how many) as integers")
+        return cls.of(*replica)
+
+    @classmethod
+    def of_environment(cls) -> "Replica | None":
+        """What `torchrun` says in the environment; None where it says nothing.
+
+        Raises:
+            ConfigurationError: It is no rank.
+        """
+        values = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+        if None in values:
+            return None
+        if not all(re.fullmatch(r"[0-9]{1,9}", value or "") for value in values):
+            raise ConfigurationError(
+                "The environment variables RANK and WORLD_SIZE must both be whole numbers, but are "
+                f"'{values[0]}' and '{values[1]}'; correct or unset them, or give `replica`."
+            )
+        return cls.of(*(int(value or "") for value in values))
+
 
 class Judge:
     """What judges in every process, and what they count together.
@@ -56,13 +93,18 @@ class Judge:
         gate: the gate, or a live one.
         columns: which columns admitted rows are given with, in which order; None: all of them.
         options: of `Sieve`.
+
+    Attributes:
+        columns: the same.
+
+    Raises:
+        TypeError: `columns` holds no names.
+        ConfigurationError: `columns` is a text, or holds a name twice.
     """
 
-    def __init__(self, gate: AnyGate, columns: Sequence[str] | None, **options: Any) -> None:
-        if isinstance(columns, str):
-            raise ConfigurationError(f"`columns` is the text '{columns}'; give a list of names.")
+    def __init__(self, gate: AnyGate, columns: Iterable[str] | None, **options: Any) -> None:
         self._gate = CarriedGate(gate)
-        self._columns = columns
+        self.columns = None if columns is None else _names(columns)
         self._options = options
         self.tally = Tally()
 
@@ -78,19 +120,32 @@ class Judge:
     def admitted(
         self, sieve: Sieve, tables: list[pa.Table], first_row: int
     ) -> Iterator[pa.RecordBatch]:
-        """The admitted rows of each table, all of which are judged, and counted, at once."""
-        decision = sieve.judge(pa.concat_tables(tables), first_row=first_row)
-        self.tally.add(decision)
-        start = 0
+        """The admitted rows of each table, as the gate decides that is current when it is given.
+
+        All are judged at once, and what is left is judged again when the gate has changed. A table
+        is counted when it is given.
+        """
+        held = sieve.hold(pa.concat_tables(tables), first_row=first_row)
         for table in tables:
-            mask = decision.admitted.slice(start, table.num_rows)
-            yield _one_batch(keep_rows(self._given(table), mask), decision.gate_digest)
-            start += table.num_rows
+            batch, decision = held.take(table.num_rows, partial(self._taken, table))
+            self.tally.add(decision)
+            yield batch
+
+    def _taken(self, table: pa.Table, decision: Decision) -> tuple[pa.RecordBatch, Decision]:
+        """The admitted rows of a table, in a batch that says which gate admitted them, if known."""
+        given = self._given(table)
+        metadata = dict(given.schema.metadata or {})
+        if decision.gate_digest is not None:
+            metadata[GATE_KEY] = decision.gate_digest
+        if not given.num_columns:
+            return _without_columns(decision.num_admitted, metadata), decision
+        admitted = keep_rows(given, decision.admitted).replace_schema_metadata(metadata)
+        return one_batch(admitted), decision
 
     def _given(self, table: pa.Table) -> pa.Table:
-        if self._columns is None:
+        if self.columns is None:
             return table
-        names = [find_column(table.schema, name, role="to be given") for name in self._columns]
+        names = [find_column(table.schema, name, role="to be given") for name in self.columns]
         return table.select(names)
 
 
@@ -101,18 +156,17 @@ class _Counted:
 
     @property
     def counts(self) -> Counter[str]:
-        """Excluded rows by primary reason, judged so far, in this process and in all workers.
+        """Excluded rows by primary reason so far, in this process and in all workers.
 
-        Workers are ahead of the loop that they work for, by what the loader prefetches.
+        Rows count when their batch is given. Workers are ahead of the loop that they work for, by
+        what the loader prefetches.
         """
-        counts = self._judge.tally.totals()
-        del counts[ADMITTED]
-        return counts
+        return self._judge.tally.totals().excluded
 
     @property
     def num_admitted(self) -> int:
         """How many rows were admitted so far, in this process and in all workers."""
-        return self._judge.tally.totals()[ADMITTED]
+        return self._judge.tally.totals().admitted
 
     @property
     def num_excluded(self) -> int:
@@ -161,8 +215,13 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
         The gate may be another than before: what is still to come, it judges.
 
         Raises:
-            ConfigurationError: The state belongs to another input, or was shared out otherwise.
+            ConfigurationError: The state belongs to another input, or was shared out otherwise; or
+                it is none that `state_dict` gave.
         """
+        if not _is_state(state):
+            raise ConfigurationError(
+                "The state was not made by `state_dict` of such a data set; give one that was."
+            )
         if state["of"] != self._identity():
             raise ConfigurationError(
                 f"The state belongs to {state['of']}, but this is {self._identity()}; go on with "
@@ -203,13 +262,45 @@ class GatedDataset(_Counted, Dataset[pa.RecordBatch]):
         return next(self._judge.admitted(self._sieve, [as_table(self._dataset[index])], 0))
 
 
-def _one_batch(table: pa.Table, gate_digest: str | None) -> pa.RecordBatch:
-    """The rows in one batch, which says which gate admitted them, where that is known."""
-    schema = table.schema
-    if gate_digest is not None:
-        schema = schema.with_metadata({**(schema.metadata or {}), GATE_KEY: gate_digest})
-    columns = [one_chunk(column) for column in table.columns]
-    return pa.RecordBatch.from_arrays(columns, schema=schema)
+def _is_state(state: Any) -> bool:
+    """Whether something looks like what `state_dict` gives."""
+    if not isinstance(state, dict) or not {"position", "inner", "of"} <= state.keys():
+        return False
+    position = state["position"]
+    is_pair = isinstance(position, tuple | list) and len(position) == 2
+    return is_pair and all(type(number) is int and number >= 0 for number in position)
+
+
+def _names(columns: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(columns, str):
+        raise ConfigurationError(f"`columns` is the text '{columns}'; give a list of names.")
+    require(columns, "columns", Iterable, hint="give a list of names")
+    names = tuple(columns)
+    for name in names:
+        require(name, "columns", str, hint="give a list of names")
+    if doubled := {name for name in names if names.count(name) > 1}:
+        raise ConfigurationError(
+            f"`columns` names {quoted(doubled)} more than once; name each column once."
+        )
+    return names
+
+
+def _without_columns(rows: int, metadata: dict[Any, Any]) -> pa.RecordBatch:
+    """A batch of so many rows and no columns."""
+    schema = pa.schema([("rows", pa.null())], metadata)
+    return pa.RecordBatch.from_arrays([pa.nulls(rows)], schema=schema).select([])
+
+
+def _reduced(batch: pa.RecordBatch) -> Any:
+    """How a batch goes from a worker to its parent. pyarrow 26 would forget how many rows a batch
+    without columns has.
+    """
+    if batch.num_columns:
+        return batch.__reduce__()
+    return _without_columns, (batch.num_rows, batch.schema.metadata)
+
+
+ForkingPickler.register(pa.RecordBatch, _reduced)
 
 
 def _replica(known: Replica | None) -> Replica:
@@ -220,6 +311,4 @@ def _replica(known: Replica | None) -> Replica:
     """
     if distributed.is_available() and distributed.is_initialized():
         return Replica(distributed.get_rank(), distributed.get_world_size())
-    if known is None and {"RANK", "WORLD_SIZE"} <= os.environ.keys():  # as torchrun sets them
-        return Replica.of(int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]))
-    return known or Replica()
+    return known or Replica.of_environment() or Replica()

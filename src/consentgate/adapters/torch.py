@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from consentgate._arrow import as_table
 from consentgate.adapters._engine import need
+from consentgate.adapters._options import require_count, require_options
 from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
 from consentgate.errors import ConfigurationError, NotArrowError
 from consentgate.hashing import digest_json
@@ -51,6 +52,11 @@ def filter(
     group (parts of one where there are fewer than workers), anything else batch by batch, where
     every worker passes by those of the others. Ranks may get unequal numbers of batches.
 
+    Rows are read and judged ahead of the batches that are given (of files, up to 32,768 rows or
+    8 MiB). When a live gate has changed meanwhile, they are judged again: no batch is given that
+    the newer gate would not admit, beyond those that a worker had already sent to the loader
+    (`prefetch_factor` for each worker). Expiry by the clock is looked at when rows are judged.
+
     `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
     goes on after the batch that it saw last. The gate may be a newer one then.
 
@@ -66,9 +72,9 @@ def filter(
         judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.
         threads: how many threads judge; None: one in workers, elsewhere one per core.
         batch_rows: of how many rows of a file or table the admitted ones make a batch.
-        columns: the columns to give, and to read beside those that the gate needs that is current
-            now; a live gate that comes to need others ends the iteration by ColumnMissingError.
-            None: all of them.
+        columns: the columns to give, each once, and to read beside those that the gate needs that
+            is current now; a live gate that comes to need others ends the iteration by
+            ColumnMissingError. None: all of them. With none, batches have rows but no columns.
         replica: this process's rank and how many there are; None: as `torch.distributed` says when
             iteration begins, or else the environment that `torchrun` sets.
 
@@ -77,7 +83,9 @@ def filter(
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
-        ConfigurationError: The arguments do not fit together.
+        TypeError: An argument is of a wrong type, or no gate.
+        ConfigurationError: The arguments do not fit together; while iterating: RANK and WORLD_SIZE
+            in the environment are no rank.
         SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one.
         NotArrowError: `data` is none of the above.
         OutputError: While iterating: the ledger cannot be written.
@@ -89,11 +97,11 @@ def filter(
 
     from consentgate.adapters._torch_dataset import GatedIterableDataset, Judge, Replica
 
-    if batch_rows < 1:
-        raise ConfigurationError(f"`batch_rows` is {batch_rows} but must be at least 1.")
-    gate.current().preload()  # for the workers
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_count(batch_rows, "batch_rows")
+    known = None if replica is None else Replica.given(replica)
     judge = Judge(gate, columns, ledger=ledger, judged_at=judged_at, threads=threads)
-    known = None if replica is None else Replica.of(*replica)
+    gate.current().preload()  # for the workers
     if isinstance(data, IterableDataset):
         inner = data if hasattr(data, "state_dict") else None
         given = GivenBatches(data, are_shared_out=False)
@@ -104,8 +112,8 @@ def filter(
     if batches.schema is not None:
         empty = pa.Table.from_batches([], batches.schema)
         judge.check(gate.current(), empty)
-    if isinstance(batches, ParquetBatches) and columns is not None:
-        batches = replace(batches, columns=(*columns, *gate.current().judged_columns))
+    if isinstance(batches, ParquetBatches) and judge.columns is not None:
+        batches = replace(batches, columns=(*judge.columns, *gate.current().judged_columns))
     return GatedIterableDataset(batches, judge, known)
 
 
@@ -131,6 +139,7 @@ def filter_by_index(
     need("torch")
     from consentgate.adapters._torch_dataset import GatedDataset, Judge
 
+    require_options(gate, judged_at=judged_at, threads=threads)
     if not hasattr(data, "__getitem__"):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' cannot be asked by index; give a data "

@@ -8,7 +8,13 @@ from uuid import UUID
 
 MARK = "person-4711-said-so"
 NUMBER = 4_711_471_147_114_711
-MARKS = (MARK, str(NUMBER), str(UUID(int=NUMBER)), UUID(int=NUMBER).hex, repr(UUID(int=NUMBER).bytes))
+MARKS = (
+    MARK,
+    str(NUMBER),
+    str(UUID(int=NUMBER)),
+    UUID(int=NUMBER).hex,
+    repr(UUID(int=NUMBER).bytes),
+)
 
 
 def someone(kind: str, number: int = 0) -> Any:
@@ -33,7 +39,6 @@ def texts(error: BaseException | None) -> Iterator[str]:
         error = error.__cause__ or error.__context__
 
 
-def assert_tells_nobody(error: BaseException) -> None:
-    """No error shows an id or a text, nor does what it came from."""
-    for text in texts(error):
-        assert not any(mark in text for mark in MARKS), text
+def shown_by(error: BaseException) -> list[str]:
+    """What an error, or what it came from, shows of ids and texts."""
+    return [text for text in texts(error) if any(mark in text for mark in MARKS)]

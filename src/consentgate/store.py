@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from consentgate._arguments import require
 from consentgate._durable import write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
@@ -115,6 +116,7 @@ class GateStore:
             DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, so
                 nobody knows whether the gate is older.
         """
+        require(gate, "gate", Gate, hint="build or open one; a live gate has it as `current()`")
         _refuse_unfit(gate)
         self._before(gate)  # where it is refused, nothing is created
         with self._held() as check_hold:

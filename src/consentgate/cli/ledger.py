@@ -98,7 +98,7 @@ def show(
     wanted = ledger.known_reasons(reason or ())
     parts = ledger.parts_of(file)
     rows = (row for part in parts for row in part.rows_with(wanted))
-    shown = _print_rows(islice(rows, limit or None), as_json=as_json)
+    shown = _print_rows(islice(rows, min(limit, sys.maxsize) or None), as_json=as_json)
     more = sum(part.count_with(wanted) for part in parts) - shown if limit else 0
     if more or not shown:
         typer.echo(

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
+import pyarrow as pa
+
 MARK = "person-4711-said-so"
 NUMBER = 4_711_471_147_114_711
 MARKS = (
@@ -24,21 +26,20 @@ def someone(kind: str, number: int = 0) -> Any:
     return NUMBER * 10**number if kind == "integer" else UUID(int=NUMBER * 10**number).bytes
 
 
-def room(kind: str) -> Any:
-    """A channel's id of some family."""
-    return someone(kind, 2)
+def ids(kind: str, *numbers: int) -> pa.Array:
+    """Ids of some family, as Arrow has them."""
+    return pa.array([someone(kind, n) for n in numbers], pa.binary(16) if kind == "uuid" else None)
 
 
 def texts(error: BaseException | None) -> Iterator[str]:
-    """All that an error says, and all that those say that it came from."""
+    """All that an error shows, and all that those show that a traceback shows with it."""
     while error is not None:
         yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
         yield from getattr(error, "__notes__", ())
-        if error.__cause__ is not None and error.__context__ is not error.__cause__:
-            yield from texts(error.__context__)
-        error = error.__cause__ or error.__context__
+        hidden = error.__suppress_context__
+        error = error.__cause__ or (None if hidden else error.__context__)
 
 
-def shown_by(error: BaseException) -> list[str]:
+def shown_by(error: BaseException, *marks: str) -> list[str]:
     """What an error, or what it came from, shows of ids and texts."""
-    return [text for text in texts(error) if any(mark in text for mark in MARKS)]
+    return [text for text in texts(error) if any(mark in text for mark in marks or MARKS)]

@@ -25,7 +25,7 @@ import pytest
 import consentgate as cg
 from consentgate.adapters import pandas, polars
 from tests.build import AS_OF, NOW, channel_table, consent_table, message_table
-from tests.leaks import MARK, room, shown_by, someone
+from tests.leaks import MARK, ids, shown_by, someone
 
 KINDS = ["integer", "string", "uuid"]
 SEED = 4711
@@ -98,14 +98,12 @@ def odd_tables(table: pa.Table) -> Iterator[pa.Table]:
 
 def messages(kind: str) -> pa.Table:
     """Messages of people, with a text."""
-    return message_table(
-        sender_id=[someone(kind), someone(kind, 1)], channel_id=[room(kind)] * 2, text=[MARK] * 2
-    )
+    return message_table(sender_id=ids(kind, 0, 1), channel_id=ids(kind, 2, 2), text=[MARK] * 2)
 
 
 def make_gate(kind: str, *, judged_at: datetime | None = NOW) -> cg.Gate:
     """A gate that knows these people."""
-    consent = consent_table(subject_id=[someone(kind), someone(kind, 2)], note=[MARK] * 2)
+    consent = consent_table(subject_id=ids(kind, 0, 1), note=[MARK] * 2)
     policy = cg.Policy(
         max_snapshot_age=None,
         record_rules=[cg.Rule(name="rule", column="text", any_of=("x",))],
@@ -113,7 +111,7 @@ def make_gate(kind: str, *, judged_at: datetime | None = NOW) -> cg.Gate:
     return cg.Gate(
         policy,
         cg.ConsentSnapshot.from_arrow(consent, as_of=AS_OF),
-        cg.ChannelRegistry.from_arrow(channel_table(channel_id=[room(kind)]), as_of=AS_OF),
+        cg.ChannelRegistry.from_arrow(channel_table(channel_id=ids(kind, 2)), as_of=AS_OF),
         judged_at=judged_at,
     )
 
@@ -344,10 +342,10 @@ def test_odd_columns_are_judged_or_refused_in_our_words(kind: str) -> None:
 def test_odd_records_and_channels_are_taken_or_refused_in_our_words(kind: str) -> None:
     told = list[str]()
     records = consent_table(
-        subject_id=[someone(kind), someone(kind, 1)],
+        subject_id=ids(kind, 0, 1),
         expires_at=NOW, covers_prior=True, notice_version="v1", note=MARK,
     )  # fmt: skip
-    channels = channel_table(channel_id=[room(kind)], public_since=NOW)
+    channels = channel_table(channel_id=ids(kind, 2), public_since=NOW)
     for cls, table in ((cg.ConsentSnapshot, records), (cg.ChannelRegistry, channels)):
         for odd in odd_tables(table):
             attempt(Call("", digest_of, {}), {"cls": cls, "table": odd}, told)

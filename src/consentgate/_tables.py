@@ -6,6 +6,7 @@ checked and brought into the fewest layouts, one chunk each; and their content g
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -26,6 +27,7 @@ from consentgate._arrow import (
 from consentgate._ids import IdFamily, id_family, read_ids
 from consentgate.errors import (
     AsOfError,
+    ColumnMissingError,
     ColumnTypeError,
     ConfigurationError,
     DuplicateRecordError,
@@ -46,12 +48,14 @@ __all__ = [
     "made",
     "only_made",
     "read_as_of",
+    "refuse_headless",
     "refuse_repeats",
     "shown",
     "word_column",
 ]
 
 _AS_OF_KEYS = (b"consentgate.as_of", b"as_of")
+_TEXT_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _MOST_CHARS = 60
 """How much of a file's own words about itself a message shows."""
 
@@ -192,6 +196,22 @@ def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa
     }
     plain = {name: _attribute(column) for name, column in columns.items()}
     return {name: column for name, column in plain.items() if column is not None}
+
+
+def refuse_headless(table: pa.Table, path: str | Path, key: str) -> None:
+    """Nothing, when a file of text has names of columns, or is none.
+
+    Without them, what the reader takes for names are cells, which other errors would show.
+
+    Raises:
+        ColumnMissingError: The column of ids is not among them.
+    """
+    is_text_file = Path(path).suffix.lower() in _TEXT_SUFFIXES
+    if is_text_file and key not in table.column_names:
+        raise ColumnMissingError(
+            f"File '{path}' has no column '{key}'; name the columns in the first line of a CSV "
+            "file, and in every line of a JSON lines file."
+        )
 
 
 def refuse_repeats(table: pa.Table, key: str, word: str | None, what: str) -> None:

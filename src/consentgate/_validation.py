@@ -63,12 +63,14 @@ class Validator:
         kind = array.type
         if isinstance(array, pa.ExtensionArray):
             self._check(array.storage)
-        elif pa.types.is_dictionary(kind):
+        elif isinstance(array, pa.DictionaryArray):
             self._check(array.indices)
             _refuse_outside(array.indices, len(array.dictionary))
             self._check_dictionary(array.dictionary)
         elif len(array) == 0:
             return  # some producers give no buffers then
+        elif kind.num_fields == 0:
+            array.validate(full=True)
         elif is_list(kind) or pa.types.is_map(kind):
             _check_own_buffers(array)
             self._check(_used_items(array))
@@ -128,17 +130,17 @@ def _refuse_outside(indices: pa.Array, end: int) -> None:
 
 
 def _is_too_deep(kind: pa.DataType) -> bool:
-    level = [kind]
+    level = _inner_types(kind)
     for _ in range(_DEEPEST):
-        level = [inner for outer in level for inner in _inner_types(outer)]
         if not level:
             return False
+        level = [inner for outer in level for inner in _inner_types(outer)]
     return True
 
 
 def _inner_types(kind: pa.DataType) -> list[pa.DataType]:
     if isinstance(kind, pa.BaseExtensionType):
         return [kind.storage_type]
-    if pa.types.is_dictionary(kind):
+    if isinstance(kind, pa.DictionaryType):
         return [kind.value_type]
     return [kind.field(place).type for place in range(kind.num_fields)]

@@ -459,7 +459,7 @@ def _blocks(
 ) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
-    if table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
+    if len(batches) > 1 and table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
         validator.check(table)  # before rows are copied
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):

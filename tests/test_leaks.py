@@ -13,6 +13,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import rich.pretty
@@ -24,7 +25,7 @@ from consentgate._parquet import FileForm
 from consentgate._stream import Sieve
 from consentgate.index import IdHasher, Index, Keys
 from consentgate.lookup import Lookup
-from tests.build import AS_OF, NOW, channel_table, consent_table, message_table
+from tests.build import AS_OF, NOW, channel_table, consent_table, make_gate, message_table
 from tests.faults import FAULTS, Fault
 from tests.leaks import MARK, MARKS, ids, shown_by, someone
 from tests.test_house import PATHS, load, syntax
@@ -261,3 +262,31 @@ def test_metadata_is_quoted_in_part_only() -> None:
     with pytest.raises(cg.AsOfError, match=r"as_of 'x{60}', which") as caught:
         cg.ConsentSnapshot.from_arrow(table)
     assert len(str(caught.value)) < 300
+
+
+def test_a_type_is_shown_without_the_names_in_it() -> None:
+    """Where JSON objects are keyed by ids, ids are the names of a struct's fields."""
+    column = pa.array([{MARK: True}] * 2)
+    gate = make_gate()
+    messages = message_table(sender_id=[1, 1])
+    for name in ("sender_id", "channel_id", "created_at", "message_id"):
+        table = messages.set_column(messages.column_names.index(name), name, column)
+        with pytest.raises(cg.ColumnTypeError, match="struct<…>") as caught:
+            gate.filter(table)
+        assert shown_by(caught.value) == []
+        with pytest.raises(cg.SchemaMismatchError, match="is struct<…> instead of") as other:
+            gate.stream([messages, table]).read_all()
+        assert shown_by(other.value) == []
+    for name in ("subject_id", "status", "effective_from", "covers_prior"):
+        table = consent_table(**{"subject_id": [1, 2], name: column})
+        with pytest.raises(cg.ColumnTypeError, match="struct<…>") as caught:
+            cg.ConsentSnapshot.from_arrow(table, as_of=AS_OF)
+        assert shown_by(caught.value) == []
+
+
+def test_two_structs_are_told_apart_without_their_names() -> None:
+    one, other = ({name: True} for name in (MARK, MARK + "!"))
+    tables = [message_table(x=[value]) for value in (one, other)]
+    with pytest.raises(cg.SchemaMismatchError, match="column 'x' is another struct<…>") as caught:
+        make_gate().stream(tables).read_all()
+    assert shown_by(caught.value) == []

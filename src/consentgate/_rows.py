@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, is_list, list_items, spans, valid_mask
+from consentgate._arrow import Int64s, is_list, list_items, spans, type_text, valid_mask
 from consentgate._validation import Validator
 from consentgate.errors import ColumnTypeError
 
@@ -68,7 +68,8 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
                 kept.append(_take(chunk, rows))
         except pa.ArrowNotImplementedError as error:
             raise ColumnTypeError(
-                f"Column '{name}' is {column.type}, whose rows cannot be taken out; cast it."
+                f"Column '{name}' is {type_text(column.type)}, whose rows cannot be taken out; "
+                "cast it."
             ) from error
         start += len(chunk)
     return pa.chunked_array(kept, column.type)

@@ -23,6 +23,7 @@ from consentgate._arrow import (
     one_chunk,
     plain_text,
     read_instants,
+    type_text,
 )
 from consentgate._ids import IdFamily, id_family, read_ids
 from consentgate.errors import (
@@ -123,7 +124,8 @@ def id_column(table: pa.Table, name: str) -> pa.Array:
     family = id_family(column.type)
     if family is None:
         raise ColumnTypeError(
-            f"Column '{name}' is {column.type} but must hold ids: integers, strings or UUIDs; "
+            f"Column '{name}' is {type_text(column.type)} but must hold ids: integers, strings or "
+            "UUIDs; "
             "cast it."
         )
     ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
@@ -153,7 +155,9 @@ def word_column(table: pa.Table, name: str, *, nulls: bool) -> pa.DictionaryArra
     column = table.column(find_column(table.schema, name, role="required"))
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (is_text(kind) or pa.types.is_null(kind)):
-        raise ColumnTypeError(f"Column '{name}' is {column.type} but must be text; cast it.")
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(column.type)} but must be text; cast it."
+        )
     words = _encoded(column)
     if not nulls:
         _refuse_nulls(words, name)
@@ -184,7 +188,9 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
     """
     column = table.column(find_column(table.schema, name, role="required"))
     if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
-        raise ColumnTypeError(f"Column '{name}' is {column.type} but must be boolean; cast it.")
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(column.type)} but must be boolean; cast it."
+        )
     return one_chunk(column.cast(pa.bool_()))
 
 

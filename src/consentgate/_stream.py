@@ -21,8 +21,10 @@ from consentgate.ledger import Ledger, excluded_rows
 __all__ = ["Current", "Held", "Judging", "Sieve", "TableOf", "admitted_stream", "one_batch"]
 
 Made = TypeVar("Made")
-TableOf: TypeAlias = Callable[[Any], pa.Table]
-"""Gives the same n rows for every gate, with the columns that this gate judges by."""
+TableOf: TypeAlias = Callable[[Any, int], pa.Table]
+"""Gives rows with the columns that a gate judges by, without the first few, which were given out.
+Its arguments are that gate and how many those are.
+"""
 
 
 class Judging(Protocol):
@@ -118,7 +120,8 @@ class Sieve:
         """Judge rows that are given out later, piece by piece; see `Held`.
 
         Args:
-            rows: n rows; or a function that returns them for the gate that is to judge them.
+            rows: n rows; or a function that returns those of them that are left to be judged, for
+                the gate that is to judge them.
             first_row: as in `judge`.
 
         Raises:
@@ -194,7 +197,7 @@ class Held:
 
     Args:
         sieve: which judges and keeps the ledger.
-        table_of: gives the n rows.
+        table_of: gives the n rows, or those that are left.
         first_row: the position of their first in the whole input.
     """
 
@@ -219,11 +222,6 @@ class Held:
         """How many rows were not given out yet."""
         return self._start + len(self._decision) - self.done
 
-    @property
-    def table(self) -> pa.Table:
-        """The rows that are left, with the columns that the gate judges by."""
-        return self._table.slice(self.done - self._start)
-
     def refresh(self) -> bool:
         """Judge the rows that are left again, if another gate is current now.
 
@@ -236,7 +234,7 @@ class Held:
         gate = self._sieve.current()
         if gate is self._gate or (self._gate is not None and not self.left):
             return False
-        left = self._table_of(gate).slice(self.done)
+        left = self._table_of(gate, self.done)
         decision = self._sieve.decide(gate, left)
         if self.done > self._start:
             self.record()
@@ -284,7 +282,7 @@ class Held:
 
 
 def _always(table: pa.Table) -> TableOf:
-    return lambda _: table
+    return lambda _, done: table.slice(done)
 
 
 def admitted_stream(batches: Any, sieve: Sieve) -> pa.RecordBatchReader:

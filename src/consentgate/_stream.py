@@ -21,10 +21,8 @@ from consentgate.ledger import Ledger, excluded_rows
 __all__ = ["Current", "Held", "Judging", "Sieve", "TableOf", "admitted_stream", "one_batch"]
 
 Made = TypeVar("Made")
-TableOf: TypeAlias = Callable[[Any, int], pa.Table]
-"""Gives rows with the columns that a gate judges by, without the first few, which were given out.
-Its arguments are that gate and how many those are.
-"""
+TableOf: TypeAlias = Callable[[Any], pa.Table]
+"""Gives rows with the columns that a gate judges by: all of them, or those not given out yet."""
 
 
 class Judging(Protocol):
@@ -120,8 +118,8 @@ class Sieve:
         """Judge rows that are given out later, piece by piece; see `Held`.
 
         Args:
-            rows: n rows; or a function that returns those of them that are left to be judged, for
-                the gate that is to judge them.
+            rows: n rows; or a function that returns them for the gate that is to judge them. Called
+                again, it may return only those that were not given out yet.
             first_row: as in `judge`.
 
         Raises:
@@ -197,7 +195,7 @@ class Held:
 
     Args:
         sieve: which judges and keeps the ledger.
-        table_of: gives the n rows, or those that are left.
+        table_of: gives the n rows.
         first_row: the position of their first in the whole input.
     """
 
@@ -234,7 +232,8 @@ class Held:
         gate = self._sieve.current()
         if gate is self._gate or (self._gate is not None and not self.left):
             return False
-        left = self._table_of(gate, self.done)
+        table = self._table_of(gate)
+        left = table if self._gate is None else table.slice(table.num_rows - self.left)
         decision = self._sieve.decide(gate, left)
         if self.done > self._start:
             self.record()
@@ -282,7 +281,7 @@ class Held:
 
 
 def _always(table: pa.Table) -> TableOf:
-    return lambda _, done: table.slice(done)
+    return lambda _: table
 
 
 def admitted_stream(batches: Any, sieve: Sieve) -> pa.RecordBatchReader:

@@ -128,10 +128,10 @@ class Sieve:
         first_row = self._next_row if first_row is None else first_row
         held = Held(self, _always(rows) if isinstance(rows, pa.Table) else rows, first_row)
         held.refresh()
-        if held.left:
-            self._held.append(held)
-        else:
+        if not held.left:
             held.record()
+        elif self._ledger is not None:  # else there is nothing to be done about it later
+            self._held.append(held)
         self._next_row = first_row + held.left
         return held
 
@@ -152,7 +152,8 @@ class Sieve:
 
     def finished(self, held: "Held") -> None:
         """Forget rows that were all given out and recorded."""
-        self._held.remove(held)
+        if held in self._held:
+            self._held.remove(held)
 
     def close(self) -> None:
         """Complete the ledger. Of rows that are held, those that were given out are in it."""
@@ -219,6 +220,11 @@ class Held:
     def left(self) -> int:
         """How many rows were not given out yet."""
         return self._start + len(self._decision) - self.done
+
+    @property
+    def table(self) -> pa.Table:
+        """The rows that are left, with the columns that the gate judges by."""
+        return self._table.slice(self.done - self._start)
 
     def refresh(self) -> bool:
         """Judge the rows that are left again, if another gate is current now.

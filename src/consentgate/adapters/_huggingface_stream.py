@@ -23,7 +23,7 @@ from consentgate.adapters._values import ValueColumns
 from consentgate.gate import Gate
 from consentgate.live import AnyGate
 
-__all__ = ["GatedExamples", "StreamJudge"]
+__all__ = ["GatedExamples", "HeldBatch", "StreamJudge"]
 
 
 class StreamJudge:

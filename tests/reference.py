@@ -124,6 +124,7 @@ def judge(
     channels: Iterable[Channel],
     *,
     as_of_ns: int,
+    registry_as_of_ns: int | None,
     now_ns: int,
     has_visibility: bool,
 ) -> int:
@@ -140,8 +141,10 @@ def judge(
             if record is None:
                 bits |= {3}
             else:
-                bits |= judge_record(record, message.created_at_ns, policy, now_ns)
+                bits |= judge_record(record, message.created_at_ns, policy, as_of_ns, now_ns)
     bits |= judge_created_at(message.created_at_ns, as_of_ns)
+    if registry_as_of_ns is not None:
+        bits |= judge_created_at(message.created_at_ns, registry_as_of_ns)
     bits |= match_record_rules(message, policy)
     return sum(1 << bit for bit in bits)
 
@@ -201,7 +204,11 @@ def find_record(subject: Id, purpose: str, records: list[Consent]) -> Consent | 
 
 
 def judge_record(
-    record: Consent, created_at_ns: int | None, policy: ReferencePolicy, now_ns: int
+    record: Consent,
+    created_at_ns: int | None,
+    policy: ReferencePolicy,
+    as_of_ns: int,
+    now_ns: int,
 ) -> set[int]:
     """Bits 4 to 10, and the subject rules, for one record."""
     bits = match_subject_rules(record, policy)
@@ -213,6 +220,8 @@ def judge_record(
         bits |= {8}
     if policy.notice_versions is not None and record.notice_version not in policy.notice_versions:
         bits |= {9}
+    if is_after(record.effective_from_ns, as_of_ns):
+        bits |= {6}
     if record.covers_prior is not True and is_before(created_at_ns, record.effective_from_ns):
         bits |= {10}
     return bits
@@ -260,6 +269,11 @@ def is_before(created_at_ns: int | None, start_ns: int | None) -> bool:
     if created_at_ns is None or start_ns is None:
         return False
     return floor_us(created_at_ns) < ceil_us(start_ns)
+
+
+def is_after(start_ns: int | None, as_of_ns: int) -> bool:
+    """Whether a consent begins only after its snapshot was made."""
+    return start_ns is not None and ceil_us(start_ns) > floor_us(as_of_ns)
 
 
 def is_listed(value: Scalar, values: tuple[Scalar, ...]) -> bool:

@@ -15,6 +15,7 @@ from tests.reference import Channel, Consent, Message, ReferencePolicy, Referenc
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 RECORD_ATTRIBUTES = {"language": "string", "score": "integer", "is_draft": "boolean"}
 SUBJECT_ATTRIBUTES = {"jurisdiction": "string", "reputation": "integer", "is_minor": "boolean"}
+RULED_ATTRIBUTES = SUBJECT_ATTRIBUTES | {"covers_prior": "boolean"}
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,7 @@ class Scenario:
     subject_family: str
     channel_family: str
     as_of: datetime
+    registry_as_of: datetime
     judged_at: datetime
 
     def messages(self) -> list[Message]:
@@ -57,6 +59,7 @@ class Scenario:
                 self.consents,
                 self.channels,
                 as_of_ns=to_ns(self.as_of),
+                registry_as_of_ns=to_ns(self.registry_as_of) if self.channel_names else None,
                 now_ns=to_ns(self.judged_at),
                 has_visibility=self.visibility_name is not None,
             )
@@ -76,7 +79,7 @@ class Scenario:
         consent = cg.ConsentSnapshot.from_arrow(snapshot, as_of=self.as_of, source="tests")
         channels = None
         if self.channel_names:
-            channels = cg.ChannelRegistry.from_arrow(registry, as_of=self.as_of)
+            channels = cg.ChannelRegistry.from_arrow(registry, as_of=self.registry_as_of)
         columns = cg.Columns(
             subjects=self.subject_names,
             channels=self.channel_names,
@@ -106,6 +109,7 @@ class Scenario:
         for name, family in SUBJECT_ATTRIBUTES.items():
             columns.append(Column(name, family, tuple(r.attributes[name] for r in records)))
         optional = {"expires_at", "covers_prior"}
+        optional -= {rule.column for rule in self.policy.subject_rules}
         if self.policy.notice_versions is None:
             optional.add("notice_version")
         return lay_out_table(drop_empty(columns, optional, layout), layout)

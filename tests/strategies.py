@@ -45,6 +45,7 @@ from tests.pools import (
 from tests.reference import Channel, Consent, ReferencePolicy, ReferenceRule
 from tests.scenarios import (
     RECORD_ATTRIBUTES,
+    RULED_ATTRIBUTES,
     SUBJECT_ATTRIBUTES,
     Scenario,
     make_instants,
@@ -74,6 +75,7 @@ class Trouble(enum.IntFlag):
 
 ALL_TROUBLE = sum(Trouble)
 MOST_ROWS = 40
+REGISTRY_LAGS_NS = (0, 1_000, DAY_NS, 0, 0, -1_000)
 ROW_BYTES = 32
 SUBJECT_BYTES = 48
 CHANNEL_BYTES = 4
@@ -173,7 +175,7 @@ def make_policy(tape: Tape, trouble: Trouble, elapsed_us: int) -> ReferencePolic
         max_consent_age_us=tape.pick(ages),
         public_visibilities=tape.pick((frozenset({"public"}), frozenset({"public", "unlisted"}))),
         record_rules=make_rules(tape, trouble, RECORD_ATTRIBUTES, "record_rule"),
-        subject_rules=make_rules(tape, trouble, SUBJECT_ATTRIBUTES, "subject_rule"),
+        subject_rules=make_rules(tape, trouble, RULED_ATTRIBUTES, "subject_rule"),
     )
 
 
@@ -222,6 +224,8 @@ def make_consent(
         tape, Trouble.BEGINNING, begin_unit, (world.begin_ns, world.begin_ns - DAY_NS), begins
     )
     is_valid = status in ("given", "renewed")
+    covers_prior = world.pick(tape, Trouble.BEGINNING, (None, False), (True,))
+    attributes = make_attributes(world, tape, SUBJECT_ATTRIBUTES)
     return Consent(
         subject=subject,
         purpose=purpose,
@@ -231,11 +235,11 @@ def make_consent(
         expires_at_ns=world.pick_instant(
             tape, Trouble.ENDING, end_unit, (None, now + DAY_NS), (*near(now), *just_after(now))
         ),
-        covers_prior=world.pick(tape, Trouble.BEGINNING, (None, False), (True,)),
+        covers_prior=covers_prior,
         notice_version=world.pick(
             tape, Trouble.NOTICE, sorted(policy.notice_versions or {"v1"}), ODD_NOTICES
         ),
-        attributes=make_attributes(world, tape, SUBJECT_ATTRIBUTES),
+        attributes=attributes | {"covers_prior": covers_prior},
     )
 
 
@@ -377,6 +381,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
         subject_family=world.subject_family,
         channel_family=world.channel_family,
         as_of=to_datetime(world.as_of_ns, zone),
+        registry_as_of=to_datetime(world.as_of_ns + frame.pick(REGISTRY_LAGS_NS), zone),
         judged_at=to_datetime(world.now_ns, zone),
     )
 

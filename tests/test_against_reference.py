@@ -137,6 +137,7 @@ def judge_one(
     consent: Consent = CONSENT,
     channel: Channel = PUBLIC,
     policy: ReferencePolicy = POLICY,
+    registry_as_of_ns: int | None = AS_OF_NS,
 ) -> set[int]:
     bits = judge(
         message,
@@ -144,6 +145,7 @@ def judge_one(
         [consent],
         [channel],
         as_of_ns=AS_OF_NS,
+        registry_as_of_ns=registry_as_of_ns,
         now_ns=AS_OF_NS,
         has_visibility=False,
     )
@@ -198,6 +200,10 @@ def test_reference_judges_messages_as_counted_by_hand(
         ({"effective_from_ns": BEGIN_NS + 1}, {10}),
         ({"effective_from_ns": BEGIN_NS + 1, "covers_prior": False}, {10}),
         ({"effective_from_ns": BEGIN_NS + 1, "covers_prior": True}, set()),
+        ({"effective_from_ns": AS_OF_NS, "covers_prior": True}, set()),
+        ({"effective_from_ns": AS_OF_NS + 1, "covers_prior": True}, {6}),
+        ({"effective_from_ns": AS_OF_NS + 1}, {6, 10}),
+        ({"effective_from_ns": AS_OF_NS + 1, "status": "refused"}, {4}),
         ({"purpose": "advertise"}, {3}),
     ],
 )
@@ -205,6 +211,16 @@ def test_reference_judges_records_as_counted_by_hand(
     changes: dict[str, Any], expected: set[int]
 ) -> None:
     assert judge_one(consent=replace(CONSENT, **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("registry_as_of_ns", "expected"),
+    [(BEGIN_NS, set()), (BEGIN_NS - 1, {12}), (BEGIN_NS - 1000, {12}), (None, set())],
+)
+def test_reference_judges_registry_ages_as_counted_by_hand(
+    registry_as_of_ns: int | None, expected: set[int]
+) -> None:
+    assert judge_one(registry_as_of_ns=registry_as_of_ns) == expected
 
 
 @pytest.mark.parametrize(
@@ -292,5 +308,6 @@ def make_extreme_scenario(message_unit_ns: int, record_unit_ns: int) -> Scenario
         subject_family="integer",
         channel_family="integer",
         as_of=AS_OF,
+        registry_as_of=AS_OF,
         judged_at=AS_OF,
     )

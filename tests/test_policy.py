@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
-from datetime import timedelta
+import re
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import consentgate as cg
 
@@ -187,6 +193,10 @@ def test_seventeen_rules_are_refused(record: int, subject: int) -> None:
         (["a", "a"], [], "share a name"),
         (["a"], ["a"], "share a name"),
         (["after_snapshot"], [], "built-in"),
+        (["Private_Channel"], [], "built-in"),
+        (["a"], ["admitted"], "built-in"),
+        (["ADMITTED"], [], "built-in"),
+        ([], ["Excluded"], "built-in"),
     ],
 )
 def test_a_name_stands_for_one_reason(record: list[str], subject: list[str], words: str) -> None:
@@ -206,6 +216,146 @@ def test_a_rule_may_be_named_so(name: str) -> None:
 def test_a_rule_may_not_be_named_so(name: str) -> None:
     with pytest.raises(cg.PolicyError, match="'name'"):
         cg.Rule(name=name, column="x", is_null=True)
+
+
+def nested(opening: str, closing: str, depth: int = 100_000) -> str:
+    return opening * depth + closing * depth
+
+
+RULE_OF = '{"record_rules": {"a": {"column": "c", "any_of": [%s]}}}'
+UNFIT_FILES: dict[str, tuple[str, str | bytes, str]] = {
+    "a rule that is null": ("json", '{"record_rules": {"a": null}}', "rule 'a' must be a table"),
+    "a rule that is a number": ("json", '{"subject_rules": {"a": 3}}', "rule 'a' must be a table"),
+    "a rule of pairs": ("json", '{"record_rules": {"a": [["column", "c"]]}}', "must be a table"),
+    "a rule named twice": ("json", '{"record_rules": {"a": {"name": "b"}}}', "has a name already"),
+    "rules with a null": ("json", '{"record_rules": [null]}', "record_rules.0"),
+    "a key called self": ("json", '{"self": 1}', "'self'"),
+    "a rule's key called self": ("json", '{"record_rules": {"a": {"self": 1}}}', "'self'"),
+    "arrays in arrays": ("json", '{"name": ' + nested("[", "]") + "}", "nested too deeply"),
+    "objects in objects": ("json", '{"a":' * 90_000 + "1" + "}" * 90_000, "nested too deeply"),
+    "toml arrays in arrays": ("toml", "name = " + nested("[", "]"), "nested too deeply"),
+    "toml tables in tables": ("toml", "a = " + "{a=" * 50_000 + "1", "nested too deeply"),
+    "toml key of many parts": ("toml", ".".join("a" * 500_000) + " = 1", "more than 256 parts"),
+    "toml keys of 200 parts": ("toml", (".".join("a" * 200) + " = 1\n") * 2_000, "cannot be read"),
+    "half a surrogate pair": ("json", r'{"name": "\ud800"}', "'name': half of a surrogate pair"),
+    "half a pair in words": ("json", r'{"purposes": ["\udc00"]}', "half of a surrogate pair"),
+    "half a pair in a value": ("json", RULE_OF % r'"\ud800"', "half of a surrogate pair"),
+    "half a pair in a key": ("json", r'{"\ud800": 1}', "half of a surrogate pair"),
+    "a NUL": ("json", b'{"name": "\0"}', "Invalid control character"),
+    "no UTF-8": ("toml", b'name = "\xff"', "it is not UTF-8"),
+    "UTF-16": ("json", '{"name": "x"}'.encode("utf-16"), "it is not UTF-8"),
+    "a byte order mark": ("toml", b'\xef\xbb\xbfname = "x"', "a byte order mark"),
+    "an integer of 65 bits": ("json", RULE_OF % 2**64, "must fit into 64 bits"),
+    "an integer far below zero": ("json", RULE_OF % (-(2**63) - 1), "must fit into 64 bits"),
+    "an integer of 5,000 digits": ("json", RULE_OF % ("9" * 5_000), "limit"),
+    "an integer of 50,000 hex digits": (
+        "toml", f"record_rules.a.any_of = [0x{'f' * 50_000}]", "must fit into 64 bits"
+    ),
+    "a float": ("json", RULE_OF % 1.0, "strings, integers or booleans"),
+    "an infinite age": ("json", '{"max_snapshot_age": Infinity}', "an age is an ISO 8601 duration"),
+    "an age that is no number": ("toml", "max_consent_age = nan", "an age is an ISO 8601 duration"),
+    "an age without a unit": ("toml", "max_snapshot_age = 7", "an age is an ISO 8601 duration"),
+    "an age that is true": ("json", '{"max_snapshot_age": true}', "an age is an ISO 8601 duration"),
+    "an age beyond measure": ("json", '{"max_snapshot_age": "P9999999999999D"}', "too large"),
+    "a negative age": ("json", '{"max_snapshot_age": "-P1D"}', "max_snapshot_age"),
+    "a date": ("toml", "name = 1979-05-27", "'name'"),
+    "is_null that is 1": ("json", '{"record_rules": {"a": {"is_null": 1}}}', "true or left out"),
+    "a key twice": ("json", '{"name": "a", "name": "b"}', "a key occurs twice"),
+    "a toml key twice": ("toml", 'name = "a"\nname = "b"', "cannot be read"),
+    "no object": ("json", "[]", "must hold a table"),
+    "nothing": ("json", "", "cannot be read"),
+    "too much": ("toml", "#" * (1 << 20) + "\n", "at most 1,048,576 are read"),
+    "thousands of faults": (
+        "json", "{" + ", ".join(f'"k{n}": 1' for n in range(9_000)) + "}", "and 8,995 more"
+    ),
+    "a long key": ("json", '{"%s": 1}' % ("k" * 100_000), "k…'"),
+    "no known suffix": ("yaml", "name: x", "must end in .toml or .json"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("suffix", "content", "words"), UNFIT_FILES.values(), ids=UNFIT_FILES)
+def test_a_file_that_is_no_policy_is_a_policy_error(
+    suffix: str, content: str | bytes, words: str, tmp_path: Path
+) -> None:
+    path = tmp_path / f"policy.{suffix}"
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    with pytest.raises(cg.PolicyError, match=re.escape(words)) as caught:
+        cg.Policy.load(path)
+    assert len(str(caught.value)) < 2_500
+    assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+def test_a_path_that_is_no_file_is_a_policy_error(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.toml")
+    (tmp_path / "folder.toml").mkdir()
+    (tmp_path / "zeros.toml").symlink_to("/dev/zero")
+    for name in ("pipe", "folder", "zeros", "missing", "a\0b", "x" * 300, "\ud800", "pipe.toml/x"):
+        with pytest.raises(cg.PolicyError, match=r"Policy file '.*' cannot be read"):
+            cg.Policy.load(tmp_path / f"{name}.toml")
+
+
+CYCLE: list[Any] = []
+CYCLE.append(CYCLE)
+UNFIT_VALUES: list[Any] = [
+    object(), int, b"x", 1.5, float("nan"), 10**5_000, "\ud800", CYCLE, {"a": CYCLE}, [None],
+    ["x", 1.5], {1: 2}, range, datetime.now(), timedelta(-1), Path(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("field", cg.Policy.model_fields)
+@pytest.mark.parametrize("value", UNFIT_VALUES, ids=lambda value: type(value).__name__)
+def test_any_unfit_value_is_a_policy_error(field: str, value: Any) -> None:
+    builds: list[Callable[[], Any]] = [
+        lambda: cg.Policy(**{field: value}),
+        lambda: cg.Policy.model_construct(**{field: value}),
+        lambda: cg.Policy().model_copy(update={field: value}),
+    ]
+    for build in builds:
+        with pytest.raises(cg.PolicyError, match="is not valid") as caught:
+            build()
+        assert caught.value.__cause__ is caught.value.__context__ is None
+
+
+@pytest.mark.parametrize("field", cg.Rule.model_fields)
+@pytest.mark.parametrize("value", UNFIT_VALUES, ids=lambda value: type(value).__name__)
+def test_any_unfit_part_of_a_rule_is_a_policy_error(field: str, value: Any) -> None:
+    rule = {"name": "a", "column": "c", "any_of": ["x"], field: value}
+    builds: list[Callable[[], Any]] = [
+        lambda: cg.Rule(**rule),
+        lambda: cg.Policy(record_rules=[rule]),
+    ]
+    for build in builds:
+        with pytest.raises(cg.PolicyError, match="is not valid"):
+            build()
+
+
+KEYS = st.sampled_from([*cg.Policy.model_fields, *cg.Rule.model_fields, "self", "cls", "update"])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("P7D"),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(KEYS | st.text(), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+
+
+@settings(max_examples=150)
+@given(fields=st.dictionaries(KEYS, JSON, max_size=4))
+def test_whatever_json_holds_is_a_policy_or_a_policy_error(fields: dict[str, Any]) -> None:
+    builds: list[Callable[[], cg.Policy]] = [
+        lambda: cg.Policy(**fields),
+        lambda: cg.Policy.model_validate(fields),
+        lambda: cg.Policy.model_validate_json(json.dumps(fields)),
+    ]
+    for build in builds:
+        with suppress(cg.PolicyError):
+            assert build().digest == build().digest
+
+
+def test_the_order_of_arguments_is_no_riddle() -> None:
+    for path in (3, None, b"x.toml", ["x.toml"]):
+        with pytest.raises(TypeError, match="`path` is of type"):
+            cg.Policy.load(path)  # type: ignore[arg-type]
 
 
 LINT: list[Any] = [

@@ -232,8 +232,8 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_is_refused(
     saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
-    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([3, 0, 0, 0]) + saved[0][12:])
-    with pytest.raises(cg.NewerGateError, match="has version 3, but this release reads version 2"):
+    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([4, 0, 0, 0]) + saved[0][12:])
+    with pytest.raises(cg.NewerGateError, match="has version 4, but this release reads version 3"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -244,7 +244,7 @@ def test_a_file_of_an_older_version_is_refused(
     old = saved[0][:8] + bytes([1, 0, 0, 0]) + saved[0][12:16]
     digest = hashlib.sha256(old + saved[0][48:size]).digest()
     (tmp_path / "g").write_bytes(old + digest + saved[0][48:])
-    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 2"):
+    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 3"):
         cg.Gate.open(tmp_path / "g")
 
 

@@ -1,9 +1,10 @@
 """Arrow in, NumPy out: the few ways in which the rest of the package looks into Arrow data."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,8 +16,10 @@ from consentgate.errors import (
     ColumnMissingError,
     ColumnTypeError,
     ConfigurationError,
+    MalformedDataError,
     NaiveTimestampError,
     NotArrowError,
+    SchemaMismatchError,
 )
 
 __all__ = [
@@ -30,6 +33,7 @@ __all__ = [
     "Uint64s",
     "as_micros",
     "as_table",
+    "bitmap",
     "booleans",
     "check_instants",
     "check_time_zone",
@@ -44,8 +48,11 @@ __all__ = [
     "plain_text",
     "quoted",
     "read_instants",
+    "read_stream",
+    "refuse_other_schema",
     "schema_difference",
     "spans",
+    "unite",
     "valid_mask",
 ]
 
@@ -53,6 +60,7 @@ Bits: TypeAlias = npt.NDArray[np.uint32]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 Int64s: TypeAlias = npt.NDArray[np.int64]
 Uint64s: TypeAlias = npt.NDArray[np.uint64]
+Values = TypeVar("Values", Bits, Int64s)
 
 EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
@@ -74,19 +82,77 @@ def as_table(data: Any) -> pa.Table:
 
     Raises:
         NotArrowError: The object speaks neither the stream nor the array PyCapsule interface.
+        SchemaMismatchError: A batch of a stream has another schema than the stream.
+        MalformedDataError: pyarrow cannot take the data over.
     """
     if isinstance(data, pa.Table):
         return data
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([data])
     if hasattr(data, "__arrow_c_stream__"):
-        return pa.RecordBatchReader.from_stream(data).read_all()
+        schema, batches = read_stream(data)
+        return pa.Table.from_batches(batches, schema)
     if hasattr(data, "__arrow_c_array__"):
-        return pa.Table.from_batches([pa.record_batch(data)])
+        with _import_faults_named(data):
+            return pa.Table.from_batches([pa.record_batch(data)])
     raise NotArrowError(
         f"An object of type '{type(data).__qualname__}' holds no Arrow data; give a pyarrow "
         "table, a Polars data frame, or anything else with __arrow_c_stream__."
     )
+
+
+def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The schema of an Arrow stream, and its batches, each held to that schema.
+
+    pyarrow itself does not look: a `RecordBatchReader` hands over batches of any schema, and what
+    it exports is read under the first one's, column by column, whatever those are.
+
+    Args:
+        data: an object with `__arrow_c_stream__`.
+
+    Raises:
+        SchemaMismatchError: While reading: a batch has another schema than the stream.
+        MalformedDataError: Here or while reading: pyarrow cannot take the data over.
+    """
+    with _import_faults_named(data):
+        is_reader = isinstance(data, pa.RecordBatchReader)
+        reader = data if is_reader else pa.RecordBatchReader.from_stream(data)
+        return reader.schema, _batches_of(reader, data)
+
+
+def _batches_of(reader: pa.RecordBatchReader, data: Any) -> Iterator[pa.RecordBatch]:
+    while True:
+        with _import_faults_named(data):
+            try:
+                batch = reader.read_next_batch()
+            except StopIteration:
+                return
+        refuse_other_schema(reader.schema, batch.schema)
+        yield batch
+
+
+@contextmanager
+def _import_faults_named(data: Any) -> Iterator[None]:
+    try:
+        yield
+    except pa.ArrowException as error:  # whose words are the producer's, and can quote values
+        raise MalformedDataError(
+            f"The Arrow data of an object of type '{type(data).__qualname__}' cannot be read "
+            f"({type(error).__name__}); see that it can be read without the gate."
+        ) from None
+
+
+def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
+    """Raise an error unless both have the same columns in the same order; metadata may differ.
+
+    Raises:
+        SchemaMismatchError: They have not.
+    """
+    if difference := schema_difference(first, other):
+        raise SchemaMismatchError(
+            f"A batch has another schema than the first: {difference}; cast the batches to one "
+            "schema."
+        )
 
 
 def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
@@ -161,6 +227,28 @@ def spans(starts: Int64s, counts: Int64s) -> Int64s:
     return places
 
 
+def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -> Values:
+    """Each of n spans of values united by an operation such as `np.maximum`, where spans overlap.
+
+    Takes O(values x log(longest span)) time and the memory of two copies of the values: a span is
+    the union of two shorter ones, whose lengths are powers of two, and which may overlap.
+
+    Args:
+        operation: one for which it does not matter that a value counts twice.
+        counts: all at least 1.
+    """
+    united = np.empty(len(counts), values.dtype)
+    size = 1  # values[i] is the union of the `size` values from place i on
+    while True:
+        rows = np.flatnonzero((counts >= size) & (counts < 2 * size))
+        first, last = starts[rows], (starts + counts)[rows] - size
+        united[rows] = operation(values[first], values[last])
+        if counts.max() < 2 * size:
+            return united
+        values = operation(values[:-size], values[size:])
+        size *= 2
+
+
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
     """A column of text, whatever its layout or dictionary, as large_string."""
     if pa.types.is_dictionary(column.type):
@@ -214,17 +302,49 @@ def booleans(array: pa.BooleanArray) -> Bools:
     """The values of a column of booleans; a null's is arbitrary."""
     if len(array) == 0:
         return np.zeros(0, np.bool_)
+    return _unpacked(array.buffers()[1], array)
+
+
+def bitmap(array: pa.Array) -> Bools | None:
+    """An array's own validity bits, true where an entry is not null; None where it has none."""
+    buffer = array.buffers()[0]
+    return None if buffer is None or len(array) == 0 else _unpacked(buffer, array)
+
+
+def _unpacked(bits: pa.Buffer, array: pa.Array) -> Bools:
+    """The bits of an array's n entries as n booleans."""
     first = array.offset % 8
-    octets = np.frombuffer(array.buffers()[1], np.uint8)[array.offset // 8 :]
-    bits = np.unpackbits(octets, count=first + len(array), bitorder="little")
-    return bits[first:].view(np.bool_)
+    octets = np.frombuffer(bits, np.uint8)[array.offset // 8 :]
+    return np.unpackbits(octets, count=first + len(array), bitorder="little")[first:].view(np.bool_)
 
 
 def valid_mask(array: pa.Array) -> Bools | None:
-    """True where an entry is not null; None when nothing is null."""
-    if array.null_count == 0:
-        return None
-    return booleans(array.is_valid())
+    """True where an entry is not null; None when nothing is null.
+
+    This is the package's one definition of null: what the validity bits say, an entry of the type
+    null, a NaN, and whatever refers to one of these as a dictionary's index or an extension's
+    storage. A producer's count of nulls is never trusted.
+
+    Raises:
+        ColumnTypeError: The array is a union or run-end-encoded, where nulls lie in its children.
+    """
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return valid_mask(array.storage)
+    if pa.types.is_null(kind):
+        return np.zeros(len(array), np.bool_)
+    if pa.types.is_dictionary(kind):
+        by_value = valid_mask(array.dictionary)
+        if by_value is None:
+            return valid_mask(array.indices)
+        return np.append(by_value, False)[dictionary_codes(array)]
+    if pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
+        raise ColumnTypeError(f"Type {kind} does not say which of its entries are null; cast it.")
+    valid = bitmap(array)
+    if pa.types.is_floating(kind):
+        is_number = ~np.isnan(fixed_width_values(array, np.dtype(kind.to_pandas_dtype())))
+        valid = is_number if valid is None else valid & is_number
+    return None if valid is None or valid.all() else valid
 
 
 def as_micros(instant: datetime, *, name: str) -> int:
@@ -233,7 +353,10 @@ def as_micros(instant: datetime, *, name: str) -> int:
     Raises:
         ConfigurationError: It is no datetime or has no time zone.
     """
-    if not isinstance(instant, datetime) or instant.utcoffset() is None:
+    is_instant = (
+        isinstance(instant, datetime) and instant == instant
+    )  # pandas' NaT is unlike itself
+    if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "
             "datetime(2026, 1, 31, tzinfo=timezone.utc)."
@@ -241,7 +364,7 @@ def as_micros(instant: datetime, *, name: str) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Instants:
     """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
 
@@ -254,14 +377,6 @@ class Instants:
     floor: Int64s
     ceil: Int64s
     valid: Bools | None
-
-    def __len__(self) -> int:
-        return len(self.floor)
-
-    def take(self, rows: Int64s) -> "Instants":
-        """The instants of those rows."""
-        valid = None if self.valid is None else self.valid[rows]
-        return Instants(self.floor[rows], self.ceil[rows], valid)
 
 
 def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None) -> Instants:

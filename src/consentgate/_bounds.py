@@ -15,15 +15,15 @@ import numpy.typing as npt
 from consentgate._arrow import EARLIEST, LATEST, Bools, Int64s, Uint64s
 from consentgate._threads import for_each, row_blocks
 
-__all__ = ["Bounds", "Rests", "pack_bounds", "with_rests"]
+__all__ = ["SHORTEST_SHIFT", "Bounds", "Rests", "pack_bounds", "with_rests"]
 
 Rests = npt.NDArray[np.unsignedinteger[Any]]
 
-_SHORTEST = 2
-"""Steps of at least 2**_SHORTEST, so that no difference between two of them overflows."""
+SHORTEST_SHIFT = 2
+"""Steps of at least 2**SHORTEST_SHIFT, so that no difference between two of them overflows."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bounds:
     """One bound for each word; EARLIEST stands for none.
 
@@ -50,7 +50,7 @@ class Bounds:
         """The layout that can hold these bounds, with steps as short as the bits allow."""
         first = int(bounds.min(initial=LATEST, where=bounds != EARLIEST))
         span = max(int(bounds.max(initial=EARLIEST)) - first, 0)
-        shift = max(span.bit_length() + 1 - bits, _SHORTEST)
+        shift = max(span.bit_length() + 1 - bits, SHORTEST_SHIFT)
         rest_type = np.min_scalar_type((1 << shift) - 1)
         return cls(first_bit, bits, shift, (first >> shift) - 1, np.empty(0, rest_type))
 
@@ -78,9 +78,7 @@ class Bounds:
         reached = instants >> self.shift
         reached -= self.base
         np.maximum(reached, 1, out=reached)
-        steps = (words >> np.uint64(self.first_bit)).view(np.int64)
-        if self.first_bit + self.bits < 64:
-            steps &= (1 << self.bits) - 1
+        steps = self._steps(words)
         later: Bools = steps > reached
         rows = np.flatnonzero(steps == reached)
         if rows.size:
@@ -88,6 +86,19 @@ class Bounds:
             bounds = ends - self.rests[slots[rows]].astype(np.int64)
             later[rows] = bounds > np.broadcast_to(instants, words.shape)[rows]
         return later
+
+    def instants(self, words: Uint64s, slots: Int64s) -> Int64s:
+        """The bounds of n words, whose rests lie at n places; EARLIEST where there is none."""
+        steps = self._steps(words)
+        rests = self.rests[slots].astype(np.int64)
+        bounds = ((steps + self.base) << self.shift) + self._longest_rest - rests
+        return np.where(steps == 0, EARLIEST, bounds)
+
+    def _steps(self, words: Uint64s) -> Int64s:
+        steps = (words >> np.uint64(self.first_bit)).view(np.int64)
+        if self.first_bit + self.bits < 64:
+            steps &= (1 << self.bits) - 1
+        return steps
 
     @property
     def _longest_rest(self) -> int:

@@ -11,6 +11,7 @@ import stat
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO
 
@@ -73,7 +74,7 @@ def read_regular(path: Path, *, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
     return content
 
 
-def open_regular(path: Path, *, most_bytes: int | None = None) -> BinaryIO:
+def open_regular(path: Path, *, most_bytes: int | None = None) -> BufferedReader:
     """A regular file, open for reading. Nothing else is opened, so opening never waits.
 
     Args:

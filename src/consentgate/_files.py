@@ -4,14 +4,21 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from consentgate._parquet import open_parquet, refuse_inexact_timestamps
+from consentgate._durable import check_regular, open_regular, why
+from consentgate._ipc import ipc_file_batches, ipc_schema, ipc_stream_batches
+from consentgate._json_depth import refuse_deep_json
+from consentgate._parquet import (
+    open_parquet,
+    promised_batches,
+    refuse_inexact_timestamps,
+    refuse_odd_names,
+)
 from consentgate.errors import UnreadableFileError
 
 __all__ = ["MessageFile", "read_faults_named", "read_table"]
@@ -35,17 +42,17 @@ def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: st
     path = Path(path)
     form = _format_of(path)
     with read_faults_named(path):
-        if form == "parquet":
-            table = open_parquet(path).read()
-        elif form == "csv":
+        if form == "csv":
             table = _read_csv(path)
         elif form == "json lines":
+            refuse_deep_json(path)
             table = _read_json_lines(path, id_column)
         else:
-            with _open_ipc(path, form) as reader:
-                table = reader.read_all()
+            file = MessageFile.open(path)
+            return pa.Table.from_batches(file.batches(), file.schema)
+        refuse_odd_names(table.schema)
         table.validate(full=True)
-    return _give_types(table, types, path, form) if form in _SUFFIXES.values() else table
+    return _give_types(table, types, path, form)
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,7 @@ class MessageFile:
                     return cls(path, file.schema_arrow, file.metadata.num_rows)
             if form in _SUFFIXES.values():
                 raise _unknown_format(path, "Parquet or Arrow IPC")
-            with _open_ipc(path, form) as reader:
-                return cls(path, reader.schema, None)
+            return cls(path, ipc_schema(path, is_stream=form == "ipc stream"), None)
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The file's rows in order, in batches of bounded size.
@@ -91,20 +97,20 @@ class MessageFile:
             if form == "parquet":
                 with open_parquet(self.path) as file:
                     refuse_inexact_timestamps(file, self.path)
-                    yield from file.iter_batches(_BATCH_ROWS)
+                    yield from promised_batches(file, _BATCH_ROWS, use_threads=True)
+            elif form == "ipc file":
+                yield from ipc_file_batches(self.path)
             else:
-                with _open_ipc(self.path, form) as reader:
-                    for batch in _ipc_batches(reader):
-                        batch.validate(full=True)
-                        yield batch
+                yield from ipc_stream_batches(self.path)
 
 
 def _format_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        check_regular(path)
+        with open_regular(path) as file:
             start = file.read(4)
     except OSError as error:
-        raise UnreadableFileError(f"File '{path}' cannot be read: {error.strerror}.") from error
+        raise UnreadableFileError(f"File '{path}' cannot be read: {why(error)}.") from error
     form = _MAGIC.get(start) or _SUFFIXES.get(path.suffix.lower())
     if form is None:
         raise _unknown_format(path, "Parquet, Arrow IPC, CSV (.csv) or JSON lines (.jsonl)")
@@ -138,16 +144,6 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
             "write it anew."
         ) from None
-
-
-def _open_ipc(path: Path, form: str) -> Any:
-    return (pa.ipc.open_file if form == "ipc file" else pa.ipc.open_stream)(path)
-
-
-def _ipc_batches(reader: Any) -> Iterator[pa.RecordBatch]:
-    if isinstance(reader, pa.ipc.RecordBatchFileReader):
-        return (reader.get_batch(place) for place in range(reader.num_record_batches))
-    return iter(reader)
 
 
 def _read_csv(path: Path) -> pa.Table:

@@ -24,7 +24,7 @@ class IdFamily(StrEnum):
     UUID = "UUID"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Integers:
     """Integers of any width; `words` holds them as 64 bits, to be read as `is_signed` says."""
 
@@ -38,7 +38,7 @@ class Integers:
         return Integers(self.words[rows], self.is_signed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Strings:
     """n byte strings: `data[offsets[i]:offsets[i + 1]]`, compared byte by byte."""
 
@@ -53,7 +53,7 @@ class Strings:
         return Strings(self.data, self.offsets[start : stop + 1])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Uuids:
     """n UUIDs as an (n, 2) array of 64-bit words, their 16 bytes in place."""
 

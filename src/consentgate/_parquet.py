@@ -16,15 +16,20 @@ import pyarrow.parquet as pq
 
 from consentgate._arrow import quoted
 from consentgate._durable import write_faults_named
+from consentgate._footer import ColumnChunk, column_chunks, read_footer
 from consentgate.errors import OutputError, UnreadableFileError
 
 __all__ = [
     "FileForm",
+    "ParquetFile",
     "RowGroupWriter",
+    "group_rows",
     "has_old_timestamps",
     "open_parquet",
+    "promised_batches",
     "read_batches",
     "refuse_inexact_timestamps",
+    "refuse_odd_names",
 ]
 
 BATCH_BYTES = 16 << 20
@@ -45,7 +50,35 @@ _MOST_HELD = 2 << 20
 """So much does decoding hold of one column: a page and a dictionary, each of about 1 MiB."""
 
 
-def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
+class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
+    """A Parquet file that is open for reading.
+
+    Ask it for its columns' chunks, never `metadata.row_group(…).column(…)`; see `_footer`.
+    """
+
+    def __init__(self, source: Any, **options: Any) -> None:
+        super().__init__(source, **options)
+        self._place = source
+        self._chunks: list[list[ColumnChunk]] = []
+        self._more_chunks: Iterator[list[ColumnChunk]] | None = None
+
+    def chunks(self, group: int) -> list[ColumnChunk]:
+        """A row group's chunks, one a leaf column.
+
+        Raises:
+            pyarrow.ArrowInvalid: The footer is damaged.
+        """
+        if self._more_chunks is None:
+            self._more_chunks = column_chunks(read_footer(self._place))
+        while len(self._chunks) <= group:
+            found = next(self._more_chunks, [])
+            if len(found) != self.metadata.num_columns:
+                raise pa.ArrowInvalid("a row group that does not have every column")
+            self._chunks.append(found)
+        return self._chunks[group]
+
+
+def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
     """A Parquet file for reading as a stream, whatever the size of its row groups.
 
     Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, which is
@@ -54,25 +87,90 @@ def open_parquet(source: Any, *, columns: int | None = None) -> pq.ParquetFile:
 
     Args:
         columns: how many columns will be read side by side; None: the file is read at once.
+
+    Raises:
+        pyarrow.ArrowException, OSError: It is no sound Parquet file, as far as its footer tells.
     """
-    options = {"coerce_int96_timestamp_unit": "us", "page_checksum_verification": True}
-    if columns is None:
-        return pq.ParquetFile(source, **options)
-    buffer = min(_MOST_BUFFER, max(_LEAST_BUFFER, _BUFFERS_BYTES // max(columns, 1)))
-    return pq.ParquetFile(source, pre_buffer=False, buffer_size=buffer, **options)
+    options: dict[str, Any] = {
+        "coerce_int96_timestamp_unit": "us",
+        "page_checksum_verification": True,
+    }
+    if columns is not None:
+        buffer = min(_MOST_BUFFER, max(_LEAST_BUFFER, _BUFFERS_BYTES // max(columns, 1)))
+        options |= {"pre_buffer": False, "buffer_size": buffer}
+    file = ParquetFile(source, **options)
+    refuse_odd_names(file.schema_arrow)
+    group_rows(file.metadata)
+    return file
 
 
-def has_old_timestamps(file: pq.ParquetFile) -> bool:
+def refuse_odd_names(schema: pa.Schema) -> None:
+    """Raise `pyarrow.ArrowInvalid` if a name in a schema is not UTF-8.
+
+    pyarrow raises UnicodeDecodeError only where such a name is looked at.
+    """
+    try:
+        schema.to_string(show_field_metadata=False, show_schema_metadata=False)
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
+
+
+def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
+    """How many rows each row group has, as the footer promises.
+
+    Raises:
+        pyarrow.ArrowInvalid: They do not add up to the file's.
+    """
+    groups = tuple(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
+    if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
+        raise pa.ArrowInvalid("row groups that do not add up")
+    return groups
+
+
+def promised_batches(
+    file: ParquetFile,
+    batch_rows: int,
+    *,
+    groups: Sequence[int] | None = None,
+    columns: Sequence[str] | None = None,
+    use_threads: bool = False,
+) -> Iterator[pa.RecordBatch]:
+    """Rows in order, in valid batches, and as many as the footer promises.
+
+    Args:
+        batch_rows: how many rows a batch has at most.
+        groups: numbers of the row groups; None: all.
+        columns: names of the columns; None: all.
+        use_threads: whether columns are decoded side by side.
+
+    Raises:
+        pyarrow.ArrowInvalid: There are more rows or fewer, or a batch contradicts itself.
+    """
+    rows = group_rows(file.metadata)
+    numbers = range(len(rows)) if groups is None else groups
+    left = sum(rows[number] for number in numbers)
+    batches = file.iter_batches(
+        batch_rows, row_groups=list(numbers), columns=columns, use_threads=use_threads
+    )
+    for batch in batches:
+        batch.validate(full=True)
+        left -= batch.num_rows
+        yield batch
+    if left:
+        raise pa.ArrowInvalid("another number of rows than the footer promises")
+
+
+def has_old_timestamps(file: ParquetFile) -> bool:
     """Whether a file has timestamps of type INT96."""
     return bool(_old_timestamps(file))
 
 
-def _old_timestamps(file: pq.ParquetFile) -> list[Any]:
+def _old_timestamps(file: ParquetFile) -> list[Any]:
     leaves = [file.schema.column(place) for place in range(len(file.schema))]
     return [leaf for leaf in leaves if leaf.physical_type == "INT96"]
 
 
-def refuse_inexact_timestamps(file: pq.ParquetFile, path: Path) -> None:
+def refuse_inexact_timestamps(file: ParquetFile, path: Path) -> None:
     """Nothing, when microseconds hold every INT96 timestamp of a file exactly.
 
     Args:
@@ -111,29 +209,26 @@ def _agree(nanos: pa.RecordBatch, micros: pa.RecordBatch, millis: pa.RecordBatch
     return True
 
 
-def read_batches(file: pq.ParquetFile, scratch: Path | None = None) -> Iterator[pa.RecordBatch]:
+def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.RecordBatch]:
     """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time.
 
     Args:
         scratch: a folder for the columns of files so wide that not all of them can be decoded side
             by side; None: the system's.
     """
-    decoded, left = _decoded_row_bytes(file), file.metadata.num_rows
+    decoded = _decoded_row_bytes(file)
     for groups, rows, size in _spans(file.metadata):
         batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
         for batch in _read_groups(file, groups, batch_rows, scratch):
             decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
-            left -= batch.num_rows
             yield batch
-    if left:
-        raise pa.ArrowInvalid(f"{left} rows fewer than the file says")
 
 
 def _rows_within(size: int, row_bytes: float) -> int:
     return max(1, min(_MOST_ROWS, int(size / max(row_bytes, 1))))
 
 
-def _decoded_row_bytes(file: pq.ParquetFile) -> float:
+def _decoded_row_bytes(file: ParquetFile) -> float:
     """How wide the first rows are in memory; values that repeat take little room in the file."""
     if file.metadata.num_rows <= _PROBE_ROWS:
         return 0.0
@@ -145,10 +240,11 @@ def _decoded_row_bytes(file: pq.ParquetFile) -> float:
 
 
 def _read_groups(
-    file: pq.ParquetFile, groups: list[int], batch_rows: int, scratch: Path | None
+    file: ParquetFile, groups: list[int], batch_rows: int, scratch: Path | None
 ) -> Iterator[pa.RecordBatch]:
-    slabs = _slabs(file, groups[0])
-    batches = partial(file.iter_batches, batch_rows, row_groups=groups, use_threads=False)
+    largest = max(groups, key=lambda group: file.metadata.row_group(group).total_byte_size)
+    slabs = _slabs(file, largest)
+    batches = partial(promised_batches, file, batch_rows, groups=groups)
     if len(slabs) == 1:
         yield from batches()
         return
@@ -179,7 +275,7 @@ def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[
         current = [part.slice(rows) for part in parts]
 
 
-def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:
+def _slabs(file: ParquetFile, group: int) -> list[list[str] | None]:
     """The columns of a row group, in as few parts as can each be decoded side by side.
 
     Decoding holds a page and a dictionary of every column. Where names are ambiguous, there is one
@@ -188,13 +284,16 @@ def _slabs(file: pq.ParquetFile, group: int) -> list[list[str] | None]:
     metadata, names = file.metadata, file.schema_arrow.names
     if not metadata.num_row_groups or _is_narrow(metadata):
         return [None]
+    if 0 <= metadata.row_group(group).total_byte_size <= _DECODERS_BYTES:
+        return [None]
     if len(set(names)) < len(names) or "." in "".join(names):
         return [None]
     held = dict.fromkeys(names, 0)
-    for place in range(metadata.num_columns):
-        column = metadata.row_group(group).column(place)
-        name = column.path_in_schema.partition(".")[0]
-        held[name] = held.get(name, 0) + min(column.total_uncompressed_size, _MOST_HELD)
+    for chunk in file.chunks(group):
+        name = chunk.path.partition(".")[0]
+        held[name] = held.get(name, 0) + min(chunk.uncompressed_bytes, _MOST_HELD)
+    if held.keys() != set(names):
+        raise pa.ArrowInvalid("columns of other names than the schema's")
     slabs: list[list[str] | None] = []
     room = 0
     for name, size in held.items():
@@ -257,17 +356,12 @@ class FileForm(NamedTuple):
     metadata: Mapping[bytes, bytes] = MappingProxyType({})
 
     @classmethod
-    def of(cls, file: pq.ParquetFile) -> "FileForm":
+    def of(cls, file: ParquetFile) -> "FileForm":
         """The form of a file, as its first row group tells it.
 
         Columns that are worth a dictionary there get one.
         """
         metadata, schema = file.metadata, file.schema_arrow
-        if _is_narrow(metadata):
-            # pyarrow 26 aborts the process over the statistics of some corrupt files, unless it is
-            # asked for their rows first
-            for _ in islice(file.iter_batches(1, use_threads=False), 1):
-                pass
         leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
         options: dict[str, Any] = {
             "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
@@ -278,10 +372,9 @@ class FileForm(NamedTuple):
             ),
         }
         if metadata.num_row_groups and leaves:
-            group = metadata.row_group(0)
-            columns = [group.column(place) for place in range(len(leaves))]
-            codecs = [_codec(column.compression) for column in columns]
-            are_worth = [_is_worth_a_dictionary(column) for column in columns]
+            chunks = file.chunks(0)
+            codecs = [chunk.codec for chunk in chunks]
+            are_worth = [_is_worth_a_dictionary(chunk) for chunk in chunks]
             options["compression"] = codecs[0]
             if len(set(codecs)) > 1 or not all(are_worth):
                 paths = _written_paths(schema, options)
@@ -292,19 +385,15 @@ class FileForm(NamedTuple):
         return cls(schema, options, others)
 
 
-def _is_worth_a_dictionary(column: pq.ColumnChunkMetaData) -> bool:
+def _is_worth_a_dictionary(chunk: ColumnChunk) -> bool:
     """Whether values repeat so much that looking each of them up makes the file smaller."""
-    is_large = column.num_values >= _TELLING_VALUES
-    return not is_large or column.total_uncompressed_size < _FEW_BYTES * column.num_values
+    is_large = chunk.num_values >= _TELLING_VALUES
+    return not is_large or chunk.uncompressed_bytes < _FEW_BYTES * chunk.num_values
 
 
 def _has_only_old_timestamps(leaves: list[Any]) -> bool:
     kinds = {leaf.physical_type for leaf in leaves if leaf.logical_type.type == "TIMESTAMP"}
     return not kinds and any(leaf.physical_type == "INT96" for leaf in leaves)
-
-
-def _codec(name: str) -> str:
-    return {"UNCOMPRESSED": "none", "LZ4_RAW": "lz4"}.get(name, name.lower())
 
 
 def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:

@@ -38,7 +38,7 @@ class NoPilotError(Exception):
     """A bucket has no pilot that keeps its hashes apart; others, under a new secret, will have."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PerfectHash:
     """Slots for n different hashes.
 

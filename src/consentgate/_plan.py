@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from consentgate._arrow import schema_difference
 from consentgate._files import read_faults_named
 from consentgate._layout import RECORD_KEY, ledger_name
-from consentgate._parquet import open_parquet
+from consentgate._parquet import group_rows, open_parquet
 from consentgate._source import Source, SourceFile
 from consentgate._storage import Folder, Stamp
 from consentgate.errors import (
@@ -117,16 +117,9 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
             _magic_checked(folder.shown(file.name), opened),
             open_parquet(opened) as parquet,
         ):
-            return FoundFile(file, stamp, _group_rows(parquet.metadata), parquet.schema_arrow)
+            return FoundFile(file, stamp, group_rows(parquet.metadata), parquet.schema_arrow)
     except (UnreadableFileError, SourceChangedError) as error:
         return Failure(file.name, error)
-
-
-def _group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
-    groups = tuple(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
-    if sum(groups) != metadata.num_rows:
-        raise pa.ArrowInvalid("row groups that do not add up")
-    return groups
 
 
 @contextmanager

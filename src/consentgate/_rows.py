@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate._arrow import Int64s, is_list, list_items, spans, valid_mask
+from consentgate._validation import Validator
 from consentgate.errors import ColumnTypeError
 
 __all__ = ["keep_rows", "keep_values"]
@@ -32,13 +33,15 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
         mask: n booleans, none null.
 
     Raises:
+        MalformedDataError: A column is not what its type says.
         ColumnTypeError: A map or union holds a dictionary or a view: what is excluded would stay
-            in it.
+            in it; or a column is nested more than 64 levels deep.
     """
+    Validator().check(table)
     if not any(map(_lingers, table.schema.types)):
         return table.filter(mask)  # all columns at once, which is faster
     columns = [
-        keep_values(column, mask, name)
+        _keep(column, mask, name)
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=table.schema)
@@ -46,6 +49,11 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
 
 def keep_values(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
     """The values of one column where the mask is true; see `keep_rows`."""
+    Validator().check_column(name, column)
+    return _keep(column, mask, name)
+
+
+def _keep(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
     if _lingers(column.type):
         return _keep_by_chunk(column, mask, name)
     return column.filter(mask)
@@ -120,15 +128,31 @@ def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     if pa.types.is_fixed_size_list(kind):  # whose nulls take up their places too
         places = spans(starts[rows], np.full(len(rows), kind.list_size))
         return pa.FixedSizeListArray.from_arrays(_take(values, places), type=kind, mask=mask)
-    counts = counts[rows]
-    values = _take(values, spans(starts[rows], counts))
-    offset_type = array.offsets.type
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), offset_type)
-    build = _LIST_CLASSES[type(kind)]
+    starts, counts = starts[rows], counts[rows]
+    build, offset_type = _LIST_CLASSES[type(kind)], array.offsets.type
     if isinstance(kind, pa.ListViewType | pa.LargeListViewType):
-        sizes = pa.array(counts, offset_type)
-        return build.from_arrays(offsets[:-1], sizes, values, type=kind, mask=mask)
+        values, starts = _take_viewed(values, starts, counts)
+        offsets, sizes = pa.array(starts, offset_type), pa.array(counts, offset_type)
+        return build.from_arrays(offsets, sizes, values, type=kind, mask=mask)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), offset_type)
+    values = _take(values, spans(starts, counts))
     return build.from_arrays(offsets, values, type=kind, mask=mask)
+
+
+def _take_viewed(values: pa.Array, starts: Int64s, counts: Int64s) -> tuple[pa.Array, Int64s]:
+    """The values that n list views use, each once, and where in them each view starts.
+
+    Views may overlap: written out one after the other, they could take any amount of memory.
+    """
+    holders = np.flatnonzero(counts)
+    first = starts[holders].min(initial=len(values))
+    starts, ends = starts[holders] - first, (starts + counts)[holders] - first
+    places = ends.max(initial=0) + 1
+    begun = np.bincount(starts, minlength=places) - np.bincount(ends, minlength=places)
+    used = np.cumsum(begun) > 0
+    moved = np.zeros(len(counts), np.int64)
+    moved[holders] = (np.cumsum(used) - used)[starts]
+    return _take(values, first + np.flatnonzero(used)), moved
 
 
 def _nulls(array: pa.Array, rows: Int64s) -> pa.BooleanArray | None:

@@ -20,10 +20,11 @@ import os
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from consentgate._durable import open_regular, replacing, why
 from consentgate.errors import (
@@ -36,10 +37,10 @@ from consentgate.errors import (
 )
 from consentgate.hashing import digest_bytes
 
-__all__ = ["Sections", "open_sections", "write_sections"]
+__all__ = ["Sections", "damaged", "open_sections", "write_sections"]
 
 MAGIC = b"consgate"
-VERSION = 2
+VERSION = 3
 """Raised with any change to what is in gate files, the hashes under which ids are found included:
 an older file would open and find nobody.
 """
@@ -51,6 +52,40 @@ _MOST_HEAD = 1 << 24
 """No head is longer, so that a damaged length does not let a whole file be read as one."""
 
 Array = npt.NDArray[Any]
+Count = Annotated[int, Field(ge=0, le=1 << 60)]
+
+
+class _Place(BaseModel):
+    """Where an array lies behind the head."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    type: Literal["|u1", "<u2", "<u4", "<u8"]
+    shape: Annotated[tuple[Count, ...], Field(min_length=1, max_length=2)]
+    start: Annotated[Count, Field(multiple_of=_PAGE)]
+    sha256: str
+    samples_sha256: str
+
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        return math.prod(self.shape) * np.dtype(self.type).itemsize
+
+
+class _Content(BaseModel):
+    """What a head holds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    arrays: dict[str, _Place]
+    size: Count
+    description: Any
+
+    @model_validator(mode="after")
+    def _check_places(self) -> "_Content":
+        if any(place.start + place.size > self.size for place in self.arrays.values()):
+            raise ValueError("an array lies beyond the end")
+        return self
 
 
 class Sections(NamedTuple):
@@ -110,23 +145,23 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
         with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             head_size, content, digest = _read_head(path, file)
-            if size != head_size + content["size"]:
-                needed = f"{head_size + content['size']:,}"
-                raise _damaged(path, f"is {size:,} bytes long, but {needed} were written")
-            for place in content["arrays"].values():
+            if size != head_size + content.size:
+                needed = f"{head_size + content.size:,}"
+                raise damaged(path, f"is {size:,} bytes long, but {needed} were written")
+            for place in content.arrays.values():
                 _check_samples(path, file, head_size, place)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UnreadableFileError(f"Gate file '{path}' cannot be read: {why(error)}.") from error
     arrays = {}
-    for name, place in content["arrays"].items():
-        kind, start = np.dtype(place["type"]), head_size + place["start"]
-        count = math.prod(place["shape"])
-        arrays[name] = np.frombuffer(memory, kind, count, start).reshape(place["shape"])
-        end = start + arrays[name].nbytes + len(_padding(arrays[name].nbytes))
-        if verify and digest_bytes([memoryview(memory)[start:end]]) != place["sha256"]:
-            raise _damaged(path, f"does not match the checksum of its section '{name}'")
-    return Sections(content["description"], arrays, digest)
+    for name, place in content.arrays.items():
+        start = head_size + place.start
+        count = math.prod(place.shape)
+        arrays[name] = np.frombuffer(memory, place.type, count, start).reshape(place.shape)
+        end = start + place.size + len(_padding(place.size))
+        if verify and digest_bytes([memoryview(memory)[start:end]]) != place.sha256:
+            raise damaged(path, f"does not match the checksum of its section '{name}'")
+    return Sections(content.description, arrays, digest)
 
 
 def _make_head(content: Any) -> tuple[bytes, str]:
@@ -137,14 +172,14 @@ def _make_head(content: Any) -> tuple[bytes, str]:
     return prefix + bytes.fromhex(digest) + text, digest
 
 
-def _read_head(path: Path, file: BinaryIO) -> tuple[int, Any, str]:
+def _read_head(path: Path, file: BinaryIO) -> tuple[int, _Content, str]:
     """The head's size, the content of its JSON, and its SHA-256."""
     prefix = file.read(_PREFIX.size)
     magic, version, size = _PREFIX.unpack(prefix.ljust(_PREFIX.size, b"\0"))
     if magic != MAGIC and not (MAGIC.startswith(prefix) or not any(prefix)):
         raise ForeignGateError(f"File '{path}' is no saved gate; give one that Gate.save wrote.")
     if magic != MAGIC:
-        raise _damaged(path, "is empty, or blank at its beginning")
+        raise damaged(path, "is empty, or blank at its beginning")
     if version > VERSION:
         raise NewerGateError(
             f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
@@ -154,13 +189,16 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[int, Any, str]:
     expected, text = file.read(_HASH_BYTES), file.read(max(0, rest))
     digest = digest_bytes([prefix, text])
     if digest != expected.hex():
-        raise _damaged(path, "does not match the checksum of its head")
+        raise damaged(path, "does not match the checksum of its head")
     if version < VERSION:
         raise GateFileError(
             f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
             "save the gate anew."
         )
-    return size, json.loads(text.rstrip(b"\0")), digest
+    try:
+        return size, _Content.model_validate_json(text.rstrip(b"\0")), digest
+    except ValidationError:
+        raise damaged(path, "has a head that does not describe its arrays") from None
 
 
 def _sampled(size: int) -> list[int]:
@@ -169,19 +207,19 @@ def _sampled(size: int) -> list[int]:
     return sorted({last * sample // (_SAMPLES - 1) * _PAGE for sample in range(_SAMPLES)})
 
 
-def _check_samples(path: Path, file: BinaryIO, head_size: int, place: dict[str, Any]) -> None:
+def _check_samples(path: Path, file: BinaryIO, head_size: int, place: _Place) -> None:
     """Look at a few pages of an array, without mapping them."""
-    size = math.prod(place["shape"]) * np.dtype(place["type"]).itemsize
-    start = head_size + place["start"]
+    start = head_size + place.start
     samples = []
-    for page in _sampled(size):
+    for page in _sampled(place.size):
         file.seek(start + page)
-        samples.append(file.read(min(_PAGE, size - page)))
-    if digest_bytes(samples) != place["samples_sha256"]:
-        raise _damaged(path, "is blank or altered in places")
+        samples.append(file.read(min(_PAGE, place.size - page)))
+    if digest_bytes(samples) != place.samples_sha256:
+        raise damaged(path, "is blank or altered in places")
 
 
-def _damaged(path: Path, what: str) -> DamagedGateError:
+def damaged(path: Path, what: str) -> DamagedGateError:
+    """The error for a gate's file, and what is wrong with it."""
     return DamagedGateError(f"Gate file '{path}' {what}; save the gate again, or copy it anew.")
 
 

@@ -11,11 +11,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from consentgate._arrow import as_table, one_chunk, schema_difference
+from consentgate._arrow import as_table, one_chunk, read_stream, refuse_other_schema
 from consentgate._rows import keep_rows
 from consentgate.columns import Columns
 from consentgate.decision import Decision
-from consentgate.errors import NotArrowError, SchemaMismatchError
+from consentgate.errors import NotArrowError
 from consentgate.ledger import Ledger, excluded_rows
 
 __all__ = ["Current", "Held", "Judging", "Sieve", "TableOf", "admitted_stream", "one_batch"]
@@ -325,7 +325,7 @@ def _admitted(
         sieve.check(schema)
         yield None
         for table in tables:
-            _check_same_schema(schema, table.schema)
+            refuse_other_schema(schema, table.schema)
             held = sieve.hold(table)
             for piece in table.to_batches():
                 admitted = held.take(len(piece), partial(_kept, piece))
@@ -342,12 +342,9 @@ def _kept(piece: pa.RecordBatch, decision: Decision) -> pa.RecordBatch | None:
 
 def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
     """The schema of a stream and its batches, of which the first may have been read."""
-    if isinstance(batches, pa.RecordBatchReader):
-        # Not by its C stream, which would give every batch the first one's schema.
-        return batches.schema, map(as_table, batches)
     if hasattr(batches, "__arrow_c_stream__"):
-        reader = pa.RecordBatchReader.from_stream(batches)
-        return reader.schema, (pa.Table.from_batches([batch]) for batch in reader)
+        schema, read = read_stream(batches)
+        return schema, map(as_table, read)
     if not isinstance(batches, Iterable):
         raise NotArrowError(
             f"An object of type '{type(batches).__qualname__}' is no stream of Arrow data; give a "
@@ -360,11 +357,3 @@ def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
             "An iterable without a batch has no schema; give a RecordBatchReader, which has one."
         )
     return first.schema, chain([first], tables)
-
-
-def _check_same_schema(first: pa.Schema, other: pa.Schema) -> None:
-    if difference := schema_difference(first, other):
-        raise SchemaMismatchError(
-            f"A batch has another schema than the first: {difference}; cast the batches to one "
-            "schema."
-        )

@@ -6,12 +6,13 @@ checked and brought into the fewest layouts, one chunk each; and their content g
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consentgate._arguments import require
 from consentgate._arrow import (
     as_micros,
     check_instants,
@@ -26,6 +27,7 @@ from consentgate._ids import IdFamily, id_family, read_ids
 from consentgate.errors import (
     AsOfError,
     ColumnTypeError,
+    ConfigurationError,
     DuplicateRecordError,
     NullValueError,
     SnapshotError,
@@ -35,16 +37,73 @@ from consentgate.index import IdHasher, count_repeats
 
 __all__ = [
     "attribute_columns",
+    "checked_mapping",
+    "checked_source",
     "content_digest",
     "flag_column",
     "id_column",
     "instant_column",
+    "made",
+    "only_made",
     "read_as_of",
     "refuse_repeats",
+    "shown",
     "word_column",
 ]
 
 _AS_OF_KEYS = (b"consentgate.as_of", b"as_of")
+_MOST_CHARS = 60
+"""How much of a file's own words about itself a message shows."""
+
+Made = TypeVar("Made")
+
+
+def made(kind: type[Made], **fields: Any) -> Made:
+    """A snapshot or registry of fields that have been checked."""
+    data = kind.__new__(kind)
+    for name, value in fields.items():
+        object.__setattr__(data, name, value)
+    return data
+
+
+def only_made(kind: type) -> TypeError:
+    """The error for whoever calls the class itself, which would go round every check."""
+    return TypeError(f"A {kind.__name__} is made with `read` or `from_arrow`, which check it.")
+
+
+def shown(kind: str, table: pa.Table, what: str, as_of: datetime, source: str) -> str:
+    """What `repr` says: no cell, because ids are people."""
+    return f"<{kind}: {table.num_rows:,} {what} as of {as_of.isoformat()}, from {source!r}>"
+
+
+def checked_source(source: str) -> str:
+    """The label, once it is known to be text that manifests can hold.
+
+    Raises:
+        TypeError, ConfigurationError: It is not.
+    """
+    require(source, "source", str, hint="give a label in words")
+    _check_text(source, "source")
+    return source
+
+
+def checked_mapping(mapping: Mapping[str, str] | None, name: str) -> dict[str, str]:
+    """The words of another vocabulary and what they mean.
+
+    Raises:
+        TypeError, ConfigurationError: It is not made of words.
+    """
+    require(mapping, name, Mapping, None, hint="give words by word, such as {'yes': 'given'}")
+    words = dict(mapping or {})
+    for word in (*words.keys(), *words.values()):
+        require(word, name, str, hint="give words by word, such as {'yes': 'given'}")
+        _check_text(word, name)
+    return words
+
+
+def _check_text(text: str, name: str) -> None:
+    if text != text.encode(errors="ignore").decode():
+        raise ConfigurationError(f"`{name}` holds half of a surrogate pair, which is no text.")
 
 
 def id_column(table: pa.Table, name: str) -> pa.Array:
@@ -113,7 +172,7 @@ def instant_column(table: pa.Table, name: str) -> pa.Array:
 
 
 def flag_column(table: pa.Table, name: str) -> pa.Array:
-    """A column of booleans, a null standing for false.
+    """A column of booleans. Nulls stay, since policy rules may look for them.
 
     Raises:
         ColumnMissingError: There is no such column.
@@ -122,7 +181,7 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
     column = table.column(find_column(table.schema, name, role="required"))
     if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
         raise ColumnTypeError(f"Column '{name}' is {column.type} but must be boolean; cast it.")
-    return one_chunk(column.cast(pa.bool_())).fill_null(False)
+    return one_chunk(column.cast(pa.bool_()))
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
@@ -279,8 +338,8 @@ def _parse_as_of(text: str, what: str) -> datetime:
         instant = datetime.min
     if instant.utcoffset() is None:
         raise AsOfError(
-            f"The {what}'s metadata says as_of '{text}', which is no ISO 8601 instant with an "
-            "offset from UTC; correct it."
+            f"The {what}'s metadata says as_of '{text[:_MOST_CHARS]}', which is no ISO 8601 "
+            "instant with an offset from UTC; correct it."
         )
     return _in_utc(instant, what)
 

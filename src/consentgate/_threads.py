@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from consentgate._arguments import require
 from consentgate.errors import ConfigurationError
 
 __all__ = ["BLOCK_ROWS", "block_rows", "for_each", "row_blocks", "thread_count"]
@@ -66,6 +67,7 @@ def thread_count(threads: int | None = None) -> int:
     """
     if threads is None:
         return _available_cores() if parent_process() is None else 1
+    require(threads, "threads", int, hint="give a number of threads, or None")
     if threads < 1:
         raise ConfigurationError(f"`threads` is {threads} but must be at least 1.")
     return threads

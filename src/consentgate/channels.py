@@ -9,16 +9,18 @@ from typing import Any
 import pyarrow as pa
 
 from consentgate import _tables
+from consentgate._arguments import require_path
 from consentgate._arrow import as_table
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 
 __all__ = ["ChannelRegistry"]
 
 _TEXT_FILE_TYPES = {"visibility": pa.string(), "public_since": pa.timestamp("us", "UTC")}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ChannelRegistry:
     """Every channel's visibility as of one instant. Make one with `read` or `from_arrow`.
 
@@ -34,6 +36,13 @@ class ChannelRegistry:
     as_of: datetime
     source: str
 
+    def __init__(self, *_fields: object, **_more: object) -> None:
+        raise _tables.only_made(type(self))
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return _tables.shown(name, self.table, "channels", self.as_of, self.source)
+
     @classmethod
     def read(
         cls, path: str | Path, *, as_of: datetime | None = None, source: str | None = None
@@ -47,6 +56,7 @@ class ChannelRegistry:
         Raises:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
         """
+        require_path(path, "path")
         table = read_table(path, _TEXT_FILE_TYPES, "channel_id")
         return cls.from_arrow(table, as_of=as_of, source=str(path) if source is None else source)
 
@@ -65,6 +75,8 @@ class ChannelRegistry:
             source: a label for evidence.
 
         Raises:
+            TypeError: An argument is of a wrong type.
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
@@ -72,7 +84,9 @@ class ChannelRegistry:
             DuplicateRecordError: Two rows are about one channel.
             SnapshotError: A string id is longer than 65,536 bytes.
         """
+        source = _tables.checked_source(source)
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "channel_id": _tables.id_column(table, "channel_id"),
             "visibility": _tables.word_column(table, "visibility", nulls=True),
@@ -81,7 +95,8 @@ class ChannelRegistry:
             columns["public_since"] = _tables.instant_column(table, "public_since")
         tidy = pa.table(columns)
         _tables.refuse_repeats(tidy, "channel_id", None, "the channel")
-        return cls(tidy, _tables.read_as_of(as_of, table, "channel registry"), source)
+        instant = _tables.read_as_of(as_of, table, "channel registry")
+        return _tables.made(cls, table=tidy, as_of=instant, source=source)
 
     @cached_property
     def digest(self) -> str:

@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 
+from consentgate._arguments import require
 from consentgate._arrow import check_time_zone
 from consentgate.errors import ConfigurationError
 
 __all__ = ["Columns"]
+
+_HINT = "give the names of columns as text"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,8 +29,11 @@ class Columns:
             naive timestamps are an error.
 
     Raises:
+        TypeError: A name is no text, or a list of names is none.
         ConfigurationError: No subject column, or neither `channels` nor `visibility`: then nobody
-            could know what is private; or an unknown time zone.
+            could know what is private; or an unknown time zone; or a name that is empty, no text
+            that Arrow can hold, or given twice; or the record ids are the subjects' ids, which
+            would get into the ledger.
     """
 
     record_id: str = "message_id"
@@ -39,8 +45,17 @@ class Columns:
 
     def __post_init__(self) -> None:
         for field in ("subjects", "channels"):
-            value = getattr(self, field)
-            object.__setattr__(self, field, (value,) if isinstance(value, str) else tuple(value))
+            object.__setattr__(self, field, _names(getattr(self, field), field))
+        for field in ("record_id", "created_at"):
+            _check_name(getattr(self, field), field)
+        if self.visibility is not None:
+            _check_name(self.visibility, "visibility")
+        self._check_whole()
+        if self.assume_timezone is not None:
+            _check_name(self.assume_timezone, "assume_timezone")
+            check_time_zone(self.assume_timezone)
+
+    def _check_whole(self) -> None:
         if not self.subjects:
             raise ConfigurationError(
                 "Columns names no subject column, so nobody could be asked for consent; "
@@ -51,5 +66,31 @@ class Columns:
                 "Columns names neither a channel column nor a visibility column, so nobody could "
                 "know what is private; name one in `channels` or in `visibility`."
             )
-        if self.assume_timezone is not None:
-            check_time_zone(self.assume_timezone)
+        if self.record_id in self.subjects:
+            raise ConfigurationError(
+                f"Column '{self.record_id}' is named as `record_id` and in `subjects`, but record "
+                "ids go into the ledger, which never holds a subject's id; name the column of the "
+                "messages' own ids as `record_id`."
+            )
+
+
+def _names(names: object, field: str) -> tuple[str, ...]:
+    """One name or several as a tuple, once each of them is known to be fit for a column."""
+    require(names, field, str, list, tuple, hint=_HINT)
+    several = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
+    for name in several:
+        _check_name(name, field)
+    if len(set(several)) < len(several):
+        raise ConfigurationError(f"`{field}` names a column twice; name each one once.")
+    return several
+
+
+def _check_name(name: object, field: str) -> None:
+    require(name, field, str, hint=_HINT)
+    assert isinstance(name, str)
+    is_encodable = name == name.encode(errors="ignore").decode()
+    if not name or "\0" in name or not is_encodable:
+        raise ConfigurationError(
+            f"`{field}` is or holds a name that is empty or no valid text (it has a NUL character "
+            "or half of a surrogate pair); give the name as it is."
+        )

@@ -5,6 +5,7 @@
     ConsentGateError
     ├── InputError                  the messages are at fault
     │   ├── NotArrowError           no Arrow data at all
+    │   ├── MalformedDataError      Arrow data that contradicts itself
     │   ├── ColumnMissingError      a column that Columns names is absent
     │   │   └── RuleColumnMissingError
     │   ├── ColumnAmbiguousError    two columns share a name that is needed
@@ -68,6 +69,7 @@ __all__ = [
     "GateFileError",
     "IdFamilyError",
     "InputError",
+    "MalformedDataError",
     "ManifestError",
     "NaiveTimestampError",
     "NewerGateError",
@@ -106,6 +108,12 @@ class NotArrowError(InputError, TypeError):
     """The object does not speak the Arrow PyCapsule interface."""
 
     code = "not_arrow"
+
+
+class MalformedDataError(InputError):
+    """Arrow data whose offsets, indices, lengths or text are not what its type says."""
+
+    code = "malformed_data"
 
 
 class ColumnMissingError(InputError):

@@ -1,7 +1,7 @@
 """Explaining a decision: every reason in words, and the record behind each.
 
 For one record at a time, so here a loop over rows is fine. It shows subject ids and consent
-records, which ledgers never do.
+records, which ledgers never do; but only as text that is asked for (`str`), never in a `repr`.
 """
 
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from consentgate.snapshot import ConsentSnapshot
 __all__ = ["Explanation", "Reference", "RowExplanation", "explain"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Reference:
     """Something that a row names, and what is on record about it.
 
@@ -40,6 +40,9 @@ class Reference:
     purpose: str | None
     record: dict[str, Any] | None
 
+    def __repr__(self) -> str:
+        return f"<Reference: column '{self.column}', {'a' if self.record else 'no'} record>"
+
     def __str__(self) -> str:
         about = f"{self.column} {_show(self.id)}" + (f" for {self.purpose}" if self.purpose else "")
         if self.record is None:
@@ -50,7 +53,7 @@ class Reference:
         return f"{about}: {', '.join(fields)}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RowExplanation:
     """Why one row is admitted or excluded.
 
@@ -71,6 +74,9 @@ class RowExplanation:
     channels: tuple[Reference, ...]
     subjects: tuple[Reference, ...]
 
+    def __repr__(self) -> str:
+        return f"<RowExplanation: row {self.row}, {len(self.reasons)} reasons>"
+
     def __str__(self) -> str:
         verdict = "excluded, because" if self.reasons else "admitted"
         lines = [f"row {self.row}, written {_show(self.created_at)}: {verdict}"]
@@ -81,12 +87,18 @@ class RowExplanation:
         return "\n".join(lines)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Explanation:
-    """Why the rows with one record id are admitted or excluded; `str` gives it as text."""
+    """Why the rows with one record id are admitted or excluded.
+
+    `str` gives it as text, ids of people included; `repr`, which gets into logs, holds none.
+    """
 
     record_id: Any
     rows: tuple[RowExplanation, ...]
+
+    def __repr__(self) -> str:
+        return f"<Explanation: {len(self.rows)} rows; str() shows ids>"
 
     def __str__(self) -> str:
         return "\n".join([f"record {_show(self.record_id)}", *map(str, self.rows)])

@@ -19,11 +19,13 @@ from consentgate._arrow import (
     Bits,
     Bools,
     Int64s,
+    as_micros,
     booleans,
     dictionary_codes,
     find_column,
     one_chunk,
     read_instants,
+    valid_mask,
 )
 from consentgate._bounds import Bounds, pack_bounds, with_rests
 from consentgate._ids import read_ids
@@ -36,12 +38,21 @@ from consentgate.reasons import FIRST_RULE_BIT, Reason
 from consentgate.rules import check_rule, match_rule
 from consentgate.snapshot import STATUSES, VALID_STATUSES, ConsentSnapshot
 
-__all__ = ["ChannelFacts", "ConsentFacts", "find_rule_column", "flag", "visibility_bits"]
+__all__ = [
+    "CHANNEL_BITS",
+    "ChannelFacts",
+    "ConsentFacts",
+    "consent_bits",
+    "find_rule_column",
+    "flag",
+    "visibility_bits",
+]
 
 
 _NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
 _FIRST_BIT = int(_NO_RECORD).bit_length() - 1
-_CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
+"""How many bits of a channel's word hold reasons."""
 _RECORD_COLUMNS = {
     *("subject_id", "purpose", "status", "method", "notice_version"),
     *("effective_from", "expires_at", "covers_prior"),
@@ -51,6 +62,14 @@ _RECORD_COLUMNS = {
 def flag(where: Bools, reason: int) -> Bits:
     """The reason's bit where a mask is true, else 0."""
     return where.astype(np.uint32) * np.uint32(reason)
+
+
+def consent_bits(policy: Policy) -> int:
+    """How many bits of a subject's word hold reasons."""
+    last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
+    if policy.subject_rules:
+        last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
+    return last_bit - _FIRST_BIT
 
 
 def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
@@ -67,7 +86,7 @@ def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
     return place
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ConsentFacts:
     """What is known about each subject, over all the policy's purposes.
 
@@ -90,11 +109,8 @@ class ConsentFacts:
     @classmethod
     def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
         """Unite each subject's records for the purposes asked for."""
-        records = _Records.read(policy, consent.table)
-        last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
-        if policy.subject_rules:
-            last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
-        reason_bits = last_bit - _FIRST_BIT
+        records = _Records.read(policy, consent)
+        reason_bits = consent_bits(policy)
         words = records.bits.astype(np.uint64)
         words ^= np.uint64(_NO_RECORD)
         words >>= np.uint64(_FIRST_BIT)
@@ -107,15 +123,24 @@ class ConsentFacts:
 
     def judge(self, found: Found, created: Int64s, now: int) -> Bits:
         """The reasons against n mentions of subjects, each in a message of its own instant."""
+        bits = self.judge_subjects(found, now)
+        if self.valid_from is not None:
+            later = self.valid_from.lie_after(created, found.words, found.slots)
+            bits |= flag(later, Reason.PREDATES_CONSENT)
+        return bits
+
+    def starts(self, found: Found) -> Int64s:
+        """The instants before which messages of n subjects predate a consent; else EARLIEST."""
+        if self.valid_from is None:
+            return np.full(len(found.words), EARLIEST)
+        return self.valid_from.instants(found.words, found.slots)
+
+    def judge_subjects(self, found: Found, now: int) -> Bits:
+        """The reasons against n subjects, whenever the messages were written that name them."""
         bits = found.words.astype(np.uint32)
         bits &= np.uint32((1 << self.reason_bits) - 1)
         bits <<= np.uint32(_FIRST_BIT)
         bits ^= _NO_RECORD
-        if self.valid_from is not None:
-            bits |= flag(
-                self.valid_from.lie_after(created, found.words, found.slots),
-                Reason.PREDATES_CONSENT,
-            )
         if self.valid_until is not None:
             past = np.array([~now - 1])  # until <= now just where ~until > ~now - 1
             expired = self.valid_until.lie_after(past, found.words, found.slots)
@@ -125,7 +150,7 @@ class ConsentFacts:
         return bits
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ChannelFacts:
     """What is known about each channel.
 
@@ -151,7 +176,7 @@ class ChannelFacts:
         if "public_since" in table.column_names:
             instants = read_instants(table["public_since"].chunk(0), "public_since")
             since = _where_valid(instants.ceil, instants.valid, EARLIEST)
-        layouts, rests = pack_bounds(words, _CHANNEL_BITS, [since])
+        layouts, rests = pack_bounds(words, CHANNEL_BITS, [since])
         ids = read_ids(table["channel_id"].chunk(0))
         index, rests = Index.build(ids, words, rests)
         return cls(index, *with_rests(layouts, rests))
@@ -159,7 +184,7 @@ class ChannelFacts:
     def judge(self, found: Found, created: Int64s) -> Bits:
         """The reasons against n messages for the channel of each."""
         bits = found.words.astype(np.uint32)
-        bits &= np.uint32((1 << _CHANNEL_BITS) - 1)
+        bits &= np.uint32((1 << CHANNEL_BITS) - 1)
         bits ^= np.uint32(Reason.CHANNEL_UNKNOWN)
         if self.public_since is not None:
             bits |= flag(
@@ -175,7 +200,7 @@ def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
     return _bits_of_words(words, by_word, other=Reason.PRIVATE_CHANNEL, null=Reason.CHANNEL_UNKNOWN)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Records:
     """The subjects, each once, with the reasons and instants of all their records.
 
@@ -191,16 +216,18 @@ class _Records:
     valid_until: Int64s
 
     @classmethod
-    def read(cls, policy: Policy, table: pa.Table) -> "_Records":
+    def read(cls, policy: Policy, consent: ConsentSnapshot) -> "_Records":
         """The records for the purposes asked for, united by subject."""
+        table = consent.table
         for rule in policy.subject_rules:
             find_rule_column(table.schema, rule, "consent snapshot")
         purposes = sorted(policy.purposes)
-        parts = [cls._of_purpose(policy, table, purpose) for purpose in purposes]
+        as_of = as_micros(consent.as_of, name="as_of")
+        parts = [cls._of_purpose(policy, table, purpose, as_of) for purpose in purposes]
         return parts[0] if len(parts) == 1 else cls._united(parts)
 
     @classmethod
-    def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str) -> "_Records":
+    def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str, as_of: int) -> "_Records":
         looked_at = _RECORD_COLUMNS | {rule.column for rule in policy.subject_rules}
         used = table.select([name for name in table.column_names if name in looked_at])
         wanted = pc.is_in(
@@ -222,7 +249,9 @@ class _Records:
             is_valid = (
                 _bits_of_words(block["status"], dict.fromkeys(VALID_STATUSES, 1), other=0) == 1
             )
-            records.bits[rows] = _record_bits(policy, block, is_valid) | _rule_bits(policy, block)
+            bits = _record_bits(policy, block, is_valid) | _rule_bits(policy, block)
+            bits |= flag(is_valid & _begins_after(block, as_of), Reason.CONSENT_NOT_GIVEN)
+            records.bits[rows] = bits
             records.valid_from[rows] = _valid_from(block, is_valid)
             records.valid_until[rows] = _valid_until(policy, block, is_valid)
 
@@ -250,7 +279,7 @@ class _Records:
 
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
-    """Bits 4 to 9, but for expiry by date."""
+    """Bits 4 to 9, but for what instants decide."""
     by_status = {word: reason or Reason(0) for word, reason in STATUSES.items()}
     bits = _bits_of_words(columns["status"], by_status, other=Reason.CONSENT_NOT_GIVEN)
     accepted = {"method": (policy.methods, Reason.CONSENT_NOT_EXPLICIT)}
@@ -273,12 +302,24 @@ def _rule_bits(policy: Policy, columns: Mapping[str, pa.Array]) -> Bits:
     return bits
 
 
+def _begins_after(columns: Mapping[str, pa.Array], as_of: int) -> Bools:
+    """Where a consent begins only after the snapshot, which cannot know that it will."""
+    if "effective_from" not in columns:
+        return np.zeros(len(columns["status"]), np.bool_)
+    starts = read_instants(columns["effective_from"], "effective_from")
+    begins = starts.ceil > as_of
+    return begins if starts.valid is None else begins & starts.valid
+
+
 def _valid_from(columns: Mapping[str, pa.Array], is_valid: Bools) -> Int64s:
     if "effective_from" not in columns:
         return np.full(len(is_valid), EARLIEST)
     looked_at = is_valid
     if "covers_prior" in columns:
-        looked_at = is_valid & ~booleans(columns["covers_prior"])
+        covers_prior = booleans(columns["covers_prior"])
+        if (known := valid_mask(columns["covers_prior"])) is not None:
+            covers_prior &= known
+        looked_at = is_valid & ~covers_prior
     starts = read_instants(columns["effective_from"], "effective_from")
     return _where_valid(starts.ceil, looked_at, EARLIEST)
 

@@ -14,10 +14,12 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 import pyarrow as pa
 
+from consentgate._arguments import require, require_path
 from consentgate._arrow import as_micros, as_table
 from consentgate._rows import keep_rows
 from consentgate._stream import Sieve, admitted_stream
 from consentgate._threads import block_rows, for_each, row_blocks, thread_count
+from consentgate._validation import Validator
 from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
@@ -43,6 +45,7 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
+_ORDER = "the order is Gate(policy, consent, channels)"
 _ROWS_WORTH_A_BLOCK = 16_384
 """Chunks of fewer rows on average are copied together first: each block costs as much as some
 thousand rows.
@@ -79,6 +82,10 @@ class Gate:
         columns: Columns | None = None,
         judged_at: datetime | None = None,
     ) -> None:
+        require(policy, "policy", Policy, hint=_ORDER)
+        require(consent, "consent", ConsentSnapshot, hint=_ORDER)
+        require(channels, "channels", ChannelRegistry, None, hint=_ORDER)
+        require(columns, "columns", Columns, None)
         self.policy = policy
         self.consent: ConsentSnapshot | None = consent
         self.channels: ChannelRegistry | None = channels
@@ -108,6 +115,7 @@ class Gate:
         Raises:
             OutputError: The file cannot be written; what was there is still there.
         """
+        require_path(path, "path")
         saved = SavedGate(self._judge, self.judged_at, self.evidence, self.sources)
         self._file = save_gate(Path(path), saved)
 
@@ -131,6 +139,7 @@ class Gate:
             NewerGateError: It was written by a newer version.
             DamagedGateError: It is truncated, altered or blank.
         """
+        require_path(path, "path")
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
@@ -213,6 +222,8 @@ class Gate:
 
         Raises:
             NotArrowError: `data` holds no Arrow data.
+            MalformedDataError: A column that judging looks at is not what its type says.
+            SchemaMismatchError: A batch of a stream has another schema than the stream.
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
                 is absent or there twice.
             ColumnTypeError: A column's type does not fit; nothing is cast across families.
@@ -224,15 +235,16 @@ class Gate:
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
         now = self._now(judged_at)
-        lookup = Lookup(needed.num_rows)
+        lookup, validator = Lookup(needed.num_rows), Validator()
         bits = np.empty(needed.num_rows, dtype=np.uint32)
 
         def judge(block: tuple[slice, pa.RecordBatch]) -> None:
             rows, messages = block
+            validator.check(messages)
             bits[rows] = self._judge.judge(messages, now, lookup)
 
         count = thread_count(threads)
-        for_each(judge, _blocks(needed, count), count)
+        for_each(judge, _blocks(needed, count, validator), count)
         is_built = self.consent is not None and self._file is None
         digest = None if is_built else self.digest
         return Decision(pa.array(bits), self._reason_names, digest)
@@ -240,7 +252,8 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s.
+        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s; here all
+        columns are held to their types, and may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;
@@ -263,9 +276,10 @@ class Gate:
             decision: what this gate decided of them.
             first_row: the position of the first of them in the whole input.
         """
+        require(decision, "decision", Decision)
+        admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(self.columns.record_id)
-        excluded = excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
-        return keep_rows(table, decision.admitted), excluded
+        return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
 
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -338,6 +352,7 @@ class Gate:
             Whatever `decide` raises.
         """
         table = as_table(data)
+        Validator().check(table)
         decision = self.decide(table, judged_at=judged_at)
         consent = self._source("consent", consent, self.consent, "snapshot_digest")
         if self._judge.channels is not None:
@@ -346,6 +361,7 @@ class Gate:
 
     def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
         """The snapshot or registry, once it is known to be the gate's."""
+        require(given, name, ConsentSnapshot, ChannelRegistry, None)
         if given is not None and given.digest != self.evidence[f"consentgate.{digest}"]:
             raise ConfigurationError(
                 f"What is given as `{name}` is not what the gate was built from; give that one."
@@ -368,7 +384,7 @@ class Gate:
 
     def _now(self, judged_at: datetime | None) -> int:
         """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
-        given = judged_at or self.judged_at
+        given = self.judged_at if judged_at is None else judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
         sources = {
             "consent snapshot": self._judge.snapshot_as_of,
@@ -415,10 +431,13 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
         )
 
 
-def _blocks(table: pa.Table, threads: int) -> Iterator[tuple[slice, pa.RecordBatch]]:
+def _blocks(
+    table: pa.Table, threads: int, validator: Validator
+) -> Iterator[tuple[slice, pa.RecordBatch]]:
     """The table's rows, in blocks that fit the cache and are worth the overhead."""
     batches = table.to_batches()
-    if table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
+    if len(batches) > 1 and table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
+        validator.check(table)  # before rows are copied
         # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
         with suppress(pa.ArrowException):
             batches = table.combine_chunks().to_batches()

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate._arrow import Int64s, Uint64s
+from consentgate._durable import open_regular
 
 __all__ = ["MAX_ID_BYTES", "StringHasher", "digest_bytes", "digest_file", "digest_json", "mix"]
 
@@ -179,7 +180,7 @@ def digest_bytes(parts: Iterable[Any]) -> str:
 
 def digest_file(path: Path) -> str:
     """The SHA-256 of a file's bytes."""
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 

@@ -42,6 +42,9 @@ class Keys(NamedTuple):
     lanes: tuple[Uint64s, ...]
     hashes: Uint64s
 
+    def __repr__(self) -> str:
+        return f"<Keys: {len(self.hashes)}>"  # integers and UUIDs are their own keys
+
 
 class Found(NamedTuple):
     """What is held about n ids.
@@ -53,6 +56,9 @@ class Found(NamedTuple):
     words: Uint64s
     slots: Int64s
     valid: Bools | None
+
+    def __repr__(self) -> str:
+        return f"<Found: {len(self.words)}>"
 
     def take(self, rows: Int64s) -> "Found":
         """What is held about the ids of those rows."""
@@ -102,7 +108,7 @@ class IdHasher:
         return Keys(lanes, hashes)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Index:
     """Finds what is held about ids. Immutable, and safe to use from many threads.
 

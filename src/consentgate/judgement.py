@@ -21,6 +21,7 @@ from consentgate._arrow import (
     plain_text,
     read_instants,
     spans,
+    unite,
     valid_mask,
 )
 from consentgate._ids import IdFamily, id_family
@@ -28,6 +29,7 @@ from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.errors import ColumnTypeError, IdFamilyError
 from consentgate.facts import ChannelFacts, ConsentFacts, find_rule_column, flag, visibility_bits
+from consentgate.index import Found
 from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import FIRST_RULE_BIT, Reason
@@ -37,13 +39,13 @@ from consentgate.snapshot import ConsentSnapshot
 __all__ = ["Judge"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Judge:
     """All that judging takes, but for the messages and the instant.
 
     Attributes:
         snapshot_as_of: microseconds since 1970 in UTC; no consent speaks for later messages.
-        registry_as_of: likewise, of the channel registry.
+        registry_as_of: likewise, of the channel registry; None where there is none.
     """
 
     policy: Policy
@@ -119,7 +121,7 @@ class Judge:
             self.columns.assume_timezone,
         )
         written = created.floor
-        bits = flag(created.ceil > self.snapshot_as_of, Reason.AFTER_SNAPSHOT)
+        bits = flag(created.ceil > self._known_until, Reason.AFTER_SNAPSHOT)
         if (valid := created.valid) is not None:
             bits = np.where(valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
             written = np.where(valid, created.floor, LATEST)
@@ -129,6 +131,12 @@ class Judge:
             matched = match_rule(rule, block.column(rule.column))
             bits |= flag(matched, 1 << (FIRST_RULE_BIT + place))
         return bits
+
+    @property
+    def _known_until(self) -> int:
+        """When the older one of snapshot and registry was made: they know no later message."""
+        as_of = self.snapshot_as_of, self.registry_as_of
+        return min(instant for instant in as_of if instant is not None)
 
     def _channel_bits(self, block: pa.RecordBatch, created: Int64s, lookup: Lookup) -> Bits:
         bits = np.zeros(block.num_rows, dtype=np.uint32)
@@ -170,12 +178,33 @@ class Judge:
             first = starts[holders].min()
             used = values.slice(first, (starts + counts)[holders].max() - first)
             found = lookup.find(self.consent.index, used)
-            bounds = np.cumsum(counts) - counts
-            if not np.array_equal(starts[holders] - first, bounds[holders]):
-                found = found.take(spans(starts - first, counts))
-            against = self.consent.judge(found, np.repeat(created, counts), now)
-            bits[holders] |= np.bitwise_or.reduceat(against, bounds[holders])
+            starts, held = starts[holders] - first, counts[holders]
+            if held.sum() > len(used):
+                bits[holders] |= self._judge_shared(found, starts, held, created[holders], now)
+            else:
+                bits[holders] |= self._judge_apart(found, starts, held, created[holders], now)
         return counts
+
+    def _judge_apart(
+        self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
+    ) -> Bits:
+        """The reasons against n rows, each of which names some subjects, none of them twice."""
+        bounds = np.cumsum(counts) - counts
+        if not np.array_equal(starts, bounds):
+            found = found.take(spans(starts, counts))
+        against = self.consent.judge(found, np.repeat(created, counts), now)
+        return np.bitwise_or.reduceat(against, bounds)
+
+    def _judge_shared(
+        self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
+    ) -> Bits:
+        """The same where list views overlap: subjects are judged once, and then united by view.
+
+        Written out one after the other, the views could take any amount of memory.
+        """
+        bits = unite(np.bitwise_or, self.consent.judge_subjects(found, now), starts, counts)
+        begin = unite(np.maximum, self.consent.starts(found), starts, counts)
+        return bits | flag(begin > created, Reason.PREDATES_CONSENT)
 
 
 def _check_record_id(schema: pa.Schema, name: str) -> None:

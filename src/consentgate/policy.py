@@ -1,14 +1,16 @@
 """The policy: what a training run accepts."""
 
 import json
+import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -21,15 +23,57 @@ from pydantic import (
     model_validator,
 )
 
+from consentgate._arguments import require_path
+from consentgate._arrow import quoted
+from consentgate._durable import read_regular, why
 from consentgate.errors import PolicyError
 from consentgate.hashing import digest_json
 from consentgate.reasons import MAX_RULES, reason_names
 
 __all__ = ["Policy", "Rule", "RuleValue"]
 
-RuleValue = StrictBool | StrictInt | StrictStr
-RuleValues = Annotated[tuple[RuleValue, ...], Field(min_length=1)]
 
+def _is_text(word: str) -> str:
+    try:
+        word.encode()
+    except UnicodeEncodeError:
+        raise ValueError("half of a surrogate pair is no text") from None
+    return word
+
+
+def _is_rule_value(value: Any) -> Any:
+    if isinstance(value, str):
+        return _is_text(value)
+    if not isinstance(value, int):
+        raise ValueError("values of a rule are strings, integers or booleans")
+    if not -(2**63) <= value < 2**64:
+        raise ValueError("an integer of a rule must fit into 64 bits, as those of columns do")
+    return value
+
+
+Word = Annotated[StrictStr, AfterValidator(_is_text)]
+RuleValue = StrictBool | StrictInt | StrictStr
+RuleValues = Annotated[
+    tuple[Annotated[RuleValue, BeforeValidator(_is_rule_value)], ...], Field(min_length=1)
+]
+
+_FATES = ("admitted", "excluded")
+"""No reason has one of these names: they are the keys under which rows are counted by fate."""
+_MOST_BYTES = 1 << 20
+"""How large a policy file may be."""
+_MOST_PARTS = 256
+"""Dots that a line of TOML may have outside of quotes; tomllib takes hours for a key of many."""
+_QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
+_MOST_FAULTS = 5
+"""How many faults a message lists."""
+_MOST_CHARS = 200
+"""How much of a key or a name a message shows."""
+_FAULTS = {
+    "frozenset_type": "must be a list of words",
+    "tuple_type": "must be a list",
+    "string_unicode": "half of a surrogate pair is no text",
+}
+"""What some of pydantic's faults are in our words, by their type."""
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",
     "invite", "hidden", "unlisted", "protected", "closed", "follower", "friend",
@@ -37,17 +81,39 @@ _SOUNDS_PRIVATE = (
 
 
 class _Strict(BaseModel):
-    """A frozen model that refuses unknown keys and reports every fault as a PolicyError."""
+    """A frozen model that refuses unknown keys and reports every fault as a PolicyError.
+
+    There is no way round the checks: copies with changes and `model_construct` make them, too.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
-    if not TYPE_CHECKING:  # the type checker sees pydantic's typed signature instead
+    if not TYPE_CHECKING:  # the type checker sees pydantic's typed signatures instead
 
-        def __init__(self, **fields: Any) -> None:
-            try:
-                super().__init__(**fields)
-            except ValidationError as error:
-                raise PolicyError(_describe(type(self).__name__, error)) from error
+        def __init__(self, /, **fields: Any) -> None:
+            _checked(type(self).__name__, super().__init__, **fields)
+
+        @classmethod
+        def model_validate(cls, obj: Any, **options: Any) -> Any:
+            return _checked(cls.__name__, super().model_validate, obj, **options)
+
+        @classmethod
+        def model_validate_json(cls, json_data: Any, **options: Any) -> Any:
+            return _checked(cls.__name__, super().model_validate_json, json_data, **options)
+
+        @classmethod
+        def model_construct(cls, _fields_set: Any = None, **fields: Any) -> Any:
+            return cls(**fields)
+
+        def model_copy(self, *, update: Any = None, deep: bool = False) -> Any:
+            del deep  # fields are immutable
+            return type(self)(**{**dict(self), **(update or {})})
+
+
+def _true_or_none(value: Any) -> Any:
+    if value is not None and value is not True:
+        raise ValueError("is_null is true or left out")
+    return value
 
 
 class Rule(_Strict):
@@ -64,11 +130,11 @@ class Rule(_Strict):
         is_null: it matches only nulls.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
-    column: str = Field(min_length=1)
+    name: StrictStr = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
+    column: Word = Field(min_length=1)
     any_of: RuleValues | None = None
     none_of: RuleValues | None = None
-    is_null: Literal[True] | None = None
+    is_null: Annotated[Literal[True] | None, BeforeValidator(_true_or_none)] = None
 
     @model_validator(mode="after")
     def _check_test(self) -> "Rule":
@@ -87,19 +153,26 @@ class Rule(_Strict):
 
 def _named_rules(rules: Any) -> Any:
     """Rules given as {name: {column: …}} become a sequence; anything else is left to pydantic."""
-    if isinstance(rules, Mapping):
-        return [{"name": name, **dict(rule)} for name, rule in rules.items()]
-    return rules
+    if not isinstance(rules, Mapping):
+        return rules
+    for name, rule in rules.items():
+        if not isinstance(rule, Mapping):
+            raise ValueError(f"rule '{_cut(name)}' must be a table of column and test")
+        if "name" in rule:
+            raise ValueError(f"rule '{_cut(name)}' has a name already, which is its key")
+    return [{"name": name, **rule} for name, rule in rules.items()]
 
 
-def _unlimited(age: Any) -> Any:
+def _age(age: Any) -> Any:
+    if age is not None and not isinstance(age, timedelta | str):
+        raise ValueError('an age is an ISO 8601 duration such as "P7D", a timedelta, or "none"')
     return None if age == "none" else age
 
 
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_named_rules)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]
-Age = Annotated[Duration | None, BeforeValidator(_unlimited)]
-Words = Annotated[frozenset[StrictStr], Field(min_length=1)]
+Age = Annotated[Duration | None, BeforeValidator(_age)]
+Words = Annotated[frozenset[Word], Field(min_length=1)]
 
 
 class Policy(_Strict):
@@ -116,13 +189,14 @@ class Policy(_Strict):
         record_rules: exclusions by a column of the messages.
         subject_rules: exclusions by an attribute of the consent snapshot.
 
-    In TOML and JSON an age is an ISO 8601 duration such as "P7D", or "none". At most 16 rules.
+    In TOML and JSON an age is an ISO 8601 duration such as "P7D", or "none". At most 16 rules. No
+    rule is called `admitted`, `excluded` or like a built-in reason, in whatever case.
 
     Raises:
         PolicyError: A value is out of range, a key is unknown, or two rules share a name.
     """
 
-    name: str = Field(default="default", min_length=1)
+    name: Word = Field(default="default", min_length=1)
     purposes: Words = frozenset({"train_ai_system"})
     methods: Words = frozenset({"explicit"})
     notice_versions: Words | None = None
@@ -139,8 +213,9 @@ class Policy(_Strict):
             raise ValueError(f"{len(names)} rules, but at most {MAX_RULES} are possible")
         if len(set(names)) < len(names):
             raise ValueError("two rules share a name; a reason must say which one matched")
-        if taken := set(names) & set(reason_names().values()):
-            raise ValueError(f"rule names {sorted(taken)} are built-in reasons; choose others")
+        reserved = {*reason_names().values(), *_FATES}
+        if taken := [name for name in names if name.lower() in reserved]:
+            raise ValueError(f"rules may not be named {quoted(taken)}: those are built-in words")
         return self
 
     @field_serializer("purposes", "methods", "notice_versions", "public_visibilities")
@@ -159,17 +234,16 @@ class Policy(_Strict):
 
     @classmethod
     def load(cls, path: str | Path) -> "Policy":
-        """Read a policy from a `.toml` or `.json` file.
+        """Read a policy from a `.toml` or `.json` file of at most 1 MiB.
 
         Raises:
             PolicyError: The file cannot be read, is neither, or holds no valid policy.
         """
+        require_path(path, "path")
         path = Path(path)
-        try:
-            text = path.read_text(encoding="utf-8")
-            fields = _parse(path.suffix.lower(), text)
-        except (OSError, UnicodeDecodeError, ValueError) as error:
-            raise PolicyError(f"Policy file '{path}' cannot be read: {error}.") from error
+        fields, fault = _read(path)
+        if fault:
+            raise PolicyError(f"Policy file '{path}' cannot be read: {fault}.")
         if not isinstance(fields, dict):
             raise PolicyError(f"Policy file '{path}' must hold a table of fields at the top.")
         return cls(**fields)
@@ -198,8 +272,31 @@ class Policy(_Strict):
         return tuple(findings)
 
 
+def _read(path: Path) -> tuple[Any, str]:
+    """What is in a policy file, and why it cannot be read; empty where it can."""
+    try:
+        return _parse(path.suffix.lower(), _text(path)), ""
+    except OSError as error:
+        return None, why(error)
+    except UnicodeError:
+        return None, "it is not UTF-8"
+    except RecursionError:
+        return None, "its values are nested too deeply"
+    except ValueError as error:
+        return None, str(error).partition(";")[0].rstrip(".")
+
+
+def _text(path: Path) -> str:
+    text = read_regular(path, most_bytes=_MOST_BYTES).decode()
+    if text.startswith("\ufeff"):
+        raise ValueError("it begins with a byte order mark, which has to go")
+    return text
+
+
 def _parse(suffix: str, text: str) -> Any:
     if suffix == ".toml":
+        if any(line.count(".") > _MOST_PARTS for line in _QUOTED.sub("", text).splitlines()):
+            raise ValueError(f"a key has more than {_MOST_PARTS} parts")
         return tomllib.loads(text)
     if suffix == ".json":
         return json.loads(text, object_pairs_hook=_unique_keys)
@@ -213,9 +310,31 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return fields
 
 
+def _checked(model: str, build: Callable[..., Any], /, *values: Any, **fields: Any) -> Any:
+    """What pydantic builds. Its own error quotes values, so ours is raised without it."""
+    try:
+        return build(*values, **fields)
+    except ValidationError as error:
+        text = _describe(model, error)
+    except RecursionError:
+        text = f"{model} is not valid. Its values are nested too deeply."
+    raise PolicyError(text)
+
+
 def _describe(model: str, error: ValidationError) -> str:
     faults = [
-        f"'{'.'.join(map(str, fault['loc']))}': {fault['msg']}" if fault["loc"] else fault["msg"]
-        for fault in error.errors()
+        (
+            ".".join(map(str, fault["loc"])),
+            _FAULTS.get(fault["type"], fault["msg"].removeprefix("Value error, ")),
+        )
+        for fault in error.errors(include_input=False, include_url=False, include_context=False)
     ]
-    return f"{model} is not valid. " + "; ".join(faults) + "."
+    told = [f"'{_cut(where)}': {words}" if where else words for where, words in faults]
+    more = len(told) - _MOST_FAULTS
+    listed = "; ".join(text.rstrip(".") for text in told[:_MOST_FAULTS])
+    return f"{model} is not valid. {listed}" + (f"; and {more:,} more." if more > 0 else ".")
+
+
+def _cut(text: object) -> str:
+    text = str(text)
+    return text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"

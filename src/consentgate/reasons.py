@@ -44,13 +44,13 @@ REASON_WORDS: dict[Reason, str] = {
     Reason.NO_CONSENT_RECORD: "a data subject has no consent record for a purpose",
     Reason.CONSENT_REFUSED: "a data subject refused",
     Reason.CONSENT_WITHDRAWN: "a data subject withdrew consent",
-    Reason.CONSENT_NOT_GIVEN: "a data subject was asked but has not given consent",
+    Reason.CONSENT_NOT_GIVEN: "a data subject has not given consent, or it has not begun",
     Reason.CONSENT_EXPIRED: "a data subject's consent has expired",
     Reason.CONSENT_NOT_EXPLICIT: "consent was not indicated in a way that the policy accepts",
     Reason.NOTICE_NOT_ACCEPTED: "consent was given under a notice that the policy does not accept",
     Reason.PREDATES_CONSENT: "it was written before a data subject's consent began",
     Reason.TIMESTAMP_MISSING: "nothing says when it was written",
-    Reason.AFTER_SNAPSHOT: "it is newer than the consent snapshot, which cannot speak for it",
+    Reason.AFTER_SNAPSHOT: "it is newer than the consent snapshot or the channel registry",
 }
 
 

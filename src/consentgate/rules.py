@@ -14,25 +14,39 @@ __all__ = ["check_rule", "match_rule"]
 
 
 def check_rule(rule: Rule, kind: pa.DataType) -> None:
-    """Nothing, when the rule can be evaluated on a column of that type.
+    """Raise an error unless the rule can be evaluated on a column of that type.
 
     Raises:
-        RuleColumnTypeError: The type is nested, or not that of the rule's values.
+        RuleColumnTypeError: The type is nested or run-end-encoded, or does not fit the rule's
+            values.
     """
-    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
-    fits = {
-        type(None): not pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind),
-        str: is_text(kind),
-        int: bool(pa.types.is_integer(kind)),
-        bool: bool(pa.types.is_boolean(kind)),
-    }
     value_type = type(rule.values[0]) if rule.values else type(None)
-    if not (fits[value_type] or pa.types.is_null(kind)):
-        wanted = f"hold {value_type.__name__} values" if rule.values else "not be nested"
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    fits = {
+        type(None): _says_what_is_null(kind),
+        str: is_text(plain),
+        int: bool(pa.types.is_integer(plain)),
+        bool: bool(pa.types.is_boolean(plain)),
+    }
+    if not (fits[value_type] or pa.types.is_null(plain)):
+        wanted = (
+            f"hold {value_type.__name__} values"
+            if rule.values
+            else "not be nested or run-end-encoded"
+        )
         raise RuleColumnTypeError(
             f"Rule '{rule.name}' looks at column '{rule.column}', which is {kind} but must "
             f"{wanted}; change the rule or cast the column."
         )
+
+
+def _says_what_is_null(kind: pa.DataType) -> bool:
+    """Whether `valid_mask` can tell which entries of a column are null, and a rule may ask it."""
+    if isinstance(kind, pa.BaseExtensionType):
+        return _says_what_is_null(kind.storage_type)
+    if pa.types.is_dictionary(kind):
+        return _says_what_is_null(kind.value_type)
+    return not pa.types.is_nested(kind) and not pa.types.is_run_end_encoded(kind)
 
 
 def match_rule(rule: Rule, column: pa.Array) -> Bools:
@@ -42,15 +56,20 @@ def match_rule(rule: Rule, column: pa.Array) -> Bools:
         rule: one that `check_rule` has let through for this column's type.
         column: n values, dictionary-encoded or not.
     """
+    valid = valid_mask(column)
+    missing = np.zeros(len(column), np.bool_) if valid is None else ~valid
+    if rule.is_null or missing.all():
+        return missing
+    return missing | _match_values(rule, column)
+
+
+def _match_values(rule: Rule, column: pa.Array) -> Bools:
+    """Where the rule matches a value; anything where there is none."""
     if pa.types.is_dictionary(column.type):
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
-    if rule.is_null or pa.types.is_null(column.type):
-        return booleans(pc.is_null(column, nan_is_null=pa.types.is_floating(column.type)))
     listed = booleans(_is_listed(column, rule.values))
-    matched = listed if rule.any_of is not None else ~listed
-    valid = valid_mask(column)
-    return matched if valid is None else matched | ~valid
+    return listed if rule.any_of is not None else ~listed
 
 
 def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:

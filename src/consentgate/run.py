@@ -22,10 +22,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import FunctionType
 from typing import Any
 
 import pyarrow as pa
 
+from consentgate._arguments import require, require_path
 from consentgate._durable import write_faults_named
 from consentgate._judging import FileJudge
 from consentgate._layout import DRAFTS, EVIDENCE, MANIFEST, SIGNATURE, STATE
@@ -141,6 +143,7 @@ def run(
         ConservationError: A row was lost.
         Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
     """
+    _check_arguments(gate, destination, judged_at, threads, sign_with, on_progress)
     files = find_source(source)
     with _faults_as_outputs():
         folder = Folder.at(destination)
@@ -173,6 +176,23 @@ def run(
         return _finish(gate, folder, state, done, signer)
 
 
+def _check_arguments(
+    gate: object,
+    destination: object,
+    judged_at: object,
+    threads: int | None,
+    sign_with: object,
+    on_progress: object,
+) -> None:
+    require(gate, "gate", Gate, hint="give a Gate first, or what a live gate's current() gives")
+    require_path(destination, "destination")
+    require(judged_at, "judged_at", datetime, None)
+    thread_count(threads)
+    require_path(sign_with, "sign_with", None)
+    if not (on_progress is None or callable(on_progress)):
+        require(on_progress, "on_progress", FunctionType, hint="give a function of one argument")
+
+
 @contextmanager
 def _faults_as_outputs() -> Iterator[None]:
     """Places are looked at in the same way, whether they are read or written."""
@@ -195,7 +215,7 @@ def _judgement(
     gate: Gate, found: Sequence[FoundFile], given: datetime | None, state: RunState | None
 ) -> Judgement:
     """What will decide, once it is known that it can: columns, ages and instants fit."""
-    given = given or gate.judged_at
+    given = gate.judged_at if given is None else given
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)

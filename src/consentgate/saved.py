@@ -5,7 +5,7 @@ a secret that the file holds too, so whoever has the file can test whether an id
 list the ids. Integer ids and UUIDs are there as they are.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,20 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate._bounds import Bounds
-from consentgate._ids import IdFamily
+from consentgate._gate_description import (
+    BoundsPart,
+    ChannelPart,
+    ConsentPart,
+    Description,
+    IndexPart,
+    JudgePart,
+)
 from consentgate._perfect_hash import PerfectHash
-from consentgate._sections import open_sections, write_sections
-from consentgate.columns import Columns
+from consentgate._sections import damaged, open_sections, write_sections
 from consentgate.errors import ReplacedGateError
 from consentgate.facts import ChannelFacts, ConsentFacts
 from consentgate.index import Index
 from consentgate.judgement import Judge
-from consentgate.policy import Policy
 
 __all__ = ["GateFile", "SavedGate", "open_gate", "preload", "save_gate"]
 
@@ -69,15 +74,16 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
     """
     path = path.absolute()
     arrays: Arrays = {}
-    description = {
-        "policy": gate.judge.policy.model_dump(mode="json"),
-        "columns": asdict(gate.judge.columns),
-        "judged_at": None if gate.judged_at is None else gate.judged_at.isoformat(),
-        "evidence": gate.evidence,
-        "sources": gate.sources,
-        "judge": _take_apart(gate.judge, arrays),
-    }
-    return GateFile(path, write_sections(path, description, arrays))
+    description = Description(
+        policy=gate.judge.policy,
+        columns=gate.judge.columns,
+        judged_at=gate.judged_at,
+        evidence=gate.evidence,
+        sources=gate.sources,
+        judge=_take_apart(gate.judge, arrays),
+    )
+    content = description.model_dump(mode="json")
+    return GateFile(path, write_sections(path, content, arrays))
 
 
 def open_gate(
@@ -92,22 +98,23 @@ def open_gate(
     Raises:
         UnreadableFileError: The file is not there or cannot be read.
         ForeignGateError, NewerGateError, DamagedGateError: It is no saved gate, or of a newer
-            version, or truncated, altered or blank.
+            version, or truncated, altered or blank, or what it says does not fit together.
         ReplacedGateError: It has another digest.
     """
     path = path.absolute()
-    description, arrays, found = open_sections(path, verify=verify)
+    content, arrays, found = open_sections(path, verify=verify)
     if digest is not None and found != digest:
         raise ReplacedGateError(
             f"Gate file '{path}' holds another gate than when this one was saved or opened there; "
             "open the new one with Gate.open, or bring the old file back."
         )
+    try:
+        description = Description.read(content, arrays)
+    except ValueError as error:
+        raise damaged(path, f"does not describe a gate ({error})") from None
     judge = _put_together(description, arrays)
-    at = description["judged_at"]
-    judged_at = None if at is None else datetime.fromisoformat(at)
-    return SavedGate(judge, judged_at, description["evidence"], description["sources"]), GateFile(
-        path, found
-    )
+    gate = SavedGate(judge, description.judged_at, description.evidence, description.sources)
+    return gate, GateFile(path, found)
 
 
 def preload(judge: Judge) -> None:
@@ -118,82 +125,81 @@ def preload(judge: Judge) -> None:
         array.reshape(-1).view(np.uint8)[::_PAGE].sum()
 
 
-def _take_apart(judge: Judge, arrays: Arrays) -> dict[str, Any]:
+def _take_apart(judge: Judge, arrays: Arrays) -> JudgePart:
+    """What a judge is made of; its arrays are added to `arrays`."""
     consent, channels = judge.consent, judge.channels
-    return {
-        "consent": {
-            "index": _index_parts("consent", consent.index, arrays),
-            "reason_bits": consent.reason_bits,
-            "valid_from": _bounds_parts("consent.valid_from", consent.valid_from, arrays),
-            "valid_until": _bounds_parts("consent.valid_until", consent.valid_until, arrays),
-        },
-        "channels": channels
-        and {
-            "index": _index_parts("channels", channels.index, arrays),
-            "public_since": _bounds_parts("channels.public_since", channels.public_since, arrays),
-        },
-        "snapshot_as_of": judge.snapshot_as_of,
-        "registry_as_of": judge.registry_as_of,
-        "subject_family": judge.subject_family,
-        "channel_family": judge.channel_family,
-    }
-
-
-def _put_together(description: Any, arrays: Arrays) -> Judge:
-    parts = description["judge"]
-    consent, channels, family = parts["consent"], parts["channels"], parts["channel_family"]
-    return Judge(
-        Policy.model_validate(description["policy"]),
-        Columns(**description["columns"]),
-        ConsentFacts(
-            _index("consent", consent["index"], arrays),
-            consent["reason_bits"],
-            _bounds("consent.valid_from", consent["valid_from"], arrays),
-            _bounds("consent.valid_until", consent["valid_until"], arrays),
+    return JudgePart(
+        consent=ConsentPart(
+            index=_index_part("consent", consent.index, arrays),
+            reason_bits=consent.reason_bits,
+            valid_from=_bounds_part("consent.valid_from", consent.valid_from, arrays),
+            valid_until=_bounds_part("consent.valid_until", consent.valid_until, arrays),
         ),
-        channels
-        and ChannelFacts(
-            _index("channels", channels["index"], arrays),
-            _bounds("channels.public_since", channels["public_since"], arrays),
-        ),
-        parts["snapshot_as_of"],
-        parts["registry_as_of"],
-        IdFamily(parts["subject_family"]),
-        None if family is None else IdFamily(family),
+        channels=None if channels is None else _channel_part(channels, arrays),
+        snapshot_as_of=judge.snapshot_as_of,
+        registry_as_of=judge.registry_as_of,
+        subject_family=judge.subject_family,
+        channel_family=judge.channel_family,
     )
 
 
-def _index_parts(name: str, index: Index, arrays: Arrays) -> dict[str, Any]:
+def _channel_part(channels: ChannelFacts, arrays: Arrays) -> ChannelPart:
+    return ChannelPart(
+        index=_index_part("channels", channels.index, arrays),
+        public_since=_bounds_part("channels.public_since", channels.public_since, arrays),
+    )
+
+
+def _put_together(description: Description, arrays: Arrays) -> Judge:
+    parts = description.judge
+    consent, channels = parts.consent, parts.channels
+    return Judge(
+        description.policy,
+        description.columns,
+        ConsentFacts(
+            _index("consent", consent.index, arrays),
+            consent.reason_bits,
+            _bounds("consent.valid_from", consent.valid_from, arrays),
+            _bounds("consent.valid_until", consent.valid_until, arrays),
+        ),
+        None if channels is None else _channels(channels, arrays),
+        parts.snapshot_as_of,
+        parts.registry_as_of,
+        parts.subject_family,
+        parts.channel_family,
+    )
+
+
+def _channels(part: ChannelPart, arrays: Arrays) -> ChannelFacts:
+    index = _index("channels", part.index, arrays)
+    return ChannelFacts(index, _bounds("channels.public_since", part.public_since, arrays))
+
+
+def _index_part(name: str, index: Index, arrays: Arrays) -> IndexPart:
     arrays[f"{name}.pilots"] = index.places.pilots
     arrays[f"{name}.entries"] = index.entries
-    return {
-        "seed": index.seed.hex(),
-        "is_signed": index.is_signed,
-        "bucket_bits": index.places.bucket_bits,
-        "part_slots": index.places.part_slots,
-    }
-
-
-def _index(name: str, parts: dict[str, Any], arrays: Arrays) -> Index:
-    return Index(
-        bytes.fromhex(parts["seed"]),
-        parts["is_signed"],
-        PerfectHash(parts["bucket_bits"], parts["part_slots"], arrays[f"{name}.pilots"]),
-        arrays[f"{name}.entries"],
+    return IndexPart(
+        seed=index.seed.hex(),
+        is_signed=index.is_signed,
+        bucket_bits=index.places.bucket_bits,
+        part_slots=index.places.part_slots,
     )
 
 
-def _bounds_parts(name: str, bounds: Bounds | None, arrays: Arrays) -> dict[str, Any] | None:
+def _index(name: str, part: IndexPart, arrays: Arrays) -> Index:
+    places = PerfectHash(part.bucket_bits, part.part_slots, arrays[f"{name}.pilots"])
+    entries = arrays[f"{name}.entries"]
+    return Index(bytes.fromhex(part.seed), part.is_signed, places, entries)
+
+
+def _bounds_part(name: str, bounds: Bounds | None, arrays: Arrays) -> BoundsPart | None:
     if bounds is None:
         return None
     arrays[f"{name}.rests"] = bounds.rests
-    return {
-        "first_bit": bounds.first_bit,
-        "bits": bounds.bits,
-        "shift": bounds.shift,
-        "base": bounds.base,
-    }
+    return BoundsPart(
+        first_bit=bounds.first_bit, bits=bounds.bits, shift=bounds.shift, base=bounds.base
+    )
 
 
-def _bounds(name: str, parts: dict[str, Any] | None, arrays: Arrays) -> Bounds | None:
-    return None if parts is None else Bounds(**parts, rests=arrays[f"{name}.rests"])
+def _bounds(name: str, part: BoundsPart | None, arrays: Arrays) -> Bounds | None:
+    return None if part is None else Bounds(**dict(part), rests=arrays[f"{name}.rests"])

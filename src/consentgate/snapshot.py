@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate import _tables
+from consentgate._arguments import require_path
 from consentgate._arrow import as_table, quoted
 from consentgate._files import read_table
 from consentgate._ids import IdFamily, id_family
+from consentgate._validation import Validator
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.reasons import Reason
 
@@ -46,7 +48,15 @@ _TEXT_FILE_TYPES: dict[str, pa.DataType] = {
 }
 
 
-@dataclass(frozen=True, eq=False)
+_MOST_WORDS = 10
+"""How many unknown status words a message lists."""
+_MOST_DIFFERENT = 50
+"""A column of more different words is no column of statuses; they may be ids."""
+_MOST_CHARS = 40
+"""No status is longer than that; a longer one may be an id or a text."""
+
+
+@dataclass(frozen=True, eq=False, init=False, repr=False)
 class ConsentSnapshot:
     """All consent records as of one instant. Make one with `read` or `from_arrow`.
 
@@ -61,6 +71,13 @@ class ConsentSnapshot:
     table: pa.Table
     as_of: datetime
     source: str
+
+    def __init__(self, *_fields: object, **_more: object) -> None:
+        raise _tables.only_made(type(self))
+
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        return _tables.shown(name, self.table, "records", self.as_of, self.source)
 
     @classmethod
     def read(
@@ -81,6 +98,7 @@ class ConsentSnapshot:
         Raises:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
         """
+        require_path(path, "path")
         return cls.from_arrow(
             read_table(path, _TEXT_FILE_TYPES, "subject_id"),
             as_of=as_of,
@@ -113,20 +131,27 @@ class ConsentSnapshot:
             method_map: translates method words.
 
         Raises:
+            TypeError: An argument is of a wrong type.
+            MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
             NullValueError: A required value is null; the message counts them.
             SnapshotError: A string id is longer than 65,536 bytes.
-            UnknownStatusError: A status is outside the vocabulary; the message lists the words.
+            UnknownStatusError: A status is outside the vocabulary; the message lists up to ten such
+                words, but none where there are so many or so long ones that they may be ids.
             DuplicateRecordError: Two rows are about one subject and purpose.
         """
+        statuses = _tables.checked_mapping(status_map, "status_map")
+        methods = _tables.checked_mapping(method_map, "method_map")
+        source = _tables.checked_source(source)
         table = as_table(data)
+        Validator().check(table)
         columns = {
             "subject_id": _tables.id_column(table, "subject_id"),
             "purpose": _tables.word_column(table, "purpose", nulls=False),
-            "status": _translated(_tables.word_column(table, "status", nulls=False), status_map),
-            "method": _translated(_tables.word_column(table, "method", nulls=True), method_map),
+            "status": _translated(_tables.word_column(table, "status", nulls=False), statuses),
+            "method": _translated(_tables.word_column(table, "method", nulls=True), methods),
         }
         _refuse_unknown_statuses(columns["status"])
         for name, read in _OPTIONAL.items():
@@ -136,7 +161,8 @@ class ConsentSnapshot:
         columns |= _tables.attribute_columns(table, _TEXT_FILE_TYPES | {"subject_id": None})
         tidy = pa.table(columns)
         _tables.refuse_repeats(tidy, "subject_id", "purpose", "the subject and purpose")
-        return cls(tidy, _tables.read_as_of(as_of, table, "consent snapshot"), source)
+        instant = _tables.read_as_of(as_of, table, "consent snapshot")
+        return _tables.made(cls, table=tidy, as_of=instant, source=source)
 
     @cached_property
     def digest(self) -> str:
@@ -163,7 +189,7 @@ _OPTIONAL: dict[str, Callable[[pa.Table, str], pa.Array]] = {
 }
 
 
-def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str] | None) -> pa.DictionaryArray:
+def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.DictionaryArray:
     if not mapping:
         return words
     translated = [mapping.get(word, word) for word in words.dictionary.to_pylist()]
@@ -173,10 +199,12 @@ def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str] | None) ->
 
 def _refuse_unknown_statuses(status: pa.DictionaryArray) -> None:
     if unknown := set(status.dictionary.to_pylist()) - STATUSES.keys():
+        are_words = len(unknown) <= _MOST_DIFFERENT and max(map(len, unknown)) <= _MOST_CHARS
+        listed = f", such as {quoted(sorted(unknown)[:_MOST_WORDS])}," if are_words else ""
+        hint = "" if are_words else " They do not look like statuses: is it the right column?"
         raise UnknownStatusError(
-            f"Column 'status' holds {len(unknown)} words outside the vocabulary, such as "
-            f"{quoted(sorted(unknown)[:10])}, instead of "
-            f"{quoted(STATUSES)}; translate them with status_map={{…}}."
+            f"Column 'status' holds {len(unknown):,} words outside the vocabulary{listed} instead "
+            f"of {quoted(STATUSES)}; translate them with status_map={{…}}.{hint}"
         )
 
 

@@ -17,7 +17,7 @@ from consentgate._arrow import Bits
 from consentgate._files import read_faults_named
 from consentgate._ids import rows_with
 from consentgate._layout import LEDGER, RECORD_KEY, is_hidden
-from consentgate._parquet import open_parquet
+from consentgate._parquet import open_parquet, promised_batches
 from consentgate._storage import Folder
 from consentgate.cli._text import printable
 from consentgate.cli.explain import parse_id
@@ -305,9 +305,7 @@ def _read(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBa
                 f"File '{shown}' does not have the column '{column}'; it was altered. Take it from "
                 "a backup."
             )
-        for batch in file.iter_batches(_BATCH_ROWS, columns=columns):
-            batch.validate(full=True)
-            yield batch
+        yield from promised_batches(file, _BATCH_ROWS, columns=columns)
 
 
 def _bits(batch: pa.RecordBatch) -> Bits:

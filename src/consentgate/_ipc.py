@@ -1,0 +1,80 @@
+"""Arrow IPC files and streams, read so that a batch that is missing or malformed is an error."""
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from consentgate._parquet import refuse_odd_names
+
+__all__ = ["ipc_file_batches", "ipc_schema", "ipc_stream_batches"]
+
+_FILE_HEAD_BYTES = 8
+_END = b"\xff\xff\xff\xff\0\0\0\0"
+
+
+def ipc_schema(path: Path, *, is_stream: bool) -> pa.Schema:
+    """The schema of an Arrow IPC file or stream.
+
+    Raises:
+        pyarrow.ArrowException, OSError: It is damaged.
+    """
+    with pa.OSFile(str(path)) as source:
+        opened = pa.ipc.open_stream(source) if is_stream else pa.ipc.open_file(source)
+        with opened as reader:
+            refuse_odd_names(reader.schema)
+            return reader.schema
+
+
+def ipc_file_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow IPC file in order, each of them valid.
+
+    Raises:
+        pyarrow.ArrowException, OSError: A batch is damaged or contradicts itself, or the file
+            holds more batches than its footer lists.
+    """
+    with pa.OSFile(str(path)) as source, pa.ipc.open_file(source) as reader:
+        if _count_batches(path) > reader.num_record_batches:
+            raise pa.ArrowInvalid("more batches than the footer lists")
+        for place in range(reader.num_record_batches):
+            batch = reader.get_batch(place)
+            batch.validate(full=True)
+            yield batch
+
+
+def ipc_stream_batches(path: Path) -> Iterator[pa.RecordBatch]:
+    """The batches of an Arrow IPC stream in order, each of them valid.
+
+    A stream that was cut off between two batches looks like a shorter one. So its end must be
+    marked, as every writer does that was closed.
+
+    Raises:
+        pyarrow.ArrowException, OSError: A batch is damaged or contradicts itself, or the end is not
+            marked, or is not where the file ends.
+    """
+    with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        last = source.tell()
+        for batch in reader:
+            last = source.tell()
+            batch.validate(full=True)
+            yield batch
+        end = source.tell()
+        if end - last < len(_END) or source.read_at(len(_END), end - len(_END)) != _END:
+            raise pa.ArrowInvalid("a stream without a mark at its end")
+        if end != source.size():
+            raise pa.ArrowInvalid("a stream that is followed by something else")
+
+
+def _count_batches(path: Path) -> int:
+    """How many batches stand in an IPC file from its beginning, whatever its footer lists."""
+    count = 0
+    with (
+        pa.OSFile(str(path)) as source,
+        suppress(pa.ArrowException, OSError, MemoryError, StopIteration),  # where messages end
+    ):
+        source.seek(_FILE_HEAD_BYTES)
+        messages = pa.ipc.MessageReader.open_stream(source)
+        while True:
+            count += messages.read_next_message().type == "record batch"
+    return count

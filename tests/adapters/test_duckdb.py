@@ -169,8 +169,9 @@ def test_types_that_would_not_come_back_are_refused(
     gate: cg.Gate, value: str, connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     given = connection.sql(f"select *, {value} as extra from messages")
-    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it"):
+    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it") as error:
         gated.filter(given, gate, ledger=tmp_path / "ledger")
+    assert "SECRET" not in str(error.value)
 
 
 def test_fields_whose_names_differ_in_case_are_not_cast(gate: cg.Gate) -> None:
@@ -183,7 +184,7 @@ def test_fields_whose_names_differ_in_case_are_not_cast(gate: cg.Gate) -> None:
     )
     found = gated.filter(plain, gate).to_arrow_table()["extra"]
     assert found.to_pylist() == [{"n": 5, "N": 7}] * len(admitted_ids(gate))
-    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is STRUCT\(n UUID, N UUID\)"):
+    with pytest.raises(cg.ColumnTypeError, match="Column 'extra' is of type STRUCT"):
         gated.filter(cast, gate)
 
 

@@ -333,6 +333,17 @@ def test_ids_that_do_not_fit_are_refused_at_once(
         gated.filter(frame.lazy() if lazy else frame, gate)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_error_shows_the_words_of_a_type(lazy: bool, gate: cg.Gate) -> None:
+    words = pl.Enum(["SECRET"])
+    kind = pl.Extension("tests.words", words, "SECRET")
+    column = pl.Series("sender_id", ["SECRET"] * 10, dtype=words).ext.to(kind)
+    frame: Any = pl.DataFrame(messages(10)).with_columns(column)
+    with pytest.raises(cg.ColumnTypeError, match="Column 'sender_id' is Extension") as error:
+        gated.filter(frame.lazy() if lazy else frame, gate)
+    assert "SECRET" not in str(error.value)
+
+
 def test_other_columns_may_be_of_types_that_arrow_has_not(gate: cg.Gate) -> None:
     frame = pl.DataFrame(messages(10)).with_columns(big=pl.lit(1, pl.Int128), none=pl.lit(None))
     frame = frame.with_columns(pl.Series("thing", [object()] * 10, pl.Object))

@@ -295,9 +295,10 @@ def _unused(name: str, taken: Collection[str]) -> str:
 
 
 def _not_as_it_was(name: str, kind: Any) -> ColumnTypeError:
+    # `str(kind)` would show the words of an ENUM, which can be text of messages
     return ColumnTypeError(
-        f"Column '{name}' is {kind}, which DuckDB does not take back from Arrow as it was; cast "
-        "it, for example to VARCHAR, or leave it out."
+        f"Column '{name}' is of type {kind.id.upper()}, which DuckDB does not take back from Arrow "
+        "as it was; cast it, for example to VARCHAR, or leave it out."
     )
 
 

@@ -173,10 +173,16 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
     none = pl.DataFrame(schema={name: kind})
     try:
         return none.to_arrow(compat_level=pl.CompatLevel.newest()).schema.field(0)
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise ColumnTypeError(
-            f"Column '{name}' is {kind}, of which Arrow has nothing alike; cast it."
-        ) from error
+            f"Column '{name}' is {_in_short(kind)}, of which Arrow has nothing alike; cast it."
+        ) from None
+
+
+def _in_short(kind: pl.DataType) -> str:
+    """A type without the words of an `Enum`, which can be text of messages."""
+    name, inner = type(kind).__name__, getattr(kind, "inner", None)
+    return name if inner is None else f"{name}({_in_short(inner)})"
 
 
 def _own_rows(frame: pl.DataFrame, decision: Decision) -> pl.DataFrame:
@@ -221,8 +227,8 @@ def _copied(column: pl.Series) -> pl.Series:
         return _written_and_read(column)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # whose words can hold values
         raise ColumnTypeError(
-            f"Column '{column.name}' is {kind}, which Polars cannot write to Arrow, so its rows "
-            "cannot be copied; cast it, or leave it out."
+            f"Column '{column.name}' is {_in_short(kind)}, which Polars cannot write to Arrow, so "
+            "its rows cannot be copied; cast it, or leave it out."
         ) from None
 
 

@@ -27,7 +27,7 @@ from consentgate._files import MessageFile, read_table
 from consentgate._footer import column_chunks, read_footer
 from consentgate._json_depth import MOST_LEVELS, json_levels
 from consentgate._layout import LOCK
-from consentgate._parquet import FileForm, group_rows, open_parquet, promised_batches
+from consentgate._parquet import FileForm, open_parquet, promised_batches
 from consentgate._storage import Folder
 from tests.build import AS_OF, consent_table, make_gate, message_table
 from tests.command import judge, run_process
@@ -285,7 +285,7 @@ def promises(content: bytes, rows: int) -> list[int]:
 def test_a_footer_that_promises_another_number_of_rows_is_an_error(
     said: int, tmp_path: Path
 ) -> None:
-    """Whichever of the counts of a group and of the file are altered, and in whatever way."""
+    """Whichever two of the counts of groups, of their values and of the file are altered."""
     whole, path = one_column(30), tmp_path / "x.parquet"
     groups, totals = promises(whole, 15), promises(whole, 30)
     assert (len(groups), len(totals)) == (4, 1)
@@ -293,23 +293,17 @@ def test_a_footer_that_promises_another_number_of_rows_is_an_error(
     expected = read_table(path, {}, "a")
     places = groups + totals
     errors = 0
-    for chosen in (c for size in (1, 2, 3) for c in combinations(places, size)):
+    for chosen in (c for size in (1, 2) for c in combinations(places, size)):
         content = bytearray(whole)
         for place in chosen:
             content[place] = 2 * (said if place in groups else 15 + said)
         path.write_bytes(content)
         for read in (whole_table, all_batches):
             try:
-                assert read(path).num_rows == expected.num_rows or is_consistent(path)
+                assert read(path).equals(expected)
             except cg.UnreadableFileError:
                 errors += 1
     assert errors > 10
-
-
-def is_consistent(path: Path) -> bool:
-    """Whether the counts agree with each other, and are smaller than what is there."""
-    with pq.ParquetFile(path) as file:
-        return sum(group_rows(file.metadata)) < 30
 
 
 def whole_table(path: Path) -> pa.Table:

@@ -32,7 +32,7 @@ from consentgate._storage import Folder
 from tests.build import AS_OF, consent_table, make_gate, message_table
 from tests.command import judge, run_process
 from tests.mutants import NEW_IPC, columns
-from tests.runs import mixed_messages
+from tests.runs import mixed_messages, write_files
 
 ROOT = Path(__file__).parent.parent
 
@@ -87,6 +87,15 @@ def test_what_is_no_regular_file_is_not_read(reader: str, kind: str, tmp_path: P
     make_odd(kind, tmp_path / "x.csv")
     with pytest.raises(cg.UnreadableFileError, match=WORDS):
         READERS[reader](tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "socket"])
+def test_what_is_no_regular_file_is_not_left_out_of_a_run(kind: str, tmp_path: Path) -> None:
+    write_files(tmp_path / "src", ["a.parquet"])
+    make_odd(kind, tmp_path / "x")
+    (tmp_path / "x").rename(tmp_path / "src" / "b.parquet")
+    with pytest.raises(cg.RunIncompleteError, match=WORDS):
+        cg.run(make_gate(), tmp_path / "src", tmp_path / "dst")
 
 
 WRITERS: dict[str, Callable[[Path], object]] = {

@@ -6,11 +6,15 @@ each; it dies where a mutant makes it die. Printed first is which mutant is read
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import random
 import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +28,7 @@ from consentgate._parquet import FileForm, open_parquet, read_batches
 from tests.build import WRITTEN
 
 ROWS = 48
+TYPES = {"since": pa.timestamp("us", "UTC"), "flag": pa.bool_()}
 NEW_IPC: dict[str, Any] = {"arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
 """What begins an Arrow IPC file and stream, by their suffix."""
 
@@ -65,11 +70,28 @@ def ipc(make: Any) -> bytes:
     return content
 
 
+def text(form: str) -> bytes:
+    """A snapshot in CSV or JSON lines, with quotes and escapes."""
+    rows = [
+        {"c0": n, "text": f'a "word", or\\ {n}', "since": WRITTEN.isoformat(), "flag": n % 2 == 0}
+        for n in range(ROWS)
+    ]
+    if form == "jsonl":
+        return "".join(json.dumps({**row, "deep": [{"x": [1]}]}) + "\n" for row in rows).encode()
+    file = io.StringIO()
+    writer = csv.DictWriter(file, list(rows[0]))
+    writer.writeheader()
+    writer.writerows(rows)
+    return file.getvalue().encode()
+
+
 MAKERS: dict[str, Callable[[], bytes]] = {
     "narrow": lambda: parquet(8),
     "wide": lambda: parquet(104),
     "file": lambda: ipc(NEW_IPC["arrow"]),
     "stream": lambda: ipc(NEW_IPC["arrows"]),
+    "csv": lambda: text("csv"),
+    "jsonl": lambda: text("jsonl"),
 }
 
 
@@ -113,9 +135,12 @@ def main(kind: str, seed: int, count: int) -> None:
     is_parquet = kind in ("narrow", "wide")
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little") if is_parquet else 0
     draws, ends = random.Random(seed), Counter[str]()
-    acts: list[Callable[[Path], object]] = [read_messages, lambda path: read_table(path, {}, "c0")]
+    acts: list[Callable[[Path], object]] = [
+        read_messages,
+        partial(read_table, types=TYPES, id_column="c0"),
+    ]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder, "x")
+        path = Path(folder, f"x.{kind}")
         for number in range(count):
             print("reading", number, file=sys.stderr, flush=True)
             path.write_bytes(mutant(content, footer, draws))

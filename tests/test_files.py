@@ -418,7 +418,8 @@ def test_an_ipc_file_whose_footer_lists_fewer_batches_is_an_error(tmp_path: Path
 
 
 @pytest.mark.parametrize(
-    ("kind", "count"), [("narrow", 300), ("wide", 80), ("file", 300), ("stream", 300)]
+    ("kind", "count"),
+    [("narrow", 300), ("wide", 80), ("file", 300), ("stream", 300), ("csv", 300), ("jsonl", 300)],
 )
 def test_no_flipped_byte_ends_the_process(kind: str, count: int) -> None:
     done = subprocess.run(
@@ -431,7 +432,7 @@ def test_no_flipped_byte_ends_the_process(kind: str, count: int) -> None:
     assert done.returncode == 0, done.stderr[-2_000:]
     ends = json.loads(done.stdout.replace("'", '"'))
     assert set(ends) <= {"read", "unreadable_file", "column_type"}
-    assert min(ends["read"], ends["unreadable_file"]) > count / 10
+    assert min(ends["read"], ends["unreadable_file"]) > count / 20
 
 
 def test_footers_say_what_pyarrow_says_of_them(tmp_path: Path) -> None:

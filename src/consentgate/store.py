@@ -2,7 +2,7 @@
 
 ::
 
-    current.json                            the pointer: which gate is current
+    current.json                            the pointer: which gate is current; at most 64 KiB
     00000042-3f2a9c0d1e2b-9f8e7d6c.gate     a gate's file; no name is ever used again
     _consentgate/                           what keeps two publishers apart
 

@@ -56,6 +56,7 @@ REFUSED = [
     "[union_value(n := null::int)]",
     "1::variant",
     "row(1, 2)",
+    "row('SECRET'::enum('SECRET'))",
     "[row(1, 'x')]",
     "{'a': {'b': 5::ubigint::variant}}",
 ]

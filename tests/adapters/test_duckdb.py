@@ -169,8 +169,9 @@ def test_types_that_would_not_come_back_are_refused(
     gate: cg.Gate, value: str, connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     given = connection.sql(f"select *, {value} as extra from messages")
-    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it"):
+    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it") as error:
         gated.filter(given, gate, ledger=tmp_path / "ledger")
+    assert "SECRET" not in str(error.value)
 
 
 def test_fields_whose_names_differ_in_case_are_not_cast(gate: cg.Gate) -> None:
@@ -183,7 +184,7 @@ def test_fields_whose_names_differ_in_case_are_not_cast(gate: cg.Gate) -> None:
     )
     found = gated.filter(plain, gate).to_arrow_table()["extra"]
     assert found.to_pylist() == [{"n": 5, "N": 7}] * len(admitted_ids(gate))
-    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is STRUCT\(n UUID, N UUID\)"):
+    with pytest.raises(cg.ColumnTypeError, match="Column 'extra' is of type STRUCT"):
         gated.filter(cast, gate)
 
 
@@ -264,6 +265,18 @@ def test_a_relation_that_cannot_run_is_an_error_without_its_values(
     connection.close()
     with pytest.raises(cg.InputError, match="DuckDB cannot run the relation"):
         gated.filter(given, gate)
+
+
+def test_text_that_is_no_json_is_refused_before_anything_comes_out(gate: cg.Gate) -> None:
+    kind = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
+    table = messages(ROWS).append_column(
+        pa.field("extra", pa.string(), metadata=kind), pa.array(["{SECRET"] * ROWS)
+    )
+    given = duckdb.connect().from_arrow(table)
+    assert str(given.types[-1]) == "JSON"
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation") as error:
+        gated.filter(given, gate)
+    assert "SECRET" not in str(error.value)
 
 
 def test_a_relation_that_can_be_read_only_once_is_read_once(gate: cg.Gate) -> None:

@@ -324,11 +324,12 @@ class Uncooperative(pd.arrays.IntervalArray):  # type: ignore[misc]  # pandas ha
 
 
 @pytest.mark.parametrize("name", ["sender_id", "channel_id", "created_at", "message_id"])
-@pytest.mark.parametrize("kind", ["its own code fails", "signalling NaN"])
+@pytest.mark.parametrize("kind", ["its own code fails", "signalling NaN", "sparse"])
 def test_columns_whose_conversion_fails_are_refused(gate: cg.Gate, name: str, kind: str) -> None:
     odd = {
         "its own code fails": lambda: Uncooperative.from_breaks(range(ROWS + 1)),
         "signalling NaN": lambda: pd.array([Decimal("sNaN")] * ROWS, dtype=object),
+        "sparse": lambda: pd.arrays.SparseArray(["SECRET"] * ROWS, fill_value="SECRET"),
     }
     with pytest.raises(cg.ColumnTypeError, match=f"Column '{name}' is .* convert it") as error:
         gated.filter(frame(**{name: odd[kind]()}), gate)

@@ -16,6 +16,7 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from polars import selectors
 
 import consentgate as cg
 from consentgate.adapters import polars as gated
@@ -127,6 +128,34 @@ def test_what_comes_after_sees_admitted_rows_only(
     monkeypatch.setattr(gated, "_BATCH_ROWS", 3000)
     query = THEN[then](gated.filter(pl.scan_parquet(path), gate))
     assert query.collect(engine=engine).equals(THEN[then](admitted).lazy().collect())
+
+
+NAMES = ["*", "^.*$", "^sender.*$", "^(text|sender_id)$", "", " ", "a.b", 'a"b', "len", "SENDER_ID"]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_no_patterns(name: str, lazy: bool, gate: cg.Gate) -> None:
+    table, rows = messages(30), range(30)
+    admitted = gate.filter(table)[0]["message_id"].to_pylist()
+    for values in (list(rows), [f"{row}" for row in rows], [[row] for row in rows]):
+        frame: Any = pl.DataFrame(table).hstack([pl.Series(name, values)])
+        found = gated.filter(frame.lazy() if lazy else frame, gate)
+        assert found.lazy().collect().equals(frame[admitted])
+        alone = found.select(selectors.by_name(name)).lazy().collect()
+        assert alone.equals(frame.select(selectors.by_name(name))[admitted])
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", ["*", "^.*$", "^sender_id$"])
+def test_the_gate_s_names_are_no_patterns(name: str, lazy: bool) -> None:
+    gate = make_gate(columns=cg.Columns(subjects=(name,)))
+    frame: Any = pl.DataFrame(message_table(sender_id=[1, 1]))
+    with pytest.raises(cg.ColumnMissingError, match="is missing"):
+        gated.filter(frame.lazy() if lazy else frame, gate)
+    frame = frame.hstack([pl.Series(name, [1, 2])])
+    found = gated.filter(frame.lazy() if lazy else frame, gate).lazy().collect()
+    assert found["message_id"].to_list() == [0]
 
 
 def test_columns_overwritten_before_are_judged_as_they_are_then(gate: cg.Gate, path: Path) -> None:
@@ -331,6 +360,17 @@ def test_ids_that_do_not_fit_are_refused_at_once(
     frame: Any = pl.DataFrame(messages(10)).with_columns(sender_id=column)
     with pytest.raises(error, match="Column 'sender_id'"):
         gated.filter(frame.lazy() if lazy else frame, gate)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_error_shows_the_words_of_a_type(lazy: bool, gate: cg.Gate) -> None:
+    words = pl.Enum(["SECRET"])
+    kind = pl.Extension("tests.words", words, "SECRET")
+    column = pl.Series("sender_id", ["SECRET"] * 10, dtype=words).ext.to(kind)
+    frame: Any = pl.DataFrame(messages(10)).with_columns(column)
+    with pytest.raises(cg.ColumnTypeError, match="Column 'sender_id' is Extension") as error:
+        gated.filter(frame.lazy() if lazy else frame, gate)
+    assert "SECRET" not in str(error.value)
 
 
 def test_other_columns_may_be_of_types_that_arrow_has_not(gate: cg.Gate) -> None:

@@ -102,7 +102,9 @@ def filter(
         passage = _Passage(data, current.judged_columns)
         passage.check(data)
         admitted = admitted_stream(passage.reader(data), sieve).read_all()
-        return passage.returned(data, admitted)
+        found = passage.returned(data, admitted)
+        passage.try_casts(found)
+        return found
 
 
 class _Way(NamedTuple):
@@ -111,11 +113,13 @@ class _Way(NamedTuple):
     Attributes:
         name: what it is called in Arrow.
         into, back: what to select, by position, from the relation and from the table in Arrow.
+        is_cast: whether it travels as text.
     """
 
     name: str
     into: str
     back: str
+    is_cast: bool = False
 
 
 class _Passage:
@@ -151,7 +155,7 @@ class _Passage:
                 self._for_the_gate.append(plain)
                 other = _unused(name, {*relation.columns, *judged})
             back = f"cast({itself} as {kind}) {as_named}"
-            self._ways.append(_Way(other, f"cast({itself} as {carrier})", back))
+            self._ways.append(_Way(other, f"cast({itself} as {carrier})", back, is_cast=True))
 
     def check(self, relation: DuckDBPyRelation) -> None:
         """Raise ColumnTypeError unless all columns come back with their names and types."""
@@ -178,6 +182,17 @@ class _Passage:
         columns = ", ".join(way.back for way in self._ways)
         returned: DuckDBPyRelation = found.set_alias(relation.alias).project(columns)
         return returned
+
+    def try_casts(self, returned: DuckDBPyRelation) -> None:
+        """Cast all text back once, so that what cannot be cast is an error before a row comes out.
+
+        Text in a JSON column need not be JSON, for example, when it came from Arrow.
+        """
+        places = [place for place, way in enumerate(self._ways, 1) if way.is_cast]
+        if places:
+            columns = ", ".join(f"#{place} as c{place}" for place in places)
+            counts = ", ".join(f"count(c{place})" for place in places)
+            returned.project(columns).aggregate(counts).fetchall()
 
     def _sent(self, relation: DuckDBPyRelation) -> DuckDBPyRelation:
         ways = self._sent_ways()
@@ -280,9 +295,10 @@ def _unused(name: str, taken: Collection[str]) -> str:
 
 
 def _not_as_it_was(name: str, kind: Any) -> ColumnTypeError:
+    # `str(kind)` would show the words of an ENUM, which can be text of messages
     return ColumnTypeError(
-        f"Column '{name}' is {kind}, which DuckDB does not take back from Arrow as it was; cast "
-        "it, for example to VARCHAR, or leave it out."
+        f"Column '{name}' is of type {kind.id.upper()}, which DuckDB does not take back from Arrow "
+        "as it was; cast it, for example to VARCHAR, or leave it out."
     )
 
 

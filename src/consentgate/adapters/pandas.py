@@ -101,8 +101,9 @@ def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
         values = column.to_numpy(copy=True)
         values[column.isna()] = None  # which pandas has several of
     except Exception:  # of whatever class a column's own code raises; its words can quote values
-        raise ColumnTypeError(
-            f"Column '{name}' is {column.dtype} and cannot be converted to Arrow; convert it first."
+        kind = column.dtype if isinstance(column.dtype, np.dtype) else type(column.dtype).__name__
+        raise ColumnTypeError(  # other types can show values, as that of sparse columns does
+            f"Column '{name}' is {kind} and cannot be converted to Arrow; convert it first."
         ) from None
     return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -63,7 +63,8 @@ def filter(
     that calls Python (`map_elements`), Polars needs the package cloudpickle.
 
     Batches of a query are judged ahead, in a thread. If a live gate has changed when a batch is
-    handed to Polars, the new gate judges it again first. A data frame is judged at once, by the
+    handed to Polars, the new gate judges it again first. Batches that Polars has already taken, and
+    holds for the steps that follow, stay as they are. A data frame is judged at once, by the
     gate that is current when `filter` is called.
 
     Nothing of an excluded row stays in the buffers of what comes back. The words of `Categorical`
@@ -154,7 +155,7 @@ def _judged_table(frame: pl.DataFrame, gate: Any) -> pa.Table:
     import polars as pl
 
     names = [name for name in gate.judged_columns if name in frame.columns]
-    return frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest())
+    return _only(frame, names).to_arrow(compat_level=pl.CompatLevel.newest())
 
 
 def _arrow_schema(schema: pl.Schema, judging: _Judging) -> pa.Schema:
@@ -173,10 +174,16 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
     none = pl.DataFrame(schema={name: kind})
     try:
         return none.to_arrow(compat_level=pl.CompatLevel.newest()).schema.field(0)
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise ColumnTypeError(
-            f"Column '{name}' is {kind}, of which Arrow has nothing alike; cast it."
-        ) from error
+            f"Column '{name}' is {_in_short(kind)}, of which Arrow has nothing alike; cast it."
+        ) from None
+
+
+def _in_short(kind: pl.DataType) -> str:
+    """A type without the words of an `Enum`, which can be text of messages."""
+    name, inner = type(kind).__name__, getattr(kind, "inner", None)
+    return name if inner is None else f"{name}({_in_short(inner)})"
 
 
 def _own_rows(frame: pl.DataFrame, decision: Decision) -> pl.DataFrame:
@@ -191,10 +198,10 @@ def _own_rows(frame: pl.DataFrame, decision: Decision) -> pl.DataFrame:
     mask = pl.Series(decision.admitted)
     flat = [name for name, kind in frame.schema.items() if _is_flat(kind)]
     others = [name for name in frame.columns if name not in flat]
-    gathered = frame.drop(others)[mask.arg_true()]
-    filtered = frame.drop(flat).filter(mask)
+    gathered = _only(frame, flat)[mask.arg_true()]
+    filtered = _only(frame, others).filter(mask)
     copies = [*gathered.get_columns(), *map(_copied, filtered.get_columns())]
-    return pl.DataFrame(copies).select(frame.columns)
+    return _only(pl.DataFrame({copy.name: copy for copy in copies}), frame.columns)
 
 
 def _is_flat(kind: pl.DataType) -> bool:
@@ -221,8 +228,8 @@ def _copied(column: pl.Series) -> pl.Series:
         return _written_and_read(column)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # whose words can hold values
         raise ColumnTypeError(
-            f"Column '{column.name}' is {kind}, which Polars cannot write to Arrow, so its rows "
-            "cannot be copied; cast it, or leave it out."
+            f"Column '{column.name}' is {_in_short(kind)}, which Polars cannot write to Arrow, so "
+            "its rows cannot be copied; cast it, or leave it out."
         ) from None
 
 
@@ -239,7 +246,7 @@ def _written_and_read(column: pl.Series) -> pl.Series:
     return copy if copy.dtype == column.dtype else copy.cast(column.dtype)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Source:
     """What Polars asks for the admitted rows of a query, at every run."""
 
@@ -254,27 +261,34 @@ class _Source:
         batch_size: int | None,  # noqa: ARG002  # Polars' wish, which need not be granted
     ) -> Iterator[pl.DataFrame]:
         """The admitted rows: the first so many, of these the ones that the predicate selects."""
+        from polars import selectors
+
         frame, left = self.frame, n_rows
         if with_columns is not None:
-            frame = frame.select({*with_columns, *self.judging.columns()})
+            needed = dict.fromkeys([*with_columns, *self.judging.columns()])
+            frame = frame.select(selectors.by_name(*needed, require_all=False))
         for batch in _Run(frame, self.judging).batches():
             if left is not None:
                 batch = batch.head(left)
                 left -= batch.height
             if predicate is not None:
                 batch = batch.filter(predicate)
-            yield _only(batch, with_columns)
+            yield batch if with_columns is None else _only(batch, with_columns)
             if left == 0 and self.judging.ledger is None:
                 break
 
 
-def _only(batch: pl.DataFrame, columns: list[str] | None) -> pl.DataFrame:
-    """The batch with only those columns; with none of them it still has its rows."""
-    import polars as pl
+def _only(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The frame with only those columns; with none of them it still has its rows.
 
-    if columns is None:
-        return batch
-    return batch.select(columns) if columns else pl.DataFrame(height=batch.height)
+    The names are taken as they are. Polars' `select` and `drop` read some as patterns, as `^.*$`.
+    """
+    import polars as pl
+    from polars import selectors
+
+    if not names:  # of which `select` would make a frame without rows
+        return pl.DataFrame(height=frame.height)
+    return frame.select(selectors.by_name(names))
 
 
 class _Run:

@@ -34,10 +34,12 @@ def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: st
     CSV and JSON lack types, so columns named in `types` are read as told, with an offset from
     UTC required of timestamps. Another column of text, `id_column` among them, becomes integers
     or booleans only in a CSV file and only where every value is written in canonical form (`7`,
-    not `007`; `true`). An empty CSV field without quotes is null.
+    not `007`; `true`). An empty CSV field without quotes is null. JSON may be nested 64 levels
+    deep.
 
     Raises:
-        UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+        UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply, of another
+            format or no regular file, or holds another number of rows than it promises.
     """
     path = Path(path)
     form = _format_of(path)
@@ -90,7 +92,8 @@ class MessageFile:
         """The file's rows in order, in batches of bounded size.
 
         Raises:
-            UnreadableFileError: The file turns out to be corrupt.
+            UnreadableFileError: The file turns out to be corrupt, or to hold another number of rows
+                than it promises.
         """
         form = _format_of(self.path)
         with read_faults_named(self.path):

@@ -137,10 +137,12 @@ class _Thrift:
 
         Types are those of the protocol.
         """
-        field = 0
-        while head := self._byte():
+        field, content = 0, self._content
+        while head := content[self._at]:
+            self._at += 1
             field = field + (head >> 4) if head >> 4 else self.number()
             yield field, head & 15
+        self._at += 1
 
     def structs(self) -> Iterator[None]:
         """As often as a list has structs, each of which must be taken before the next."""
@@ -165,12 +167,14 @@ class _Thrift:
     def skip(self, kind: int, depth: int = 0) -> None:
         """Pass over a field's value."""
         if kind in (_I16, _I32, _I64):
-            self._varint()
+            content, at = self._content, self._at
+            while content[at] > 0x7F:
+                at += 1
+            self._at = at + 1
         elif kind == _BINARY:
             self._advance(self._varint())
         elif kind == _STRUCT:
-            for _, inner in self._nested(depth):
-                self.skip(inner, depth + 1)
+            self._skip_struct(depth)
         elif kind in (_LIST, _SET):
             inner, size = self._list()
             self._skip_items(inner, size, depth)
@@ -181,10 +185,16 @@ class _Thrift:
         elif kind not in (_TRUE, _FALSE):
             raise pa.ArrowInvalid("a value of unknown type in a footer")
 
-    def _nested(self, depth: int) -> Iterator[tuple[int, int]]:
+    def _skip_struct(self, depth: int) -> None:
         if depth > _MOST_NESTED:
             raise pa.ArrowInvalid("a footer that is nested too deeply")
-        return self.fields()
+        content = self._content
+        while head := content[self._at]:
+            self._at += 1
+            if head < 16:  # the field's number follows
+                self._varint()
+            self.skip(head & 15, depth + 1)
+        self._at += 1
 
     def _skip_items(self, kind: int, size: int, depth: int) -> None:
         if kind in (_TRUE, _FALSE):
@@ -213,6 +223,10 @@ class _Thrift:
         return self._content[self._at - size : self._at]
 
     def _varint(self) -> int:
+        value = self._content[self._at]
+        if value < 0x80:
+            self._at += 1
+            return value
         value = 0
         for place in range(_MOST_VARINT_BYTES):
             octet = self._byte()

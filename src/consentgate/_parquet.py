@@ -162,6 +162,7 @@ def promised_batches(
     """
     rows = group_rows(file.metadata)
     numbers = range(len(rows)) if groups is None else groups
+    _refuse_other_values(file, numbers, rows)
     left = sum(rows[number] for number in numbers)
     batches = file.iter_batches(
         batch_rows, row_groups=list(numbers), columns=columns, use_threads=use_threads
@@ -172,6 +173,19 @@ def promised_batches(
         yield batch
     if left:
         raise pa.ArrowInvalid("another number of rows than the footer promises")
+
+
+def _refuse_other_values(file: ParquetFile, groups: Sequence[int], rows: Sequence[int]) -> None:
+    """Raise `pyarrow.ArrowInvalid` if columns hold another number of values than a group has rows.
+
+    pyarrow leaves out what is beyond a group's rows without an error.
+    """
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    are_flat = [leaf.max_repetition_level == 0 for leaf in leaves]
+    for group in groups:
+        counts = compress((chunk.num_values for chunk in file.chunks(group)), are_flat)
+        if any(count != rows[group] for count in counts):
+            raise pa.ArrowInvalid("another number of values than rows")
 
 
 def has_old_timestamps(file: ParquetFile) -> bool:

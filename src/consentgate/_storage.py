@@ -161,6 +161,9 @@ class Folder:
     def listing(self, below: str = "") -> dict[str, float]:
         """Every file in the folder, or below one of its folders; none where there is no folder.
 
+        On a disk, whatever is no folder counts as a file. A pipe, a device or a link that leads
+        nowhere is an error where it is read, not left out.
+
         Returns:
             The time of each one's modification, in seconds since 1970 by the clock of whoever
             stores it, by its path relative to this folder, in order.
@@ -189,11 +192,10 @@ class Folder:
                 )
             seen.add((status.st_dev, status.st_ino))
             for path in (Path(folder, name) for name in names):
-                leads_nowhere = path.is_symlink() and not path.exists()
-                if path.is_file() or leads_nowhere:  # which is found to be missing, not left out
-                    name = str(path.relative_to(self.root))
-                    if not _is_unicode(name):
-                        raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
+                name = str(path.relative_to(self.root))
+                if not _is_unicode(name):
+                    raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
+                with suppress(FileNotFoundError):  # it is gone by now
                     found[name] = path.lstat().st_mtime
         return dict(sorted(found.items()))
 

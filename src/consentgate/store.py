@@ -2,7 +2,7 @@
 
 ::
 
-    current.json                            the pointer: which gate is current
+    current.json                            the pointer: which gate is current; at most 64 KiB
     00000042-3f2a9c0d1e2b-9f8e7d6c.gate     a gate's file; no name is ever used again
     _consentgate/                           what keeps two publishers apart
 
@@ -216,8 +216,8 @@ class GateStore:
             refuse_altered_pointer(self._folder, current)
         if what := older(states_of(gate.evidence), current.states):
             raise StaleSnapshotError(
-                f"The gate is older than the current one of '{self._folder}', so withdrawals would "
-                f"be undone: {what}; build it from the newest data."
+                f"The gate is, or may be, older than the current one of '{self._folder}', so "
+                f"withdrawals would be undone: {what}; build it from the newest data."
             )
         return current
 
@@ -302,7 +302,8 @@ class GateStore:
         if what:
             raise StaleSnapshotError(
                 f"Gate store '{self._folder}' has gone back to an older gate than was current "
-                f"before: {what}; bring the newer one back, or publish one of the newest data."
+                f"before, or to one that may be older: {what}; bring the newer one back, or "
+                "publish one of the newest data."
             )
 
     def _open(self, published: Publication) -> Gate:

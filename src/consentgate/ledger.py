@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import make_folder, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
@@ -66,8 +66,7 @@ class Ledger:
         self._directory = directory
         self._schema: pa.Schema | None = None
         self._part: _Part | None = None
-        with write_faults_named(f"Ledger directory '{directory}'"):
-            Path(directory).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(directory), f"Ledger directory '{directory}'")
 
     def write(self, excluded: pa.Table) -> None:
         """Append excluded rows, or, where there are none, begin a part."""

@@ -61,6 +61,7 @@ VALUES: list[Any] = [
     *[pd.NA, pd.NaT, pd.Timestamp(WRITTEN), pd.Timestamp.max, pa.scalar(MARK), "", "\0", 10, 1],
 ]  # fmt: skip
 KEYS = ["message_id", "sender_id", "channel_id", "created_at", "lang"]
+KNOWN = {"message_id": 0, "sender_id": 1, "channel_id": 10, "created_at": WRITTEN, "lang": "en"}
 RULE = cg.Rule(name="foreign", column="lang", any_of=("de",))
 GATES = [
     make_gate(record_rules=(RULE,)),
@@ -94,12 +95,25 @@ def assert_unmarked(error: BaseException | None) -> None:
     gate=st.sampled_from(GATES),
     batch_size=st.sampled_from([1, 2, 10]),
 )
-@settings(max_examples=40)
+@settings(max_examples=15)
 def test_odd_values_raise_errors_of_the_library_that_hold_no_value(
     judge: Callable[..., None], odd: list[tuple[str, Any]], gate: cg.Gate, batch_size: int
 ) -> None:
-    known = {"message_id": 0, "sender_id": 1, "channel_id": 10, "created_at": WRITTEN, "lang": "en"}
-    rows = [known, *({**known, key: value} for key, value in odd)]
+    hold_to_own_errors(
+        judge, [KNOWN, *({**KNOWN, key: value} for key, value in odd)], gate, batch_size
+    )
+
+
+@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("gate", GATES)
+def test_no_odd_value_alone_raises_another_error_either(key: str, gate: cg.Gate) -> None:
+    for value in VALUES:
+        hold_to_own_errors(in_datatrove, [{**KNOWN, key: value}], gate, 1)
+
+
+def hold_to_own_errors(
+    judge: Callable[..., None], rows: list[dict[str, Any]], gate: cg.Gate, batch_size: int
+) -> None:
     try:
         judge(rows, gate, batch_size)
     except cg.ConsentGateError as error:

@@ -118,7 +118,8 @@ def test_files_in_each_others_place(one: str, other: str, dst: Path) -> None:
 def test_a_folder_in_a_files_place(dst: Path) -> None:
     (dst / "a.parquet").unlink()
     (dst / "a.parquet").mkdir()
-    assert found(dst) == {"a.parquet": "cannot be read: Is a directory"}
+    words = f"File '{dst}/a.parquet' cannot be read: it is a folder, not a regular file."
+    assert found(dst) == {"a.parquet": words}
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -7,6 +7,7 @@ import json
 import multiprocessing
 import os
 import pickle
+import random
 import resource
 import shutil
 import signal
@@ -93,6 +94,13 @@ def set_pointer(place: Path, content: Any) -> None:
     draft = place / "draft"
     draft.write_bytes(content if isinstance(content, bytes) else json.dumps(content).encode())
     draft.replace(place / POINTER)
+
+
+def renumbered(place: Path, said: dict[str, Any], number: int) -> dict[str, Any]:
+    """What a pointer says of the same gate under another number, whose file is there."""
+    name = f"{number:08}{said['name'][said['name'].index('-') :]}"
+    os.link(place / said["name"], place / name)
+    return {**said, "number": number, "name": name}
 
 
 def gate_files(place: Path) -> list[str]:
@@ -211,7 +219,8 @@ def test_where_the_first_gate_is_refused_nothing_is_created(what: str, tmp_path:
 
 def test_an_older_registry_is_refused_after_a_gate_without_one(place: Path) -> None:
     columns = cg.Columns(channels=(), visibility="visibility")
-    snapshot = cg.ConsentSnapshot.from_arrow(consent_table(), as_of=NOW)
+    earlier = NOW - timedelta(microseconds=1)
+    snapshot = cg.ConsentSnapshot.from_arrow(consent_table(), as_of=earlier)
     published = cg.GateStore(place).publish(cg.Gate(cg.Policy(), snapshot, columns=columns))
     assert published.registry_as_of == BASE
     with pytest.raises(cg.StaleSnapshotError, match="its channel registry is as of"):
@@ -301,7 +310,26 @@ DAMAGES: dict[str, tuple[Callable[[dict[str, Any]], Any], type[cg.GateFileError]
         lambda said: {**said, "name": "../" + said["name"]},
         cg.DamagedGateError,
     ),
-    "newer": (lambda said: {"version": 2, "gates": [said["name"]]}, cg.NewerGateError),
+    "newer": (lambda said: {"version": 3, "gates": [said["name"]]}, cg.NewerGateError),
+    "of the version before": (lambda said: {**said, "version": 1}, cg.GateFileError),
+    "a number that is too long": (
+        lambda said: json.dumps(said).replace('"number": 1', '"number": 1' + 5_000 * "0").encode(),
+        cg.DamagedGateError,
+    ),
+    "a version that is too long": (
+        lambda said: json.dumps(said).replace('n": 2', 'n": 2' + 5_000 * "0").encode(),
+        cg.DamagedGateError,
+    ),
+    "deep": (lambda _: 30_000 * b"[", cg.DamagedGateError),
+    "another number than its name": (lambda said: {**said, "number": 7}, cg.DamagedGateError),
+    "another digest than its name": (
+        lambda said: {**said, "digest": said["file_digest"]},
+        cg.DamagedGateError,
+    ),
+    "a registry without a digest": (
+        lambda said: {**said, "registry_digest": None},
+        cg.DamagedGateError,
+    ),
 }
 
 
@@ -315,7 +343,7 @@ def test_a_damaged_pointer_is_an_error_until_it_is_mended(
     alter, error = DAMAGES[damage]
     set_pointer(place, alter(intact))
     before = all_files(place)
-    words = f"Pointer '{place}/current.json' (is damaged|has version 2)"
+    words = f"Pointer '{place}/current.json' (is damaged|has version [13])"
     for act in (
         store.current,
         lambda: seen(live),
@@ -434,12 +462,12 @@ def test_pruning_keeps_at_least_the_current_gate(keep: int, place: Path) -> None
 
 
 def test_pruning_goes_by_numbers_of_any_length(place: Path) -> None:
-    set_pointer(place, {**pointer(place), "number": 99_999_998})
     (first,) = gate_files(place)
+    set_pointer(place, renumbered(place, pointer(place), 99_999_998))
     store = cg.GateStore(place)
     names = [store.publish(numbered_gate(n)).name for n in range(1, 5)]
     assert [name[:10] for name in names[:2]] == ["99999999-" + names[0][9], "100000000-"]
-    assert set(store.prune(keep=2)) == {first, *names[:2]}
+    assert {first, *names[:2]} < set(store.prune(keep=2))
     assert set(gate_files(place)) == {*names[2:]}
 
 
@@ -566,6 +594,137 @@ def test_a_store_that_goes_back_is_not_followed(what: str, place: Path) -> None:
     newest = numbered_gate(0, as_of=NOW + timedelta(seconds=2))
     store.publish(newest)
     assert seen(live) == newest.digest
+
+
+SAME = "differs from the other's, but both are as of"
+
+
+def other_gate(what: str) -> cg.Gate:
+    """A gate whose snapshot or registry is another one as of the same instant."""
+    as_of = BASE
+    more = {"channel_id": [10, 11]} if what == "registry" else {}
+    status = np.where(withdrawn(0 if what == "registry" else 1), "withdrawn", "given")
+    table = consent_table(subject_id=range(SUBJECTS), status=pa.array(status))
+    consent = cg.ConsentSnapshot.from_arrow(table, as_of=as_of)
+    return cg.Gate(
+        cg.Policy(), consent, cg.ChannelRegistry.from_arrow(channel_table(**more), as_of=as_of)
+    )
+
+
+@pytest.mark.parametrize("what", ["snapshot", "registry"])
+def test_another_one_as_of_the_same_instant_is_refused(what: str, place: Path) -> None:
+    store, before = cg.GateStore(place), all_files(place)
+    with pytest.raises(cg.StaleSnapshotError, match=f"its .*{what} {SAME}"):
+        store.publish(other_gate(what))
+    assert all_files(place) == before
+    store.publish(numbered_gate(0))  # the same one again
+
+
+@pytest.mark.parametrize("what", ["snapshot", "registry"])
+def test_another_one_as_of_the_same_instant_is_not_followed(
+    what: str, place: Path, tmp_path: Path
+) -> None:
+    live = cg.GateStore(place).live(check_every=AT_ONCE)
+    cg.GateStore(tmp_path / "other").publish(other_gate(what))
+    shutil.copytree(tmp_path / "other", place, dirs_exist_ok=True)
+    with pytest.raises(cg.StaleSnapshotError, match=f"its .*{what} {SAME}"):
+        seen(live)
+
+
+EDITS: dict[str, tuple[str, timedelta | str | None]] = {
+    "a newer snapshot": ("as_of", timedelta(microseconds=1)),
+    "an older snapshot": ("as_of", -timedelta(days=1)),
+    "another snapshot": ("snapshot_digest", "0" * 64),
+    "a newer registry": ("registry_as_of", timedelta(microseconds=1)),
+    "an older registry": ("registry_as_of", -timedelta(days=1)),
+    "another registry": ("registry_digest", "0" * 64),
+    "no registry": ("registry", None),
+}
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_pointer_that_contradicts_its_gate_is_an_error(edit: str, place: Path) -> None:
+    store, intact = cg.GateStore(place), pointer(place)
+    live = store.live(check_every=AT_ONCE)
+    key, change = EDITS[edit]
+    if isinstance(change, timedelta):
+        change = (datetime.fromisoformat(intact[key]) + change).isoformat()
+    edited = dict.fromkeys(("registry_as_of", "registry_digest")) if change is None else {}
+    set_pointer(place, {**intact, **(edited or {key: change})})
+    before = all_files(place)
+    for act in (store.current, lambda: store.publish(numbered_gate(1))):
+        with pytest.raises(cg.DamagedGateError, match=r"says something else of the c.* than the"):
+            act()
+    with pytest.raises(
+        (cg.DamagedGateError, cg.StaleSnapshotError), match=r"else|back to an older"
+    ):
+        seen(live)
+    assert all_files(place) == before
+    set_pointer(place, intact)
+    assert seen(live) == intact["digest"]
+
+
+def test_a_pointer_to_the_gate_before_under_the_dates_of_the_newer_is_an_error(
+    place: Path,
+) -> None:
+    store, old = cg.GateStore(place), pointer(place)
+    store.publish(numbered_gate(1))
+    dates = ("as_of", "registry_as_of", "snapshot_digest", "registry_digest", "published_at")
+    set_pointer(place, {**old, **{key: pointer(place)[key] for key in dates}})
+    for act in (store.current, store.live, lambda: store.publish(numbered_gate(2))):
+        with pytest.raises(cg.DamagedGateError, match="says something else of the consent snap"):
+            act()
+
+
+JUNK: list[Any] = [
+    None,
+    0,
+    -1,
+    2**70,
+    1.5,
+    "",
+    "x",
+    "\0",
+    "\ud800",
+    "1",
+    [],
+    {},
+    True,
+    "0" * 64,
+    "9" * 5_000,
+]
+
+
+def mutated(said: dict[str, Any], draws: random.Random) -> bytes:
+    """A pointer with something about it changed."""
+    content = dict(said)
+    for _ in range(draws.randint(1, 2)):
+        key = draws.choice([*content, "more"])
+        content[key] = draws.choice([*JUNK, content.get(draws.choice(list(content)))])
+        if draws.random() < 0.2:
+            del content[key]
+    octets = bytearray(json.dumps(content).encode())
+    for _ in range(draws.choice([0, 0, 1, 3])):
+        octets[draws.randrange(len(octets))] = draws.randrange(256)
+    return bytes(octets)
+
+
+def test_whatever_a_pointer_holds_only_errors_of_the_library_come_out(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("consentgate._publication.TRIES", 1)
+    monkeypatch.setattr("consentgate._publication._PAUSE_S", 0)
+    store, said, draws = cg.GateStore(place), pointer(place), random.Random(12)
+    gate, live = numbered_gate(0), store.live(check_every=AT_ONCE)
+    refused = 0
+    for _ in range(300):
+        set_pointer(place, mutated(said, draws))
+        for act in (store.current, live.current, lambda: store.publish(gate)):
+            try:
+                act()
+            except cg.ConsentGateError:
+                refused += 1
+    assert refused > 600
 
 
 def test_a_store_that_is_begun_anew_with_newer_data_is_followed(place: Path) -> None:
@@ -734,20 +893,23 @@ def test_a_thread_that_opens_slowly_does_not_bring_an_older_gate_back(place: Pat
         assert slow.result(timeout=10) == other.result(timeout=10) == seen(live)
 
 
-def look_in_child(live: cg.LiveGate, place: Path, said: bytes, answers: Any) -> None:
-    set_pointer(place, said)
+def look_in_child(live: cg.LiveGate, answers: Any) -> None:
     answers.put(seen(live))
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
-    place: Path, tmp_path: Path
+    place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    live = cg.GateStore(place).live(check_every=AT_ONCE)
-    said = (place / POINTER).read_bytes()
-    os.mkfifo(tmp_path / "fifo")
-    os.link(tmp_path / "fifo", place / "draft")
-    (place / "draft").replace(place / POINTER)  # whoever reads it waits, and holds the lock
+    store = cg.GateStore(place)
+    live = store.live(check_every=AT_ONCE)
+    parent, newest, released = os.getpid(), store._newest, threading.Event()
+
+    def look_slowly(last: Any) -> Any:
+        assert os.getpid() != parent or released.wait(60)
+        return newest(last)
+
+    monkeypatch.setattr(store, "_newest", look_slowly)  # whoever waits in there holds the lock
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(seen, live)
         deadline = time.monotonic() + 10
@@ -756,14 +918,13 @@ def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
             time.sleep(0.01)
         context: Any = multiprocessing.get_context("fork")
         answers = context.Queue()
-        arguments = (live, place, said, answers)
-        child = context.Process(target=look_in_child, args=arguments)
-        digest = json.loads(said)["digest"]
+        child = context.Process(target=look_in_child, args=(live, answers))
+        digest = pointer(place)["digest"]
         try:
             with running([child]):
                 assert answers.get(timeout=20) == digest
         finally:
-            (tmp_path / "fifo").write_bytes(said)
+            released.set()
         assert waiting.result(timeout=10) == digest
 
 
@@ -774,14 +935,15 @@ def test_nothing_is_left_open_by_a_thousand_switches(place: Path) -> None:
         return len(os.listdir("/proc/self/fd")), mapped  # noqa: PTH208
 
     store = cg.GateStore(place)
-    said = [pointer(place), store.publish(numbered_gate(1)).model_dump(mode="json")]
-    said[0] |= {key: said[1][key] for key in ("as_of", "registry_as_of")}
+    first = pointer(place)
+    other = store.publish(numbered_gate(0, methods={"implied"}))
+    said = [first, other.model_dump(mode="json")]
     live = store.live(check_every=AT_ONCE)
     seen(live)
     before = held()
     digests = []
     for number in range(3, 1_003):
-        set_pointer(place, {**said[number % 2], "number": number})
+        set_pointer(place, renumbered(place, said[number % 2], number))
         digests.append(seen(live))
     assert set(digests) == {said[0]["digest"], said[1]["digest"]}
     assert all(one != other for one, other in pairwise(digests))

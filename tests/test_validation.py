@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -209,6 +211,16 @@ def test_deep_columns_are_judged_or_refused() -> None:
         else:
             with pytest.raises(kind, match="'deep' is nested more than 64 levels deep"):
                 BY_TEXT.filter(table)
+
+
+def test_flipped_octets_are_errors_and_never_crashes() -> None:
+    """In a process of its own, since it is a crash of pyarrow's that is looked for."""
+    command = [sys.executable, "-m", "tests.fuzz_ipc", "1", "400"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    for call in ("filter", "stream", "annotate", "explain"):
+        assert f"{call}: judged" in done.stdout
+        assert f"{call}: malformed_data" in done.stdout
 
 
 @given(scenario=scenarios(), layout=layouts())

@@ -45,6 +45,7 @@ __all__ = [
     "is_text",
     "list_items",
     "one_chunk",
+    "plain_layout",
     "plain_text",
     "quoted",
     "read_instants",
@@ -52,8 +53,10 @@ __all__ = [
     "refuse_other_schema",
     "schema_difference",
     "spans",
+    "type_text",
     "unite",
     "valid_mask",
+    "without_views",
 ]
 
 Bits: TypeAlias = npt.NDArray[np.uint32]
@@ -65,6 +68,8 @@ Values = TypeVar("Values", Bits, Int64s)
 EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
+_MOST_TYPE_CHARS = 80
+_MOST_NAMES = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR_MICROS = 285 * 365 * 86_400 * 1_000_000
 """Local times further from 1970 than this are nobody's; nanoseconds end soon after."""
@@ -114,6 +119,8 @@ def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         SchemaMismatchError: While reading: a batch has another schema than the stream.
         MalformedDataError: Here or while reading: pyarrow cannot take the data over.
     """
+    if isinstance(data, pa.Table):  # exporting malformed data crashes pyarrow 26
+        return data.schema, iter(data.to_batches())
     with _import_faults_named(data):
         is_reader = isinstance(data, pa.RecordBatchReader)
         reader = data if is_reader else pa.RecordBatchReader.from_stream(data)
@@ -176,8 +183,23 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Names as a message shows them, sorted; a word when there are none."""
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+    """Names as a message shows them, sorted, the first of very many; a word when there are none."""
+    in_order = sorted(names)
+    more = len(in_order) - _MOST_NAMES
+    listed = ", ".join(f"'{name}'" for name in in_order[:_MOST_NAMES]) or "none"
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def type_text(kind: Any) -> str:
+    """A type as messages show it: short, and without the names of fields within it.
+
+    Where JSON objects are keyed by ids, those names are ids of people.
+    """
+    text = str(kind)
+    has_names = "struct<" in text or "union<" in text
+    if has_names or len(text) > _MOST_TYPE_CHARS:
+        return f"{text.partition('<')[0][:_MOST_TYPE_CHARS]}<…>"
+    return text
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -202,22 +224,30 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
-    """Where the items of n lists of any layout lie; a null list has none.
+    """The items of n lists of any layout; a null list has none, unless it is of fixed size.
 
     `flatten` is not used: on list views of string views its memory grows with the square of the
     length (pyarrow 26).
 
     Returns:
-        All values; and n places in them where each list starts, and n lengths.
+        The items from the first one used to the last; and n places in them where each list starts,
+        and n lengths.
     """
     lengths = pc.list_value_length(lists).fill_null(0)
     counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
     if pa.types.is_fixed_size_list(lists.type):
-        starts = (np.arange(len(lists)) + lists.offset) * lists.type.list_size
-    else:
-        offsets = lists.offsets.to_numpy(zero_copy_only=False)
-        starts = offsets[: len(lists)].astype(np.int64)
-    return lists.values, starts, counts
+        size = lists.type.list_size
+        items = lists.values.slice(lists.offset * size, len(lists) * size)
+        return items, np.arange(len(lists)) * size, counts
+    offsets = lists.offsets.to_numpy(zero_copy_only=False)
+    starts: Int64s = offsets[: len(lists)].astype(np.int64)
+    holders = np.flatnonzero(counts)
+    if not holders.size:
+        return lists.values.slice(0, 0), np.zeros_like(starts), counts
+    first = int(starts[holders].min())
+    end = int((starts + counts)[holders].max())
+    starts = np.where(counts > 0, starts - first, 0)
+    return lists.values.slice(first, end - first), starts, counts
 
 
 def spans(starts: Int64s, counts: Int64s) -> Int64s:
@@ -251,24 +281,52 @@ def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
     """A column of text, whatever its layout or dictionary, as large_string."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([plain_text(chunk) for chunk in column.chunks], pa.large_string())
     if pa.types.is_dictionary(column.type):
-        if isinstance(column, pa.ChunkedArray):
-            chunks = [plain_text(chunk) for chunk in column.chunks]
-            return pa.chunked_array(chunks, pa.large_string())
         return plain_text(column.dictionary).take(column.indices)
-    return column.cast(pa.large_string())
+    return without_views(column).cast(pa.large_string())
+
+
+def without_views(column: pa.Array | pa.ChunkedArray) -> Any:
+    """String or binary views as large_string or large_binary; any other column as it is."""
+    plain = plain_layout(column.type)
+    if plain is None:
+        return column
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([without_views(chunk) for chunk in column.chunks], plain)
+    return _with_blank_nulls(column).cast(plain)
+
+
+def plain_layout(kind: pa.DataType) -> pa.DataType | None:
+    """The type without views that holds the same values; None for any but those two types."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def _with_blank_nulls(views: pa.Array) -> pa.Array:
+    """The same views with zeros under nulls: pyarrow 26 crashes over what may lie there."""
+    valid = bitmap(views)
+    if valid is None:
+        return views
+    cells = fixed_width_values(views, np.dtype((np.uint64, 2))).copy()
+    cells[~valid] = 0
+    bits = np.packbits(valid, bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(cells), *views.buffers()[2:]]
+    return pa.Array.from_buffers(views.type, len(views), buffers)
 
 
 def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
-    """A dictionary-encoded column as the values it stands for; any other as it is."""
+    """A dictionary-encoded column as the values it stands for, not in views; any other as it is."""
     if not pa.types.is_dictionary(column.type):
         return column
     if is_text(column.type.value_type):
         return plain_text(column)
     if isinstance(column, pa.ChunkedArray):
-        chunks = [chunk.dictionary_decode() for chunk in column.chunks]
-        return pa.chunked_array(chunks, column.type.value_type)
-    return column.dictionary_decode()
+        kind = plain_layout(column.type.value_type) or column.type.value_type
+        return pa.chunked_array([decoded(chunk) for chunk in column.chunks], kind)
+    return without_views(column.dictionary).take(column.indices)
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
@@ -339,7 +397,9 @@ def valid_mask(array: pa.Array) -> Bools | None:
             return valid_mask(array.indices)
         return np.append(by_value, False)[dictionary_codes(array)]
     if pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
-        raise ColumnTypeError(f"Type {kind} does not say which of its entries are null; cast it.")
+        raise ColumnTypeError(
+            f"Type {type_text(kind)} does not say which of its entries are null; cast it."
+        )
     valid = bitmap(array)
     if pa.types.is_floating(kind):
         is_number = ~np.isnan(fixed_width_values(array, np.dtype(kind.to_pandas_dtype())))
@@ -408,7 +468,9 @@ def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = N
     """
     if not pa.types.is_timestamp(kind):
         raise ColumnTypeError(
-            f"Column '{name}' is {kind} but must be a timestamp with a time zone; convert it first."
+            f"Column '{name}' is {type_text(kind)} but must be a timestamp with a time zone; "
+            "convert "
+            "it first."
         )
     if kind.tz is None and assume_timezone is None:
         raise NaiveTimestampError(
@@ -467,7 +529,9 @@ def _column_difference(name: str, before: str, after: str) -> str:
         return ""
     if not (before and after):
         return f"column '{name}' is {'additional' if after else 'missing'}"
-    return f"column '{name}' is {after} instead of {before}"
+    if type_text(before) == type_text(after):
+        return f"column '{name}' is another {type_text(after)}"
+    return f"column '{name}' is {type_text(after)} instead of {type_text(before)}"
 
 
 def _kinds(schema: pa.Schema, name: str) -> str:

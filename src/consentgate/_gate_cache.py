@@ -9,8 +9,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from consentgate._durable import replacing, write_faults_named
-from consentgate._publication import Publication
+from consentgate._durable import refuse_odd_target, replacing, write_faults_named
+from consentgate._publication import POINTER, Publication, refuse_misfit
 from consentgate._storage import Folder
 from consentgate.errors import GateFileError, UnreadableFileError
 from consentgate.gate import Gate
@@ -116,6 +116,12 @@ def open_published(folder: Folder, published: Publication, cache: Path | None) -
             newer version, or not what was published.
         OutputError: The cache cannot be written to.
     """
+    gate = _open_file(folder, published, cache)
+    refuse_misfit(published, gate.evidence, folder.shown(POINTER))
+    return gate
+
+
+def _open_file(folder: Folder, published: Publication, cache: Path | None) -> Gate:
     digest = published.file_digest
     if folder.is_local:
         return Gate._opened(*open_gate(folder.path(published.name), digest=digest))
@@ -134,6 +140,7 @@ def _open_cached(folder: Folder, published: Publication, cache: Path) -> Gate:
         return gate
     with write_faults_named(f"Cache '{own}'"):
         own.mkdir(parents=True, exist_ok=True)
+        refuse_odd_target(own / "lock", f"Cache '{own}'")
         with FileLock(own / "lock"):
             if gate := _open_intact(path, published.file_digest):
                 return gate

@@ -10,7 +10,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, Uint64s, decoded, fixed_width_values, is_text
+from consentgate._arrow import (
+    Int64s,
+    Uint64s,
+    decoded,
+    fixed_width_values,
+    is_text,
+    plain_text,
+    without_views,
+)
 from consentgate.errors import ColumnTypeError
 
 __all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read_ids", "rows_with"]
@@ -111,8 +119,7 @@ def _read_integers(array: pa.Array) -> Integers:
 
 
 def _read_strings(array: pa.Array) -> Strings:
-    if pa.types.is_string_view(array.type):
-        array = array.cast(pa.large_string())
+    array = without_views(array)
     width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
     _, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
@@ -129,12 +136,12 @@ def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
     """
     ids = decoded(ids)
     if is_text(ids.type):
-        ids = ids.cast(pa.large_string())
+        ids = plain_text(ids)
     if isinstance(ids.type, pa.BaseExtensionType):
         ids = ids.cast(ids.type.storage_type)
     try:
         wanted = pa.scalar(value.bytes if isinstance(value, UUID) else value, ids.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError):  # ArrowInvalid and the like are ValueErrors
         return []
     places: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
     return places

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 
 from filelock import FileLock, Timeout
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import refuse_odd_target, write_faults_named
 from consentgate._layout import LEASES, LOCK
 from consentgate._storage import Folder
 from consentgate.errors import ConsentGateError, DestinationBusyError, OutputError
@@ -45,8 +45,9 @@ def lock(folder: Folder, *, who: str = "run") -> Iterator[Callable[[], None]]:
 
 @contextmanager
 def _file_lock(folder: Folder, who: str) -> Iterator[Callable[[], None]]:
-    held = FileLock(folder.path(LOCK))
-    with write_faults_named(f"Lock '{folder.shown(LOCK)}'"):
+    held, what = FileLock(folder.path(LOCK)), f"Lock '{folder.shown(LOCK)}'"
+    refuse_odd_target(folder.path(LOCK), what)
+    with write_faults_named(what):
         try:
             held.acquire(blocking=False)
         except Timeout as error:

@@ -105,14 +105,28 @@ def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
 
 
 def refuse_odd_names(schema: pa.Schema) -> None:
-    """Raise `pyarrow.ArrowInvalid` if a name in a schema is not UTF-8.
+    """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
 
     pyarrow raises UnicodeDecodeError only where such a name is looked at.
     """
+    fields = list(schema)
     try:
-        schema.to_string(show_field_metadata=False, show_schema_metadata=False)
+        while fields:
+            field = fields.pop()
+            str(field.name)
+            fields += _inner_fields(field.type)
     except UnicodeDecodeError as error:
         raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
+
+
+def _inner_fields(kind: pa.DataType) -> list[pa.Field]:
+    if isinstance(kind, pa.BaseExtensionType):
+        return [pa.field("", kind.storage_type)]
+    if pa.types.is_dictionary(kind):
+        return [pa.field("", kind.value_type)]
+    if pa.types.is_timestamp(kind):
+        str(kind.tz)
+    return [kind.field(place) for place in range(kind.num_fields)]
 
 
 def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:

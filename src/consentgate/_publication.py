@@ -6,38 +6,74 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PositiveInt, ValidationError
+import pyarrow as pa
+from pydantic import (
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from consentgate._layout import LEASES, LOCK
+from consentgate._sections import read_description
 from consentgate._storage import Folder
-from consentgate.errors import DamagedGateError, NewerGateError, SourceChangedError
+from consentgate.errors import (
+    DamagedGateError,
+    GateFileError,
+    NewerGateError,
+    SourceChangedError,
+)
 from consentgate.manifest import Digest
 
 __all__ = [
     "POINTER",
     "TRIES",
-    "Dates",
     "Publication",
-    "dates_of",
+    "State",
+    "States",
     "gate_name",
     "is_own",
     "leftovers",
     "older",
     "read_pointer",
+    "refuse_altered_pointer",
+    "refuse_misfit",
+    "states_of",
     "superseded",
 ]
 
 POINTER = "current.json"
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 TRIES = 8
-"""So often is what is replaced or removed meanwhile looked at again."""
+"""How many times a read is retried when a publisher replaces or removes the file meanwhile."""
 _PAUSE_S = 0.02
+_POINTER_BYTES = 64 << 10
+"""Most bytes of a pointer, which has less than a thousand."""
 _GATE = re.compile(r"(\d{8,})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
+_HEAD_BYTES = 1 << 20
+"""How much of a gate's file is asked for at once; few heads are longer."""
+_MOST_NUMBER = 10**15
 _DRAFT = re.compile(rf"\.({_GATE.pattern}|{re.escape(POINTER)})\.[0-9a-f]{{16}}")
 
-Dates = dict[str, datetime]
+
+class State(NamedTuple):
+    """Which consent snapshot or channel registry a gate was made of.
+
+    Attributes:
+        as_of: the instant as of which it speaks.
+        digest: the SHA-256 of its content.
+    """
+
+    as_of: datetime
+    digest: str
+
+
+States = dict[str, State]
 
 
 class Publication(BaseModel):
@@ -49,27 +85,41 @@ class Publication(BaseModel):
         file_digest: the SHA-256 that stands for the file's content.
         digest: the gate's own, by which decisions name it (`Decision.gate_digest`).
         as_of: the instant as of which the consent snapshot speaks.
+        snapshot_digest: the SHA-256 of the snapshot's content.
         registry_as_of: likewise, of the channel registry; where the gate has none, of the last one
             that was published.
+        registry_digest: likewise.
         published_at: by the publisher's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = VERSION
-    number: PositiveInt
+    version: Literal[2] = VERSION
+    number: Annotated[int, Field(ge=1, le=_MOST_NUMBER)]
     name: Annotated[str, Field(pattern=f"^{_GATE.pattern}$")]
     file_digest: Digest
     digest: Digest
     as_of: AwareDatetime
+    snapshot_digest: Digest
     registry_as_of: AwareDatetime | None
+    registry_digest: Digest | None
     published_at: AwareDatetime
 
+    @model_validator(mode="after")
+    def _check_fit(self) -> "Publication":
+        if not self.name.startswith(f"{self.number:08}-{self.digest[:12]}-"):
+            raise ValueError("the name is of another number or digest")
+        if (self.registry_as_of is None) != (self.registry_digest is None):
+            raise ValueError("an instant and a digest of the registry belong together")
+        return self
+
     @property
-    def dates(self) -> Dates:
+    def states(self) -> States:
         """What must not become older."""
-        dates = {"consent snapshot": self.as_of, "channel registry": self.registry_as_of}
-        return {what: as_of for what, as_of in dates.items() if as_of is not None}
+        states = {"consent snapshot": State(self.as_of, self.snapshot_digest)}
+        if self.registry_as_of is not None and self.registry_digest is not None:
+            states["channel registry"] = State(self.registry_as_of, self.registry_digest)
+        return states
 
 
 def read_pointer(folder: Folder) -> Publication | None:
@@ -82,18 +132,9 @@ def read_pointer(folder: Folder) -> Publication | None:
     for _ in range(TRIES):
         # an object can be replaced after it was asked for its size, and before its content
         with suppress(DamagedGateError):
-            return _parsed(_content(folder), folder)
+            return _parsed(folder.read(POINTER, most_bytes=_POINTER_BYTES), folder)
         time.sleep(_PAUSE_S)
-    return _parsed(_content(folder), folder)
-
-
-def _content(folder: Folder) -> bytes | None:
-    """The pointer's content, or None; unlike `Folder.read`, it needs no temporary file."""
-    if folder.is_local:
-        return folder.read(POINTER)
-    with suppress(SourceChangedError):
-        return b"".join(folder.pieces(POINTER))
-    return None
+    return _parsed(folder.read(POINTER, most_bytes=_POINTER_BYTES), folder)
 
 
 def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
@@ -103,11 +144,16 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
         return Publication.model_validate_json(content)
     except ValidationError as error:
         pointer = f"Pointer '{folder.shown(POINTER)}'"
-        version = re.search(rb'"version":\s*(\d+)', content)
+        version = re.search(rb'"version":\s*(\d{1,9})\b', content)
         if version is not None and int(version[1]) > VERSION:
             raise NewerGateError(
                 f"{pointer} has version {int(version[1])}, but this release reads version "
                 f"{VERSION}; upgrade consentgate."
+            ) from error
+        if version is not None and int(version[1]) < VERSION:
+            raise GateFileError(
+                f"{pointer} has version {int(version[1])}, but this release reads version "
+                f"{VERSION}; remove it and publish a gate of the newest snapshot."
             ) from error
         raise DamagedGateError(
             f"{pointer} is damaged; bring it back, or remove it and publish a gate of the "
@@ -115,19 +161,65 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
         ) from error
 
 
-def dates_of(evidence: Mapping[str, str]) -> Dates:
-    """As of when a gate's snapshot and registry speak, by the gate's evidence."""
-    keys = {"consent snapshot": "snapshot", "channel registry": "registry"}
-    given = {what: evidence.get(f"consentgate.{key}_as_of") for what, key in keys.items()}
-    return {what: datetime.fromisoformat(text) for what, text in given.items() if text is not None}
+def states_of(evidence: Mapping[str, str]) -> States:
+    """Which snapshot and registry a gate was made of, by the gate's evidence."""
+    states = {}
+    for what, key in {"consent snapshot": "snapshot", "channel registry": "registry"}.items():
+        as_of, digest = (evidence.get(f"consentgate.{key}_{part}") for part in ("as_of", "digest"))
+        if as_of is not None and digest is not None:
+            states[what] = State(datetime.fromisoformat(as_of), digest)
+    return states
 
 
-def older(new: Dates, old: Dates) -> str:
-    """What of the new is older than the old, in words; empty where nothing is."""
-    for what, as_of in old.items():
-        if what in new and new[what] < as_of:
-            return f"its {what} is as of {new[what].isoformat()}, the other's {as_of.isoformat()}"
+def older(new: States, old: States) -> str:
+    """What of the new is older than the old, or may be, in words; empty where nothing is."""
+    for what, before in old.items():
+        after = new.get(what, before)
+        as_of = after.as_of.isoformat()
+        if after.as_of < before.as_of:
+            return f"its {what} is as of {as_of}, the other's {before.as_of.isoformat()}"
+        if after.as_of == before.as_of and after.digest != before.digest:
+            return f"its {what} differs from the other's, but both are as of {as_of}"
     return ""
+
+
+def refuse_misfit(published: Publication, evidence: Mapping[str, str], pointer: str) -> None:
+    """Raise `DamagedGateError` if a pointer says something else of a gate than the gate itself.
+
+    Args:
+        published: what the pointer says.
+        evidence: the gate's own.
+        pointer: what the error calls the pointer.
+    """
+    for what, state in states_of(evidence).items():
+        if published.states.get(what) != state:
+            raise DamagedGateError(
+                f"Pointer '{pointer}' says something else of the {what} than the gate that it "
+                "names; bring the pointer back, or remove it and publish a gate of the newest "
+                "snapshot."
+            )
+
+
+def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
+    """Raise `DamagedGateError` if the pointer and the gate's file that it names contradict.
+
+    A file that is gone or damaged tells nothing, so a new gate can be published in its place.
+
+    Raises:
+        UnreadableFileError: The gate's file cannot be read.
+    """
+    content, digest = None, ""
+    with suppress(SourceChangedError, GateFileError), folder.opened(published.name) as file:
+        head = pa.BufferedInputStream(file, _HEAD_BYTES)
+        content, digest = read_description(head, Path(folder.shown(published.name)))
+    if digest == published.file_digest:
+        refuse_misfit(published, _evidence_in(content), folder.shown(POINTER))
+
+
+def _evidence_in(content: Any) -> dict[str, str]:
+    evidence = content.get("evidence") if isinstance(content, dict) else None
+    found = evidence.items() if isinstance(evidence, dict) else ()
+    return {str(key): str(value) for key, value in found}
 
 
 def gate_name(number: int, digest: str) -> str:

@@ -9,7 +9,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, is_list, list_items, spans, valid_mask
+from consentgate._arrow import (
+    Int64s,
+    is_list,
+    list_items,
+    plain_layout,
+    spans,
+    type_text,
+    valid_mask,
+    without_views,
+)
 from consentgate._validation import Validator
 from consentgate.errors import ColumnTypeError
 
@@ -68,7 +77,8 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
                 kept.append(_take(chunk, rows))
         except pa.ArrowNotImplementedError as error:
             raise ColumnTypeError(
-                f"Column '{name}' is {column.type}, whose rows cannot be taken out; cast it."
+                f"Column '{name}' is {type_text(column.type)}, whose rows cannot be taken out; "
+                "cast it."
             ) from error
         start += len(chunk)
     return pa.chunked_array(kept, column.type)
@@ -81,7 +91,7 @@ def _lingers(kind: pa.DataType) -> bool:
     return (
         pa.types.is_dictionary(kind)
         or pa.types.is_run_end_encoded(kind)
-        or _plain_view(kind) is not None
+        or plain_layout(kind) is not None
         or isinstance(kind, pa.ListViewType | pa.LargeListViewType)
         or any(_lingers(kind.field(place).type) for place in range(kind.num_fields))
     )
@@ -93,8 +103,8 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
         return array.take(pa.array(rows))
     if isinstance(array, pa.ExtensionArray):
         return pa.ExtensionArray.from_storage(kind, _take(array.storage, rows))
-    if (plain := _plain_view(kind)) is not None:
-        return array.cast(plain).take(pa.array(rows)).cast(kind)
+    if plain_layout(kind) is not None:
+        return without_views(array).take(pa.array(rows)).cast(kind)
     if pa.types.is_dictionary(kind):
         return _take_dictionary(array, rows)
     if pa.types.is_struct(kind):
@@ -106,12 +116,6 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
         values = _take(pc.run_end_decode(array), rows)
         return pc.run_end_encode(values, run_end_type=kind.run_end_type)
     raise pa.ArrowNotImplementedError(f"a {kind} would keep what is excluded")
-
-
-def _plain_view(kind: pa.DataType) -> pa.DataType | None:
-    if pa.types.is_string_view(kind):
-        return pa.large_string()
-    return pa.large_binary() if pa.types.is_binary_view(kind) else None
 
 
 def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryArray:
@@ -145,14 +149,13 @@ def _take_viewed(values: pa.Array, starts: Int64s, counts: Int64s) -> tuple[pa.A
     Views may overlap: written out one after the other, they could take any amount of memory.
     """
     holders = np.flatnonzero(counts)
-    first = starts[holders].min(initial=len(values))
-    starts, ends = starts[holders] - first, (starts + counts)[holders] - first
-    places = ends.max(initial=0) + 1
-    begun = np.bincount(starts, minlength=places) - np.bincount(ends, minlength=places)
+    firsts, ends = starts[holders], (starts + counts)[holders]
+    begun = np.bincount(firsts, minlength=len(values) + 1)
+    begun -= np.bincount(ends, minlength=len(values) + 1)
     used = np.cumsum(begun) > 0
     moved = np.zeros(len(counts), np.int64)
-    moved[holders] = (np.cumsum(used) - used)[starts]
-    return _take(values, first + np.flatnonzero(used)), moved
+    moved[holders] = (np.cumsum(used) - used)[firsts]
+    return _take(values, np.flatnonzero(used)), moved
 
 
 def _nulls(array: pa.Array, rows: Int64s) -> pa.BooleanArray | None:

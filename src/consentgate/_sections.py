@@ -37,7 +37,7 @@ from consentgate.errors import (
 )
 from consentgate.hashing import digest_bytes
 
-__all__ = ["Sections", "damaged", "open_sections", "write_sections"]
+__all__ = ["Sections", "damaged", "open_sections", "read_description", "write_sections"]
 
 MAGIC = b"consgate"
 VERSION = 3
@@ -94,6 +94,9 @@ class Sections(NamedTuple):
     description: Any
     arrays: dict[str, Array]
     digest: str
+
+    def __repr__(self) -> str:
+        return f"<Sections: {len(self.arrays)} arrays>"
 
 
 def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) -> str:
@@ -162,6 +165,20 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
         if verify and digest_bytes([memoryview(memory)[start:end]]) != place.sha256:
             raise damaged(path, f"does not match the checksum of its section '{name}'")
     return Sections(content.description, arrays, digest)
+
+
+def read_description(file: BinaryIO, path: Path) -> tuple[Any, str]:
+    """The writer's own description from the beginning of a file, and the head's SHA-256.
+
+    Args:
+        file: the file, open at its beginning.
+        path: what errors call it.
+
+    Raises:
+        GateFileError: As `open_sections` raises it about the head.
+    """
+    _, content, digest = _read_head(path, file)
+    return content.description, digest
 
 
 def _make_head(content: Any) -> tuple[bytes, str]:

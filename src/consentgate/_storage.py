@@ -21,12 +21,22 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
-from consentgate._durable import replacing, sync_folder, why, write_faults_named
+from consentgate._durable import (
+    check_regular,
+    read_regular,
+    refuse_odd_target,
+    replacing,
+    sync_folder,
+    why,
+    write_faults_named,
+)
 from consentgate.errors import OutputError, SourceChangedError, SourceError, UnreadableFileError
 
-__all__ = ["Folder", "Stamp"]
+__all__ = ["MOST_READ_BYTES", "Folder", "Stamp"]
 
 _CHUNK_BYTES = 8 << 20
+MOST_READ_BYTES = 1 << 30
+"""Most bytes of a manifest or another file that is read into memory at once."""
 _RETRY_S = 30
 """So long is Google's storage asked again; pyarrow would go on for a quarter of an hour."""
 
@@ -69,10 +79,14 @@ class Folder:
         from: keys of the store are in there.
 
         Raises:
-            SourceError: The URI is malformed, or nothing answers there.
+            SourceError: The URI or path is malformed, or nothing answers there.
         """
         text = os.fspath(place)
         if "://" not in text and not re.match("(file|s3|gs):", text):
+            if "\0" in text or not _is_unicode(text):
+                raise SourceError(
+                    f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
+                )
             return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
             folder = cls._at_uri(text)
@@ -100,6 +114,8 @@ class Folder:
         except OSError as error:
             raise SourceError(f"'{_bare(uri)}' cannot be reached: {why(error)}.") from error
         folder = cls(filesystem, root.rstrip("/"))
+        if "\0" in folder.root:
+            return None
         leads_down = all(part not in ("", ".", "..") for part in folder.root.split("/"))
         return folder if leads_down or folder.is_local else None
 
@@ -198,11 +214,11 @@ class Folder:
 
         Raises:
             SourceChangedError: It is not there.
-            UnreadableFileError: It cannot be looked at.
+            UnreadableFileError: It cannot be looked at, or is no regular file.
         """
         with self._read_faults_named(name):
             if self.is_local:
-                status = self.path(name).stat()
+                status = check_regular(self.path(name))
                 inode = status.st_ino, status.st_ctime_ns
                 return Stamp(status.st_size, str(status.st_mtime_ns), inode)
             with self.filesystem.open_input_file(self.key(name)) as file:
@@ -221,6 +237,7 @@ class Folder:
             UnreadableFileError: It cannot be read.
         """
         with self._read_faults_named(name):
+            self._check(name)
             file = self.filesystem.open_input_file(self.key(name))
         with file:
             yield file
@@ -234,6 +251,8 @@ class Folder:
             UnreadableFileError: It cannot be read.
         """
         if self.is_local:
+            with self._read_faults_named(name):
+                self._check(name)
             yield self.path(name)
             return
         with self._scratch(name) as folder:
@@ -253,12 +272,16 @@ class Folder:
             SourceChangedError: It is not there.
             UnreadableFileError: It cannot be read.
         """
-        with (
-            self._read_faults_named(name),
-            self.filesystem.open_input_stream(self.key(name)) as source,
-        ):
-            while piece := source.read(_CHUNK_BYTES):
-                yield piece
+        with self._read_faults_named(name):
+            self._check(name)
+            with self.filesystem.open_input_stream(self.key(name)) as source:
+                while piece := source.read(_CHUNK_BYTES):
+                    yield piece
+
+    def _check(self, name: str) -> None:
+        """Raise OSError if a path of a disk leads to something else than a regular file."""
+        if self.is_local:
+            check_regular(self.path(name))
 
     def _scratch(self, name: str) -> "tempfile.TemporaryDirectory[str]":
         try:
@@ -269,19 +292,25 @@ class Folder:
                 f"fetch it to: {why(error)}; set TMPDIR to one that has space."
             ) from error
 
-    def read(self, name: str) -> bytes | None:
+    def read(self, name: str, *, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
         """A small file's content, or None where there is none.
 
+        Args:
+            most_bytes: how large it may be.
+
         Raises:
-            UnreadableFileError: It cannot be read.
+            UnreadableFileError: It cannot be read, is no regular file, or is larger.
         """
-        try:
-            with self.fetched(name) as path:
-                return path.read_bytes()
-        except (FileNotFoundError, SourceChangedError):
-            return None
-        except OSError as error:
-            raise self._unreadable(name, error) from error
+        with suppress(SourceChangedError), self._read_faults_named(name):
+            if self.is_local:
+                return read_regular(self.path(name), most_bytes=most_bytes)
+            content = bytearray()
+            for piece in self.pieces(name):
+                content += piece
+                if len(content) > most_bytes:
+                    raise OSError(f"it has more than the {most_bytes:,} bytes that are read")
+            return bytes(content)
+        return None
 
     def write(self, name: str, content: bytes) -> None:
         """Write a small file, which appears whole.
@@ -290,6 +319,11 @@ class Folder:
             OutputError: It cannot be written.
         """
         what = f"Output '{self.shown(name)}'"
+        if len(content) > MOST_READ_BYTES:
+            raise OutputError(
+                f"{what} would take {len(content):,} bytes, but at most {MOST_READ_BYTES:,} are "
+                "read again; judge the files in several runs."
+            )
         with write_faults_named(what):
             if self.is_local:
                 path = self.path(name)
@@ -310,8 +344,10 @@ class Folder:
         Raises:
             OutputError: It cannot be written.
         """
-        with write_faults_named(f"Output '{self.shown(name)}'"):
+        what = f"Output '{self.shown(name)}'"
+        with write_faults_named(what):
             if self.is_local:
+                refuse_odd_target(self.path(name), what)
                 with draft.open("rb") as file:
                     os.fsync(file.fileno())
                 self.path(name).parent.mkdir(parents=True, exist_ok=True)

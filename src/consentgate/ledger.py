@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consentgate._arguments import require_path
 from consentgate._durable import make_folder, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
@@ -63,6 +64,7 @@ class Ledger:
     """
 
     def __init__(self, directory: str | Path) -> None:
+        require_path(directory, "ledger")
         self._directory = directory
         self._schema: pa.Schema | None = None
         self._part: _Part | None = None

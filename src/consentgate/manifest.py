@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
+from consentgate._arguments import require
 from consentgate._layout import MANIFEST, STATE
 from consentgate._source import Partition
 from consentgate._storage import Folder
@@ -234,6 +235,7 @@ class Manifest(_Record):
             ManifestError: It is malformed, or was altered.
             UnreadableFileError: It cannot be read.
         """
+        require(folder, "folder", Folder)
         content = folder.read(name)
         if content is None:
             return None

@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from consentgate._arguments import require
 from consentgate._durable import write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
@@ -27,12 +28,13 @@ from consentgate._publication import (
     POINTER,
     TRIES,
     Publication,
-    dates_of,
     gate_name,
     is_own,
     leftovers,
     older,
     read_pointer,
+    refuse_altered_pointer,
+    states_of,
     superseded,
 )
 from consentgate._storage import Folder
@@ -100,25 +102,27 @@ class GateStore:
 
         Args:
             gate: built or opened; without an instant of judgement (`judged_at`), because it must
-                notice how time passes. Its snapshot and registry are as of no earlier instant than
-                any before: withdrawals would be undone. To go back to another policy, build a gate
-                of it with the newest snapshot.
+                notice how time passes. Its snapshot and registry must be as of a later instant than
+                those of the current gate, or the same ones: otherwise withdrawals could be undone.
+                To go back to another policy, build a gate of it with the newest snapshot.
 
         Raises:
             ConfigurationError: The gate has an instant of judgement of its own.
             StaleSnapshotError: Its snapshot or registry is older than its policy allows, or than
-                the current gate's.
+                the current gate's, or is another one as of the same instant.
             FutureSnapshotError: They claim an `as_of` that the clock has not reached.
             DestinationBusyError: Another publisher is at work; or, with an object store, one was
                 killed less than a minute ago.
             OutputError: The store cannot be written to, or is a folder of other files.
-            DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, so
-                nobody knows whether the gate is older.
+            DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, or
+                the pointer contradicts the gate that it names, so nobody knows whether the gate is
+                older.
         """
+        require(gate, "gate", Gate, hint="build or open one; a live gate has it as `current()`")
         _refuse_unfit(gate)
-        self._before(gate)  # where it is refused, nothing is created
+        looked_at = self._before(gate)  # where it is refused, nothing is created
         with self._held() as check_hold:
-            before = self._before(gate)
+            before = self._before(gate, looked_at)
             for name in leftovers(self._folder.listing(), before):
                 self._folder.delete(name)
             publication = self._written(gate, before)
@@ -198,12 +202,19 @@ class GateStore:
         with lock(folder, who="publisher") as check_hold:
             yield check_hold
 
-    def _before(self, gate: Gate) -> Publication | None:
-        """What is current before a gate is published, unless that is newer."""
+    def _before(self, gate: Gate, looked_at: Publication | None = None) -> Publication | None:
+        """What is current before a gate is published, unless that is newer.
+
+        Args:
+            looked_at: what was held against its gate already.
+        """
         current = read_pointer(self._folder)
         if current is None:
             self._refuse_foreign()
-        elif what := older(dates_of(gate.evidence), current.dates):
+            return None
+        if current != looked_at:
+            refuse_altered_pointer(self._folder, current)
+        if what := older(states_of(gate.evidence), current.states):
             raise StaleSnapshotError(
                 f"The gate is older than the current one of '{self._folder}', so withdrawals would "
                 f"be undone: {what}; build it from the newest data."
@@ -222,15 +233,18 @@ class GateStore:
         """Write the gate's file; returns what the pointer is to say."""
         number = 1 if before is None else before.number + 1
         name = gate_name(number, gate.digest)
-        dates = {} if before is None else before.dates
-        dates |= dates_of(gate.evidence)
+        states = {} if before is None else before.states
+        states |= states_of(gate.evidence)
+        snapshot, registry = states["consent snapshot"], states.get("channel registry")
         return Publication(
             number=number,
             name=name,
             file_digest=self._save(gate, name),
             digest=gate.digest,
-            as_of=dates["consent snapshot"],
-            registry_as_of=dates.get("channel registry"),
+            as_of=snapshot.as_of,
+            snapshot_digest=snapshot.digest,
+            registry_as_of=registry and registry.as_of,
+            registry_digest=registry and registry.digest,
             published_at=datetime.now(UTC),
         )
 
@@ -282,8 +296,8 @@ class GateStore:
         )
 
     def _refuse_return(self, published: Publication, last: Publication) -> None:
-        what = older(published.dates, last.dates)
-        if not what and published.dates == last.dates and published.number < last.number:
+        what = older(published.states, last.states)
+        if not what and published.states == last.states and published.number < last.number:
             what = f"its number is {published.number}, the other's {last.number}"
         if what:
             raise StaleSnapshotError(

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from consentgate._arrow import schema_difference
 from consentgate._files import MessageFile
-from consentgate.errors import SchemaMismatchError
+from consentgate.errors import SchemaMismatchError, SourceError
 
 __all__ = ["known_rows", "open_alike", "read_tables"]
 
@@ -33,9 +33,11 @@ def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
 
     Raises:
         UnreadableFileError: A file is missing, truncated, corrupt or of another format.
+        SourceError: A file is named twice, so that its rows would be judged twice.
         SchemaMismatchError: A file has another schema than the first.
     """
     files = [MessageFile.open(path) for path in paths]
+    _refuse_repeats(paths)
     for file in files[1:]:
         if difference := schema_difference(files[0].schema, file.schema):
             raise SchemaMismatchError(
@@ -43,6 +45,18 @@ def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
                 "the files to one schema, or judge them one by one."
             )
     return files
+
+
+def _refuse_repeats(paths: Sequence[Path]) -> None:
+    seen: dict[tuple[int, int], Path] = {}
+    for path in paths:
+        status = path.stat()
+        first = seen.setdefault((status.st_dev, status.st_ino), path)
+        if first is not path:
+            raise SourceError(
+                f"Inputs '{first}' and '{path}' are one file, whose rows would be judged twice; "
+                "name it once."
+            )
 
 
 def known_rows(files: Sequence[MessageFile]) -> int | None:

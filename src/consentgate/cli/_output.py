@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import refuse_odd_target, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate.errors import OutputError
 
@@ -26,13 +26,14 @@ def refuse_outputs(
     if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
         raise OutputError(f"Output '{directory}' is no directory; name another one.")
     for path in (directory / name for name in names):
+        if os.path.isdir(path):  # noqa: PTH112
+            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+        refuse_odd_target(path, f"Output '{path}'")
         if any(_is_same(path, file) for file in inputs):
             raise OutputError(
                 f"Output '{path}' would replace a file that this command reads; name another "
                 "directory."
             )
-        if os.path.isdir(path):  # noqa: PTH112
-            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
         if os.path.lexists(path) and not overwrite:
             raise OutputError(
                 f"Output '{path}' exists already; name another directory, or say --overwrite."
@@ -40,10 +41,8 @@ def refuse_outputs(
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    if os.path.realpath(path) == os.path.realpath(other):
-        return True
-    with suppress(OSError):
-        return path.samefile(other)
+    with suppress(OSError, ValueError):  # ValueError: a name that no file can have
+        return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
     return False
 
 

@@ -22,6 +22,7 @@ from consentgate.errors import OutputError
 __all__ = [
     "SMALL_FILE_BYTES",
     "check_regular",
+    "make_folder",
     "open_regular",
     "place",
     "read_regular",
@@ -129,6 +130,17 @@ def refuse_odd_target(path: Path, what: str) -> None:
         _refuse_odd_name(path, "utf-8", "strict")
         with suppress(FileNotFoundError, NotADirectoryError):
             _refuse_odd(path.stat())
+
+
+def make_folder(path: Path, what: str) -> None:
+    """Make a folder, and those above it, if it is not there.
+
+    Raises:
+        OutputError: `what`, which is the folder, cannot be made, or its path is not UTF-8.
+    """
+    with write_faults_named(what):
+        _refuse_odd_name(path, "utf-8", "strict")
+        path.mkdir(parents=True, exist_ok=True)
 
 
 @contextmanager

@@ -66,10 +66,16 @@ class Decision:
     @cached_property
     def counts(self) -> Counter[str]:
         """Rows by primary reason, in order of precedence; reasons without a row are left out."""
-        by_bit = np.bincount(self._primary, minlength=33)
+        by_bit = self.rows_by_bit
         return Counter(
             {name: int(by_bit[bit]) for bit, name in self.reason_names.items() if by_bit[bit]}
         )
+
+    @cached_property
+    def rows_by_bit(self) -> Int64s:
+        """How many rows have each bit as their lowest, 33 numbers; the last one: have no bit."""
+        numbers: Int64s = np.bincount(self._primary, minlength=33)
+        return numbers
 
     @cached_property
     def occurrences(self) -> Counter[str]:

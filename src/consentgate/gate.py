@@ -321,8 +321,9 @@ class Gate:
         Args:
             batches: anything that speaks the Arrow PyCapsule stream interface, or an iterable of
                 such objects or of record batches, all of one schema.
-            ledger: a directory that gets one Parquet file of all excluded rows judged, complete
-                once the reader is exhausted or closed; None keeps no record of them.
+            ledger: a directory that gets one Parquet file of the excluded rows, complete once the
+                reader is exhausted, or closed and let go (`del reader`). It has the rows up to the
+                last batch that came out. None keeps no record of them.
             judged_at: the instant of judgement for the whole stream; None takes the gate's, or
                 else the clock at each batch, so that a long stream notices expiry and staleness.
             threads: as in `decide`.

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate._arguments import require_path
-from consentgate._durable import refuse_odd_target, write_faults_named
+from consentgate._durable import make_folder, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
@@ -65,12 +65,10 @@ class Ledger:
 
     def __init__(self, directory: str | Path) -> None:
         require_path(directory, "ledger")
-        refuse_odd_target(Path(directory, "part"), f"Ledger directory '{directory}'")
         self._directory = directory
         self._schema: pa.Schema | None = None
         self._part: _Part | None = None
-        with write_faults_named(f"Ledger directory '{directory}'"):
-            Path(directory).mkdir(parents=True, exist_ok=True)
+        make_folder(Path(directory), f"Ledger directory '{directory}'")
 
     def write(self, excluded: pa.Table) -> None:
         """Append excluded rows, or, where there are none, begin a part."""

@@ -49,9 +49,11 @@ class LiveGate:
     """A gate that follows a store: what is published there judges from the next check on.
 
     It judges as a `Gate` does. Each call, and in a stream each batch, is judged by one gate, which
-    `Decision.gate_digest` names; a stream's ledger begins a new part when the gate changes. When
-    the store cannot be looked at, or what is published there cannot be used, every call is an
-    error until that is mended: nothing is judged by a gate that may not be current any more.
+    `Decision.gate_digest` names; a stream's ledger begins a new part when the gate changes. Once a
+    newer gate is current, streams and adapters give out nothing that it would not admit, even if
+    it was judged before. When the store cannot be looked at, or what is published there cannot be
+    used, every call is an error until that is mended: nothing is judged by a gate that may not be
+    current any more.
     Nor is it when the store goes back to a gate of an older snapshot, or to an earlier one of the
     same: that is what a backup or a mirror that lags behind looks like, and would undo withdrawals.
 
@@ -76,13 +78,14 @@ class LiveGate:
             when the first is needed.
 
     Raises:
+        TypeError: `store` is no store, or `check_every` no timedelta.
         ConfigurationError: `check_every` is negative.
     """
 
     def __init__(self, store: Followed, *, check_every: timedelta = timedelta(seconds=1)) -> None:
-        if not hasattr(store, "_newest"):
-            require(store, "store", Followed, hint="give a GateStore")
-        require(check_every, "check_every", timedelta)
+        if not callable(getattr(store, "_newest", None)):
+            raise TypeError(f"`store` is of type '{type(store).__name__}' but must be a GateStore.")
+        require(check_every, "check_every", timedelta, hint="give a timedelta")
         if check_every < timedelta():
             raise ConfigurationError(f"check_every is {check_every}; give 0 seconds or more.")
         self._store, self._check_every = store, check_every
@@ -154,7 +157,10 @@ class LiveGate:
     ) -> pa.RecordBatchReader:
         """The admitted rows of a stream, each batch judged by the gate that is current then.
 
-        See `Gate.stream`. The ledger directory gets another file whenever the gate changes.
+        See `Gate.stream`. The ledger directory gets another file whenever the gate changes. Rows
+        that were judged, but have not come out yet, are judged again when it has changed. Whether
+        it has is asked when a batch is read, at most each `check_every`: an engine that reads ahead
+        still has the batches that it read before.
 
         Raises:
             Whatever `Gate.stream` and `decide` raise.

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import make_folder, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate.decision import Decision
 from consentgate.gate import Gate
@@ -35,8 +35,7 @@ class GrowingLedger:
     def __init__(self, directory: str | Path) -> None:
         self._directory = Path(directory)
         self._writers: dict[int, _Writer] = {}
-        with write_faults_named(f"Ledger directory '{directory}'"):
-            self._directory.mkdir(parents=True, exist_ok=True)
+        make_folder(self._directory, f"Ledger directory '{directory}'")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return GrowingLedger, (self._directory,)

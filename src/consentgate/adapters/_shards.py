@@ -195,9 +195,9 @@ class ParquetBatches:
                     yield with_partition(pa.Table.from_batches([rows]), file.file.partition)
                 if not left:
                     break
-        self._refuse_change(file)
-        if left:
-            raise _changed(self.folder.shown(file.name))
+            self._refuse_change(file)
+            if left:
+                raise pa.ArrowInvalid("fewer rows than the footer promises")
 
     @contextmanager
     def _opened(self, file: FoundFile) -> Iterator[pq.ParquetFile]:

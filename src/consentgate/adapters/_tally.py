@@ -28,6 +28,10 @@ the reasons' names.
 """
 
 
+_NO_BIT = 32
+"""Where `Decision.rows_by_bit` counts the admitted rows."""
+
+
 class Totals(NamedTuple):
     """The counts of all processes.
 
@@ -71,8 +75,7 @@ class Tally:
         names = list(decision.reason_names.values())
         if self._process != os.getpid() or self._names != names:
             self._begin(names)
-        by_reason = decision.counts
-        self._counts += [decision.num_admitted, *(by_reason[name] for name in names)]
+        self._counts += decision.rows_by_bit[[_NO_BIT, *decision.reason_names]]
 
     def totals(self) -> Totals:
         """The counts of all processes so far."""

@@ -52,7 +52,7 @@ def junk(gate: cg.Gate) -> list[Any]:
     return [
         None, True, False, 0, -1, 1, 3, 2**31, 2**64, 10**400, 1.5, float("nan"), float("inf"),
         Decimal(3), 1j, "", "x", "\0", "a\0b", "\ud800", "x" * 300, "s3://", "file://x", "gs:x",
-        "http://x", "*", "[", "**/*.parquet", "/dev/null", "/", ".", "..", "~", b"", b"x", b"\xff",
+        "http://x", "*", "[", "**/*.parquet", "/dev/null", ".", b"", b"x", b"\xff",
         bytearray(b"x"), memoryview(b"x"), [], [1], [None], ["x"], ["\ud800"], cycle, (), ("x", 1),
         {}, {"x": 1}, {1: "x"}, {"x": cycle}, set(), {"x"}, frozenset({1}), object(), object, int,
         print, lambda: None, iter([]), (n for n in [1]), range(3), Path(), Path("x\0"),

@@ -954,3 +954,10 @@ def test_local_time_beyond_any_calendar_is_excluded(unit: str, ticks: int, zone:
         }
     )
     assert gate.decide(messages).occurrences == {"after_snapshot": 1}
+
+
+def test_a_null_list_may_have_items_behind_all_others() -> None:
+    """Those of lists of fixed size have; they are looked up with the others and then left out."""
+    senders = pa.array([[1], [1], None], pa.list_(pa.int64(), 1))
+    gate = make_gate(make_consent(subject_id=[1, 2], effective_from=[BEGUN, WRITTEN]))
+    assert reasons(gate, message_table(sender_id=senders)) == [[], [], ["subject_missing"]]

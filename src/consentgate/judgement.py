@@ -187,7 +187,8 @@ class Judge:
     ) -> Bits:
         """The reasons against n rows, each of which names some subjects, none of them twice."""
         bounds = np.cumsum(counts) - counts
-        if not np.array_equal(starts, bounds):
+        has_others = len(found.words) > counts.sum()  # such as those of null lists
+        if has_others or not np.array_equal(starts, bounds):
             found = found.take(spans(starts, counts))
         against = self.consent.judge(found, np.repeat(created, counts), now)
         return np.bitwise_or.reduceat(against, bounds)

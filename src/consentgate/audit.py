@@ -129,8 +129,10 @@ def audit(
         )
     present = {name for name in folder.listing() if not odd.holds(name)}
     manifests, faults = _followed(folder, manifest, odd)
-    signatures = list(_check_signatures(folder, manifests, present, public_key))
-    check = _Check(folder, manifest, gate, odd)
+    key = None if public_key is None else read_public_key(public_key)
+    signatures = list(_check_signatures(folder, manifests, present, key))
+    is_signed = signatures == [] and SIGNATURE in present
+    check = _Check(folder, manifest, gate, odd, key if is_signed else None, present)
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         by_file = list(pool.map(check.file, manifest.files))
         if source is not None:
@@ -176,6 +178,8 @@ class _Check:
     manifest: Manifest
     gate: Gate | None
     odd: _Odd
+    seal_key: Any
+    present: Set[str]
 
     @cached_property
     def _owners(self) -> dict[str, str]:
@@ -189,14 +193,26 @@ class _Check:
         return evidence_of(manifest.policy, manifest.consent, manifest.channels)
 
     def file(self, record: FileRecord) -> list[Finding]:
-        """What is wrong with a file's output and its part of the ledger."""
+        """What is wrong with a file's output, its part of the ledger, and its seal."""
         output, ledger = partial(self._output, record), partial(self._ledger, record)
-        return [
+        findings = [
             finding
             for look, file in ((output, record.output), (ledger, record.ledger))
             if not self.odd.holds(file.path)
             for finding in _look(self.folder, look, file, owners=self._owners)
         ]
+        return [*findings, *self._seal(record)]
+
+    def _seal(self, record: FileRecord) -> Iterator[Finding]:
+        """What is wrong with the seal by which a signed run could have been resumed."""
+        name = seal_name(record.input.path)
+        if self.seal_key is None or name not in self.present:
+            return
+        manifest = self.manifest
+        sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
+        seal = (self.folder.read(name) or b"").decode("ascii", "replace")
+        if not is_seal(seal, sealed, self.seal_key):
+            yield Finding(name, "is no seal that the key given has put on the file")
 
     def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
         with open_parquet(path, columns=1) as parquet:
@@ -334,49 +350,28 @@ def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
 
 
 def _check_signatures(
-    folder: Folder, manifests: Sequence[Manifest], present: Set[str], public_key: str | Path | None
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str], key: Any
 ) -> Iterator[Finding]:
     """Whether manifests are signed with the key; the first is the run's own, which has to be."""
     names = [SIGNATURE, *(past(SIGNATURE, manifest.digest) for manifest in manifests[1:])]
-    if public_key is None:
+    if key is None:
         if not present.isdisjoint(names):
             raise ConfigurationError(
                 f"The run in '{folder}', or one that it follows, is signed; give the public key of "
                 "whoever signs (public_key=…, --public-key KEY)."
             )
         return
-    key = read_public_key(public_key)
     for name, manifest in zip(names, manifests, strict=True):
         envelope = folder.read(name) if name in present else None
-        if envelope is not None:
-            fault = _fault_of(envelope, key, name, manifest)
-            yield from (Finding(name, what) for what in fault)
-        elif manifest is manifests[0]:
+        if envelope is None and manifest is manifests[0]:
             yield Finding(MANIFEST, "is not signed")
-        if manifest is manifests[0] and envelope is not None and not fault:
-            yield from _check_seals(folder, manifest, present, key)
-
-
-def _fault_of(envelope: bytes, key: Any, name: str, manifest: Manifest) -> list[str]:
-    """What is wrong with an envelope, if anything is."""
-    try:
-        is_same = signed_manifest(envelope, key, name) == manifest
-    except ManifestError as error:
-        return [str(error)]
-    return [] if is_same else ["signs another manifest"]
-
-
-def _check_seals(
-    folder: Folder, manifest: Manifest, present: Set[str], key: Any
-) -> Iterator[Finding]:
-    """Whether the seals by which a signed run can be resumed are the signer's."""
-    for record in manifest.files:
-        name = seal_name(record.input.path)
-        if name in present:
-            sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
-            seal = (folder.read(name) or b"").decode("ascii", "replace")
-            if not is_seal(seal, sealed, key):
-                yield Finding(name, "is no seal that the key given has put on the file")
+        if envelope is None:
+            continue
+        try:
+            if signed_manifest(envelope, key, name) != manifest:
+                yield Finding(name, "signs another manifest")
+        except ManifestError as error:
+            yield Finding(name, str(error))
 
 
 def _followed(

@@ -475,8 +475,10 @@ def _incomplete(failures: Sequence[Failure], done: int, files: int) -> RunIncomp
     shown = " ".join(str(failure.error) for failure in failures[:_MOST_SHOWN])
     more = len(failures) - _MOST_SHOWN
     error = RunIncompleteError(
-        f"{len(failures)} of {files} files could not be judged, and {done} are done; once that is "
-        f"mended, run again to do the rest. {shown}" + (f" And {more} more." if more > 0 else "")
+        f"{len(failures)} of {files} files could not be judged, and {done} are done. Fix the files "
+        "named here, then run again; finished files are not judged again. "
+        + shown
+        + (f" And {more} more." if more > 0 else "")
     )
     error.failures = tuple((f.name, f.error.code, str(f.error)) for f in failures)
     error.__cause__ = failures[0].error

@@ -144,8 +144,8 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
 def _refuse_odd_path(folder: Folder, name: str) -> None:
     if not is_plain(name):
         raise UnreadableFileError(
-            f"The path of file {folder.shown(name)!a} has '..', a backslash at its end or two in a "
-            "row, or the like, which would lead elsewhere on other systems; rename it."
+            f"The path of file {folder.shown(name)!a} has a part that is empty, '.' or '..', if "
+            "backslashes separate parts, too, as they do on Windows; rename the file."
         )
 
 

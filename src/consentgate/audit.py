@@ -172,7 +172,12 @@ class _Odd:
 
 @dataclass(frozen=True)
 class _Check:
-    """Looks at the files of one run."""
+    """Looks at the files of one run.
+
+    Attributes:
+        seal_key: the public key that seals have to be checked with; None where they need not be.
+        present: the names of all files in the destination.
+    """
 
     folder: Folder
     manifest: Manifest

@@ -159,12 +159,24 @@ def test_the_clocks_instant_is_given_up_once_a_consent_expires(
 def test_the_clocks_instant_is_given_up_after_a_day(
     saved: bool, src: Path, dst: Path, clock: Clock, tmp_path: Path
 ) -> None:
-    gate = live(BEGUN + 5 * HOUR)
+    gate = live()
     if saved:
         gate.save(tmp_path / "gate")
         gate = cg.Gate.open(tmp_path / "gate")
     stop(gate, src, dst)
-    clock.now += 24 * HOUR
+    clock.now += 24 * HOUR - SECOND
+    stop(gate, src, dst)
+    clock.now += SECOND
+    assert cg.run(gate, src, dst).judgement.judged_at == clock.now
+
+
+def test_a_saved_gate_knows_what_has_expired(
+    src: Path, dst: Path, clock: Clock, tmp_path: Path
+) -> None:
+    live(BEGUN + HOUR).save(tmp_path / "gate")
+    gate = cg.Gate.open(tmp_path / "gate")
+    stop(gate, src, dst)
+    clock.now += HOUR
     manifest = cg.run(gate, src, dst)
     assert manifest.judgement.judged_at == clock.now
     assert admitted(manifest) == {3}

@@ -247,6 +247,32 @@ def test_a_finished_run_that_was_forged_is_judged_anew_before_it_is_signed(
     assert data_files(dst) == data_files(dst.with_name("whole"))
 
 
+@pytest.mark.parametrize("what", ["removed", "junk", "by another key", "of another manifest"])
+def test_a_finished_run_is_signed_anew_where_its_signature_does_not_hold(
+    what: str, src: Path, dst: Path, keys: tuple[Path, Path], tmp_path: Path, spy: Spy
+) -> None:
+    first = cg.run(mixed_gate(), src, dst, sign_with=keys[0])
+    if what == "removed":
+        (dst / ENVELOPE).unlink()
+    elif what == "junk":
+        (dst / ENVELOPE).write_bytes(b"[]")
+    elif what == "by another key":
+        other = Signer(write_keys(tmp_path, "other")[0])
+        (dst / ENVELOPE).write_bytes(other.sign(first))
+    else:
+        draft = first.model_copy(update={"gate_file": "/elsewhere"})
+        altered = draft.model_copy(update={"digest": draft.content_digest()})
+        (dst / MANIFEST).write_bytes(to_json(altered))
+    spy.since()
+    second = cg.run(mixed_gate(), src, dst, sign_with=keys[0])
+    assert not spy.since()  # the seals hold
+    assert (second.files, second.gate_file) == (first.files, None)
+    wrong = [finding.path for finding in cg.audit(dst, public_key=keys[1])]
+    aside = f"{EVIDENCE}/manifests/{second.previous}.dsse.json"
+    assert wrong == ([] if what == "removed" else [aside])
+    assert cg.run(mixed_gate(), src, dst, sign_with=keys[0]) == second
+
+
 def test_a_run_without_a_key_leaves_seals_only_where_they_hold(
     src: Path, dst: Path, keys: tuple[Path, Path]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 import tomllib
@@ -463,6 +464,117 @@ def test_processes_exit_with_the_documented_codes() -> None:
     assert (good.code, bad.code, wrong.code) == (0, 1, 2)
     assert_paragraph(bad.err, "unreadable_file")
     assert bad.out == ""
+
+
+# streams that take no text
+
+
+def run_in_shell(redirection: str, *arguments: str) -> Outcome:
+    """The command line, its streams redirected by a shell."""
+    command = shlex.join([sys.executable, "-m", "consentgate", *arguments])
+    done = subprocess.run(
+        ["bash", "-c", f"{command} {redirection}; exit ${{PIPESTATUS[0]}}"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+    return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+LOST = "consentgate: Text for stdout was lost: No space left on device."
+DONE = "All else that the command had to do is done."
+
+
+@pytest.mark.usefixtures("folder")
+@pytest.mark.parametrize(
+    ("redirection", "code", "words"),
+    [
+        (">&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        ("2>&-", 0, ""),
+        (">/dev/full", 1, f"{LOST} {DONE}"),
+        (">/dev/full 2>/dev/full", 1, ""),
+        ("| true", 1, ""),
+    ],
+)
+def test_outputs_are_whole_whatever_stdout_is(redirection: str, code: int, words: str) -> None:
+    path = write(messages(100), "in.parquet")
+    outcome = run_in_shell(redirection, "filter", path, "--out", "out", *judge())
+    assert (outcome.code, outcome.err.startswith(words), bool(outcome.err)) == (
+        code, True, bool(words),
+    )  # fmt: skip
+    assert_outputs("out", messages(100))
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_run_goes_on_when_nobody_reads_its_progress() -> None:
+    path = write(messages(100), "in.parquet")
+    assert run_in_shell("| true", "run", path, "out", "--json", *judge()).code == 1
+    assert run_process("verify", "out").code == 0
+    assert_same(
+        read("out/in.parquet").replace_schema_metadata(METADATA), expected(messages(100))[0]
+    )
+
+
+@pytest.mark.usefixtures("folder")
+def test_findings_fail_a_check_whose_text_is_lost() -> None:
+    path = write(messages(100), "in.parquet")
+    assert run_process("run", path, "out", *judge()).code == 0
+    Path("out/in.parquet").unlink()
+    for redirection in (">&-", ">/dev/full"):
+        outcome = run_in_shell(redirection, "verify", "out")
+        assert outcome.code == 1
+        assert DONE not in outcome.err
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_fault_is_no_traceback_where_stderr_is_closed() -> None:
+    for redirection in (">&- 2>&-", "2>/dev/full"):
+        assert run_in_shell(redirection, "policy", "check", "missing.toml").code == 1
+
+
+# odd names
+
+
+ODD_NAMES = ["n" * 300, "\udcff", "policy.toml/x", "a\nb\x1b[2J"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["policy", "check", "{}.toml"],
+        ["policy", "init", "{}/policy.toml"],
+        ["demo", "--out", "policy.toml/{}"],
+        ["filter", "in.parquet", "--out", "out", *judge(policy="{}.toml")],
+        ["ledger", "counts", "{}"],
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_an_odd_name_is_one_paragraph(run: Runner, name: str, command: list[str]) -> None:
+    write(messages(), "in.parquet")
+    outcome = run(*(word.format(name) for word in command))
+    assert outcome.code == 1
+    assert re.fullmatch(r"consentgate: .* \[\w+\]\n", outcome.err)
+    assert not Path("out").exists()
+
+
+@pytest.mark.parametrize("option", ["subject_column", "assume_timezone", "status_map"])
+def test_an_option_that_is_no_text_exits_with_2(run: Runner, option: str) -> None:
+    options = judge(**{option: "\udcff=given"})
+    outcome = run("filter", write(messages(), "in.parquet"), "--out", "out", *options)
+    assert outcome.code == 2
+    assert_paragraph(outcome.err, "configuration")
+
+
+def test_a_pipe_in_place_of_a_policy_is_refused(run: Runner) -> None:
+    os.mkfifo("pipe.toml")
+    for command in (["check"], ["init"], ["init", "--overwrite"]):
+        outcome = run("policy", *command, "pipe.toml")
+        assert outcome.code == 1
+        assert "it is a named pipe" in outcome.err
 
 
 # explain

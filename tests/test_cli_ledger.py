@@ -465,7 +465,7 @@ def test_explain_of_an_id_that_is_nowhere_exits_with_1(ledger: Command, record_i
     run_mixed()
     outcome = ledger("explain", "out", record_id)
     assert_error(outcome, "record_not_found", "Neither the ledger nor the admitted files")
-    assert record_id not in outcome.err
+    assert record_id not in outcome.err.replace(str(Path.cwd()), "")
 
 
 def test_explain_cannot_tell_who_was_admitted_without_a_manifest(ledger: Command) -> None:
@@ -506,7 +506,7 @@ def test_no_subject_is_ever_named(ledger: Command, command: list[str], form: lis
     cg.run(gate, "in", "out")
     outcome = ledger(command[0], "out", *command[1:], *(form if command[0] != "explain" else []))
     assert outcome.code == 0
-    assert "person" not in outcome.out + outcome.err
+    assert "person-" not in outcome.out + outcome.err
 
 
 @pytest.mark.parametrize("command", [["show"], ["show", "--json"], ["explain"]])

@@ -53,7 +53,7 @@ STAGES = [
     ["store"],
     ["run", "audit", "adapters._engine", "adapters._shards", "adapters._tally"],
     ["adapters._carried", "adapters._growing_ledger", "adapters._options", "adapters._values"],
-    ["adapters._datatrove_filter", "adapters._torch_dataset"],
+    ["adapters._datatrove_filter", "adapters._huggingface_stream", "adapters._torch_dataset"],
     [
         "adapters.datatrove",
         "adapters.duckdb",

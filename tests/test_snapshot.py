@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -446,3 +449,77 @@ def test_a_number_in_json_is_neither_instant_nor_boolean(field: str, tmp_path: P
     )
     with pytest.raises(cg.UnreadableFileError, match=field.split('"')[1]):
         cg.ConsentSnapshot.read(path, as_of=datetime(2026, 1, 1, tzinfo=UTC))
+
+
+# --- arguments ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("status_map", 3),
+        ("status_map", "given"),
+        ("status_map", [("yes", "given")]),
+        ("status_map", {1: "given"}),
+        ("status_map", {"yes": None}),
+        ("method_map", {"click": b"explicit"}),
+        ("source", 3),
+        ("source", None),
+        ("source", Path("x")),
+    ],
+)
+def test_an_argument_of_a_wrong_type_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=f"`{argument}` is of type"):
+        take(TABLE, **{argument: value})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value"),
+    [
+        ("status_map", {"\ud800": "given"}),
+        ("status_map", {"given": "\ud800"}),
+        ("method_map", {"given": "\ud800"}),
+        ("source", "a\udc00"),
+    ],
+)
+def test_an_argument_that_is_no_text_is_named(argument: str, value: Any) -> None:
+    with pytest.raises(cg.ConfigurationError, match=f"`{argument}` holds half of a surrogate"):
+        take(TABLE, **{argument: value})
+
+
+@pytest.mark.parametrize("as_of", ["2026-03-01T00:00:00Z", 0, True, datetime(2026, 3, 1)])
+def test_an_instant_is_a_datetime_with_a_zone(as_of: Any) -> None:
+    for cls, table in ((cg.ConsentSnapshot, TABLE), (cg.ChannelRegistry, channel_table())):
+        with pytest.raises(cg.ConfigurationError, match="`as_of` must be a datetime with a time"):
+            cls.from_arrow(table, as_of=as_of)
+
+
+@pytest.mark.parametrize("cls", [cg.ConsentSnapshot, cg.ChannelRegistry])
+def test_nothing_goes_round_the_checks(cls: Any) -> None:
+    with pytest.raises(TypeError, match=f"A {cls.__name__} is made with `read` or `from_arrow`"):
+        cls(TABLE, AS_OF, "x")
+    with pytest.raises(TypeError, match="is made with"):
+        replace(take(TABLE), table=TABLE.slice(0, 1))
+    for path in (3, None, b"x"):
+        with pytest.raises(TypeError, match="`path` is of type"):
+            cls.read(path)
+
+
+def test_snapshots_and_registries_survive_a_process_border() -> None:
+    consent, registry = take(TABLE), make_channels()
+    for data in (consent, registry):
+        copies = [pickle.loads(pickle.dumps(data)), copy.copy(data), copy.deepcopy(data)]
+        assert {repr(other) for other in copies} == {repr(data)}
+        assert {other.digest for other in copies} == {data.digest}
+
+
+def test_a_column_of_another_sort_is_told_from_a_file_without_names(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("person,purpose\n1,p\n")
+    with pytest.raises(cg.ColumnMissingError, match="has no column 'subject_id'; name the columns"):
+        cg.ConsentSnapshot.read(path, as_of=AS_OF)
+    with pytest.raises(cg.ColumnMissingError, match="has no column 'channel_id'; name the columns"):
+        cg.ChannelRegistry.read(path, as_of=AS_OF)
+    path.write_text("subject_id,purpose\n1,p\n")
+    with pytest.raises(cg.ColumnMissingError, match=r"'status' .* are 'purpose', 'subject_id'"):
+        cg.ConsentSnapshot.read(path, as_of=AS_OF)

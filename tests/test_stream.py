@@ -109,14 +109,18 @@ def test_what_a_newer_gate_admits_is_given(tmp_path: Path) -> None:
     assert sorted(ledger_of(tmp_path)) == [*range(9)]
 
 
-def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("leaves_out", [False, True], ids=["all rows", "those left"])
+def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(
+    leaves_out: bool, tmp_path: Path
+) -> None:
     rule = cg.Rule(name="foreign", column="lang", any_of=("de",))
     live, asked = Newest(make_gate()), list[list[str]]()
     table = message_table(lang=["en", "de", "en", "de"])
 
     def columns_of(gate: cg.Gate) -> pa.Table:
         asked.append(gate.judged_columns)
-        return table.select(gate.judged_columns)
+        given_out = 2 * len(asked[1:]) if leaves_out else 0
+        return table.select(gate.judged_columns).slice(given_out)
 
     with Sieve(live, ledger=tmp_path) as sieve:
         held = sieve.hold(columns_of)

@@ -53,6 +53,7 @@ __all__ = [
     "refuse_other_schema",
     "schema_difference",
     "spans",
+    "type_text",
     "unite",
     "valid_mask",
     "without_views",
@@ -67,6 +68,8 @@ Values = TypeVar("Values", Bits, Int64s)
 EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
+_MOST_TYPE_CHARS = 80
+_MOST_NAMES = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR_MICROS = 285 * 365 * 86_400 * 1_000_000
 """Local times further from 1970 than this are nobody's; nanoseconds end soon after."""
@@ -180,8 +183,23 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Names as a message shows them, sorted; a word when there are none."""
-    return ", ".join(f"'{name}'" for name in sorted(names)) or "none"
+    """Names as a message shows them, sorted, the first of very many; a word when there are none."""
+    in_order = sorted(names)
+    more = len(in_order) - _MOST_NAMES
+    listed = ", ".join(f"'{name}'" for name in in_order[:_MOST_NAMES]) or "none"
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def type_text(kind: Any) -> str:
+    """A type as messages show it: short, and without the names of fields within it.
+
+    Where JSON objects are keyed by ids, those names are ids of people.
+    """
+    text = str(kind)
+    has_names = "struct<" in text or "union<" in text
+    if has_names or len(text) > _MOST_TYPE_CHARS:
+        return f"{text.partition('<')[0][:_MOST_TYPE_CHARS]}<…>"
+    return text
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -379,7 +397,9 @@ def valid_mask(array: pa.Array) -> Bools | None:
             return valid_mask(array.indices)
         return np.append(by_value, False)[dictionary_codes(array)]
     if pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
-        raise ColumnTypeError(f"Type {kind} does not say which of its entries are null; cast it.")
+        raise ColumnTypeError(
+            f"Type {type_text(kind)} does not say which of its entries are null; cast it."
+        )
     valid = bitmap(array)
     if pa.types.is_floating(kind):
         is_number = ~np.isnan(fixed_width_values(array, np.dtype(kind.to_pandas_dtype())))
@@ -448,7 +468,9 @@ def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = N
     """
     if not pa.types.is_timestamp(kind):
         raise ColumnTypeError(
-            f"Column '{name}' is {kind} but must be a timestamp with a time zone; convert it first."
+            f"Column '{name}' is {type_text(kind)} but must be a timestamp with a time zone; "
+            "convert "
+            "it first."
         )
     if kind.tz is None and assume_timezone is None:
         raise NaiveTimestampError(
@@ -507,7 +529,9 @@ def _column_difference(name: str, before: str, after: str) -> str:
         return ""
     if not (before and after):
         return f"column '{name}' is {'additional' if after else 'missing'}"
-    return f"column '{name}' is {after} instead of {before}"
+    if type_text(before) == type_text(after):
+        return f"column '{name}' is another {type_text(after)}"
+    return f"column '{name}' is {type_text(after)} instead of {type_text(before)}"
 
 
 def _kinds(schema: pa.Schema, name: str) -> str:

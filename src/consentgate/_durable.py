@@ -175,7 +175,8 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             place(draft, path)
     finally:
-        draft.unlink(missing_ok=True)
+        with suppress(OSError):  # where it could not be written, it may not be there
+            draft.unlink()
 
 
 def _draft_of(path: Path) -> Path:

@@ -141,7 +141,7 @@ def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
         ids = ids.cast(ids.type.storage_type)
     try:
         wanted = pa.scalar(value.bytes if isinstance(value, UUID) else value, ids.type)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError):
+    except (ValueError, TypeError, OverflowError):  # ArrowInvalid and the like are ValueErrors
         return []
     places: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
     return places

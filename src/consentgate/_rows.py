@@ -15,6 +15,7 @@ from consentgate._arrow import (
     list_items,
     plain_layout,
     spans,
+    type_text,
     valid_mask,
     without_views,
 )
@@ -76,7 +77,8 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
                 kept.append(_take(chunk, rows))
         except pa.ArrowNotImplementedError as error:
             raise ColumnTypeError(
-                f"Column '{name}' is {column.type}, whose rows cannot be taken out; cast it."
+                f"Column '{name}' is {type_text(column.type)}, whose rows cannot be taken out; "
+                "cast it."
             ) from error
         start += len(chunk)
     return pa.chunked_array(kept, column.type)

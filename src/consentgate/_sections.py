@@ -95,6 +95,9 @@ class Sections(NamedTuple):
     arrays: dict[str, Array]
     digest: str
 
+    def __repr__(self) -> str:
+        return f"<Sections: {len(self.arrays)} arrays>"
+
 
 def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) -> str:
     """Write a file that appears complete or not at all; returns its digest.

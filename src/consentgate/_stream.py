@@ -22,7 +22,7 @@ __all__ = ["Current", "Held", "Judging", "Sieve", "TableOf", "admitted_stream", 
 
 Made = TypeVar("Made")
 TableOf: TypeAlias = Callable[[Any], pa.Table]
-"""Gives the same n rows for every gate, with the columns that this gate judges by."""
+"""Gives rows with the columns that a gate judges by: all of them, or those not given out yet."""
 
 
 class Judging(Protocol):
@@ -118,7 +118,8 @@ class Sieve:
         """Judge rows that are given out later, piece by piece; see `Held`.
 
         Args:
-            rows: n rows; or a function that returns them for the gate that is to judge them.
+            rows: n rows; or a function that returns them for the gate that is to judge them. Called
+                again, it may return only those that were not given out yet.
             first_row: as in `judge`.
 
         Raises:
@@ -127,10 +128,10 @@ class Sieve:
         first_row = self._next_row if first_row is None else first_row
         held = Held(self, _always(rows) if isinstance(rows, pa.Table) else rows, first_row)
         held.refresh()
-        if held.left:
-            self._held.append(held)
-        else:
+        if not held.left:
             held.record()
+        elif self._ledger is not None:  # else there is nothing to be done about it later
+            self._held.append(held)
         self._next_row = first_row + held.left
         return held
 
@@ -151,7 +152,8 @@ class Sieve:
 
     def finished(self, held: "Held") -> None:
         """Forget rows that were all given out and recorded."""
-        self._held.remove(held)
+        if held in self._held:
+            self._held.remove(held)
 
     def close(self) -> None:
         """Complete the ledger. Of rows that are held, those that were given out are in it."""
@@ -236,7 +238,8 @@ class Held:
         gate = self._sieve.current()
         if gate is self._gate or (self._gate is not None and not self.left):
             return False
-        left = self._table_of(gate).slice(self.done)
+        table = self._table_of(gate)
+        left = table if self._gate is None else table.slice(table.num_rows - self.left)
         decision = self._sieve.decide(gate, left)
         if self.done > self._start:
             self.record()

@@ -6,6 +6,7 @@ checked and brought into the fewest layouts, one chunk each; and their content g
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,11 +23,13 @@ from consentgate._arrow import (
     one_chunk,
     plain_text,
     read_instants,
+    type_text,
     without_views,
 )
 from consentgate._ids import IdFamily, id_family, read_ids
 from consentgate.errors import (
     AsOfError,
+    ColumnMissingError,
     ColumnTypeError,
     ConfigurationError,
     DuplicateRecordError,
@@ -47,12 +50,14 @@ __all__ = [
     "made",
     "only_made",
     "read_as_of",
+    "refuse_headless",
     "refuse_repeats",
     "shown",
     "word_column",
 ]
 
 _AS_OF_KEYS = (b"consentgate.as_of", b"as_of")
+_TEXT_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _MOST_CHARS = 60
 """How much of a file's own words about itself a message shows."""
 
@@ -120,7 +125,8 @@ def id_column(table: pa.Table, name: str) -> pa.Array:
     family = id_family(column.type)
     if family is None:
         raise ColumnTypeError(
-            f"Column '{name}' is {column.type} but must hold ids: integers, strings or UUIDs; "
+            f"Column '{name}' is {type_text(column.type)} but must hold ids: integers, strings or "
+            "UUIDs; "
             "cast it."
         )
     ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
@@ -150,7 +156,9 @@ def word_column(table: pa.Table, name: str, *, nulls: bool) -> pa.DictionaryArra
     column = table.column(find_column(table.schema, name, role="required"))
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (is_text(kind) or pa.types.is_null(kind)):
-        raise ColumnTypeError(f"Column '{name}' is {column.type} but must be text; cast it.")
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(column.type)} but must be text; cast it."
+        )
     words = _encoded(column)
     if not nulls:
         _refuse_nulls(words, name)
@@ -181,7 +189,9 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
     """
     column = table.column(find_column(table.schema, name, role="required"))
     if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
-        raise ColumnTypeError(f"Column '{name}' is {column.type} but must be boolean; cast it.")
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(column.type)} but must be boolean; cast it."
+        )
     return one_chunk(column.cast(pa.bool_()))
 
 
@@ -193,6 +203,22 @@ def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa
     }
     plain = {name: _attribute(column) for name, column in columns.items()}
     return {name: column for name, column in plain.items() if column is not None}
+
+
+def refuse_headless(table: pa.Table, path: str | Path, key: str) -> None:
+    """Nothing, when a file of text has names of columns, or is none.
+
+    Without them, what the reader takes for names are cells, which other errors would show.
+
+    Raises:
+        ColumnMissingError: The column of ids is not among them.
+    """
+    is_text_file = Path(path).suffix.lower() in _TEXT_SUFFIXES
+    if is_text_file and key not in table.column_names:
+        raise ColumnMissingError(
+            f"File '{path}' has no column '{key}'; name the columns in the first line of a CSV "
+            "file, and in every line of a JSON lines file."
+        )
 
 
 def refuse_repeats(table: pa.Table, key: str, word: str | None, what: str) -> None:

@@ -67,10 +67,10 @@ def thread_count(threads: int | None = None) -> int:
     """
     if threads is None:
         return _available_cores() if parent_process() is None else 1
-    require(threads, "threads", int, hint="give a number of threads, or None")
+    require(threads, "threads", int, np.integer, hint="give a number of threads, or None")
     if threads < 1:
         raise ConfigurationError(f"`threads` is {threads} but must be at least 1.")
-    return threads
+    return int(threads)
 
 
 def _available_cores() -> int:

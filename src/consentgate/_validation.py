@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Int64s, bitmap, is_list
+from consentgate._arrow import Int64s, bitmap, is_list, type_text
 from consentgate.errors import ColumnTypeError, MalformedDataError
 
 __all__ = ["Validator"]
@@ -54,7 +54,8 @@ class Validator:
                 self._check(chunk)
         except (pa.ArrowException, _MalformedError):  # whose words can quote a value
             raise MalformedDataError(
-                f"Column '{name}' ({column.type}) is malformed Arrow data: its offsets, indices or "
+                f"Column '{name}' ({type_text(column.type)}) is malformed Arrow data: its offsets, "
+                "indices or "
                 "lengths point outside of its data, it has another number of nulls than it says, "
                 "or its text is not UTF-8. Have its producer write it anew."
             ) from None

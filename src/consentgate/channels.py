@@ -58,6 +58,7 @@ class ChannelRegistry:
         """
         require_path(path, "path")
         table = read_table(path, _TEXT_FILE_TYPES, "channel_id")
+        _tables.refuse_headless(table, path, "channel_id")
         return cls.from_arrow(table, as_of=as_of, source=str(path) if source is None else source)
 
     @classmethod

@@ -7,6 +7,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
+from consentgate._arguments import require
 from consentgate._arrow import Bits, Int64s
 
 __all__ = ["Decision"]
@@ -27,6 +28,10 @@ class Decision:
     reason_bits: pa.UInt32Array
     reason_names: dict[int, str]
     gate_digest: str | None = None
+
+    def __post_init__(self) -> None:
+        require(self.reason_bits, "reason_bits", pa.UInt32Array)
+        require(self.reason_names, "reason_names", dict)
 
     def __len__(self) -> int:
         return len(self.reason_bits)

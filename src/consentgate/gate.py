@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate._arguments import require, require_path
-from consentgate._arrow import as_micros, as_table
+from consentgate._arrow import as_micros, as_table, find_column
 from consentgate._rows import keep_rows
 from consentgate._stream import Sieve, admitted_stream
 from consentgate._threads import block_rows, for_each, row_blocks, thread_count
@@ -46,6 +46,7 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
 _ORDER = "the order is Gate(policy, consent, channels)"
+_LAST_ROW = 1 << 62
 _ROWS_WORTH_A_BLOCK = 16_384
 """Chunks of fewer rows on average are copied together first: each block costs as much as some
 thousand rows.
@@ -140,6 +141,7 @@ class Gate:
             DamagedGateError: It is truncated, altered or blank.
         """
         require_path(path, "path")
+        require(verify, "verify", bool)
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
@@ -275,10 +277,16 @@ class Gate:
             table: the n rows that were judged.
             decision: what this gate decided of them.
             first_row: the position of the first of them in the whole input.
+
+        Raises:
+            ConfigurationError: `decision` is about another number of rows, or `first_row` is
+                negative or beyond 2**62.
+            ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
         """
-        require(decision, "decision", Decision)
+        _check_part(table, decision, first_row)
+        place = find_column(table.schema, self.columns.record_id, role="record_id")
         admitted = keep_rows(table, decision.admitted)
-        record_ids = table.column(self.columns.record_id)
+        record_ids = table.column(place)
         return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
 
     def annotate(
@@ -404,6 +412,21 @@ class Gate:
                 f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
                 f"judgement, but the policy allows {limit}; take a new one."
             )
+
+
+def _check_part(table: object, decision: object, first_row: object) -> None:
+    require(table, "table", pa.Table)
+    require(decision, "decision", Decision)
+    require(first_row, "first_row", int, np.integer)
+    assert isinstance(table, pa.Table)
+    assert isinstance(decision, Decision)
+    if len(decision) != table.num_rows:
+        raise ConfigurationError(
+            f"The decision is about {len(decision)} rows but the table has {table.num_rows}; give "
+            "the table that was judged."
+        )
+    if not 0 <= int(first_row) <= _LAST_ROW:  # type: ignore[call-overload]
+        raise ConfigurationError(f"`first_row` is {first_row}; give a position from 0 on.")
 
 
 def _reopen(file: GateFile) -> Gate:

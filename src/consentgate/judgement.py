@@ -21,6 +21,7 @@ from consentgate._arrow import (
     plain_text,
     read_instants,
     spans,
+    type_text,
     unite,
     valid_mask,
 )
@@ -207,7 +208,8 @@ def _check_record_id(schema: pa.Schema, name: str) -> None:
     kind = schema.field(find_column(schema, name, role="record_id")).type
     if id_family(kind) is None:
         raise ColumnTypeError(
-            f"Column '{name}' (record_id) is {kind} but must be an integer, string, UUID or "
+            f"Column '{name}' (record_id) is {type_text(kind)} but must be an integer, string, "
+            "UUID or "
             "16-byte binary; cast it."
         )
 
@@ -220,13 +222,15 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
     if found is None and not pa.types.is_null(item):
         wanted = "ids or lists of ids" if lists else "ids"
         raise ColumnTypeError(
-            f"Column '{name}' is {kind} but must hold {wanted}: integers, strings or UUIDs; "
+            f"Column '{name}' is {type_text(kind)} but must hold {wanted}: integers, strings or "
+            "UUIDs; "
             "cast it."
         )
     if found is not None and found is not family:
         where = "consent snapshot" if lists else "channel registry"
         raise IdFamilyError(
-            f"Column '{name}' is {kind}, so its ids are {found}s, but those of the {where} are "
+            f"Column '{name}' is {type_text(kind)}, so its ids are {found}s, but those of the "
+            f"{where} are "
             f"{family}s; cast one of them."
         )
 
@@ -235,4 +239,6 @@ def _check_text(schema: pa.Schema, name: str) -> None:
     kind = schema.field(find_column(schema, name, role="visibility")).type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (is_text(value) or pa.types.is_null(value)):
-        raise ColumnTypeError(f"Column '{name}' (visibility) is {kind} but must be text; cast it.")
+        raise ColumnTypeError(
+            f"Column '{name}' (visibility) is {type_text(kind)} but must be text; cast it."
+        )

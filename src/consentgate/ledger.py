@@ -7,7 +7,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._durable import write_faults_named
+from consentgate._arguments import require_path
+from consentgate._durable import refuse_odd_target, write_faults_named
 from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._rows import keep_values
 from consentgate.decision import Decision
@@ -63,6 +64,8 @@ class Ledger:
     """
 
     def __init__(self, directory: str | Path) -> None:
+        require_path(directory, "ledger")
+        refuse_odd_target(Path(directory, "part"), f"Ledger directory '{directory}'")
         self._directory = directory
         self._schema: pa.Schema | None = None
         self._part: _Part | None = None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, Protocol, TypeAlias
 
 import pyarrow as pa
 
+from consentgate._arguments import require
 from consentgate._gate_cache import this_process
 from consentgate._publication import Publication
 from consentgate._stream import Sieve, admitted_stream
@@ -79,6 +80,9 @@ class LiveGate:
     """
 
     def __init__(self, store: Followed, *, check_every: timedelta = timedelta(seconds=1)) -> None:
+        if not hasattr(store, "_newest"):
+            require(store, "store", Followed, hint="give a GateStore")
+        require(check_every, "check_every", timedelta)
         if check_every < timedelta():
             raise ConfigurationError(f"check_every is {check_every}; give 0 seconds or more.")
         self._store, self._check_every = store, check_every

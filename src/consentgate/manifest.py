@@ -22,6 +22,7 @@ from pydantic import (
     model_validator,
 )
 
+from consentgate._arguments import require
 from consentgate._layout import MANIFEST, STATE, is_hidden, is_plain, ledger_name
 from consentgate._source import Partition, PartitionValue
 from consentgate._storage import Folder
@@ -388,6 +389,7 @@ class Manifest(_Record):
             ManifestError: It is malformed, or was altered.
             UnreadableFileError: It cannot be read.
         """
+        require(folder, "folder", Folder)
         content = folder.read(name)
         if content is None:
             return None

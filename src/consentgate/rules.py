@@ -6,7 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arrow import Bools, booleans, dictionary_codes, is_text, plain_text, valid_mask
+from consentgate._arrow import (
+    Bools,
+    booleans,
+    dictionary_codes,
+    is_text,
+    plain_text,
+    type_text,
+    valid_mask,
+)
 from consentgate.errors import RuleColumnTypeError
 from consentgate.policy import Rule
 
@@ -35,7 +43,8 @@ def check_rule(rule: Rule, kind: pa.DataType) -> None:
             else "not be nested or run-end-encoded"
         )
         raise RuleColumnTypeError(
-            f"Rule '{rule.name}' looks at column '{rule.column}', which is {kind} but must "
+            f"Rule '{rule.name}' looks at column '{rule.column}', which is {type_text(kind)} but "
+            "must "
             f"{wanted}; change the rule or cast the column."
         )
 

@@ -99,8 +99,10 @@ class ConsentSnapshot:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
         """
         require_path(path, "path")
+        table = read_table(path, _TEXT_FILE_TYPES, "subject_id")
+        _tables.refuse_headless(table, path, "subject_id")
         return cls.from_arrow(
-            read_table(path, _TEXT_FILE_TYPES, "subject_id"),
+            table,
             as_of=as_of,
             source=str(path) if source is None else source,
             status_map=status_map,

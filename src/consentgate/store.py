@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from consentgate._arguments import require
 from consentgate._durable import write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
@@ -117,6 +118,7 @@ class GateStore:
                 the pointer contradicts the gate that it names, so nobody knows whether the gate is
                 older.
         """
+        require(gate, "gate", Gate, hint="build or open one; a live gate has it as `current()`")
         _refuse_unfit(gate)
         looked_at = self._before(gate)  # where it is refused, nothing is created
         with self._held() as check_hold:

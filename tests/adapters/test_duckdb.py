@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, TypeAlias
 
 import duckdb
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import consentgate as cg
 from consentgate.adapters import duckdb as gated
 from tests.adapters.contract import messages
-from tests.build import AS_OF, channel_table, consent_table, make_gate
+from tests.adapters.duckdb_values import REFUSED, VALUES
+from tests.build import AS_OF, WRITTEN, channel_table, consent_table, make_consent, make_gate
 from tests.runs import mixed_gate
 
+Connection: TypeAlias = duckdb.DuckDBPyConnection
 ROWS = 60
 
 
@@ -97,59 +102,187 @@ def test_what_comes_after_sees_admitted_rows_only(
     assert ids(found.filter("message_id % 2 = 0")) == [n for n in admitted_ids(gate) if n % 2 == 0]
 
 
-KEPT = [
-    "170141183460469231731687303715884105727::hugeint",
-    "1.5::decimal(9, 2)",
-    "uuid()",
-    "'b'::enum('a', 'b')",
-    "['b'::enum('a', 'b')]",
-    "{'who': uuid(), 'n': [1::utinyint]}",
-    "map {'who': uuid()}",
-    "[1, 2]::int[2]",
-    "interval '1 month 2 days 3 microseconds'",
-    "'\\xAA'::blob",
-    "time '01:02:03'",
-    "date '2025-01-01'",
-    "timestamp_ns '2025-01-01 00:00:00.000000001'",
-    "true",
-    "null",
-    """'{"a":  [1]}'::json""",
-    "['1'::json]",
-    "union_value(n := 2)",
+def with_extra(connection: Connection, kind: str, values: list[str]) -> duckdb.DuckDBPyRelation:
+    """Admitted messages, with a further column of that type and these values and a null."""
+    known = f"1 as sender_id, 10 as channel_id, timestamptz '{WRITTEN}' as created_at"
+    rows = [f"({n}, cast({value} as {kind}))" for n, value in enumerate([*values, "null"])]
+    listed = f'(values {", ".join(rows)}) as v(message_id, "the ""extra")'
+    connection.execute(f"create or replace table given as select *, {known} from {listed}")
+    return connection.table("given")
+
+
+def in_words(relation: duckdb.DuckDBPyRelation) -> list[Any]:
+    """The further column's values so that no two that differ are alike."""
+    value = '"the ""extra"'
+    words = [f"{value}::varchar", f"{value} is null", "message_id"]
+    if relation.types[1].id == "interval":
+        words += [f"datepart('{part}', {value})" for part in ("year", "month", "day", "us", "hour")]
+    return relation.project(", ".join(words)).fetchall()
+
+
+SETTINGS = [
+    "arrow_lossless_conversion = false",
+    "arrow_lossless_conversion = true",
+    "arrow_large_buffer_size = true",
+    "arrow_output_version = '1.5'",
+    "arrow_output_list_view = true",
+    "timezone = 'America/New_York'",
 ]
 
 
-@pytest.mark.parametrize("value", KEPT)
-def test_types_and_values_come_back(
-    gate: cg.Gate, value: str, connection: duckdb.DuckDBPyConnection
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_every_value_of_every_type_comes_back(
+    setting: str, connection: duckdb.DuckDBPyConnection
 ) -> None:
-    connection.execute(f'create table given as select *, {value} as "the ""extra" from messages')
-    given = connection.table("given")
-    found = gated.filter(given, gate)
-    assert (found.columns, found.types) == (given.columns, given.types)
-    same = connection.sql(
-        'select g."the ""extra" is not distinct from f."the ""extra" '
-        "from given g join found f using (message_id)"
-    )
-    assert same.fetchall() == [(True,)] * len(admitted_ids(gate))
+    connection.execute(f"set {setting}")
+    for kind, values in VALUES.items():
+        given = with_extra(connection, kind, values)
+        found = gated.filter(given, make_gate())
+        assert (found.columns, found.types) == (given.columns, given.types)
+        assert in_words(found) == in_words(given)
 
 
-LOST = [
-    "'101'::bit",
-    "timetz '01:02:03+02'",
-    "[timetz '01:02:03+02']",
-    "5::uhugeint",
-    "['b'::enum('a', 'b')]::enum('a', 'b')[1]",
-]
+SHAPES: dict[str, tuple[str, str]] = {
+    "list": ("{}[]", "[{}, null]"),
+    "array": ("{}[2]", "[{}, null]"),
+    "struct": ('struct("a ""b" {}, "SELECT" int)', "row({}, 1)"),
+    "map": ("map(varchar, {})", "map {{'k': {}}}"),
+}
 
 
-@pytest.mark.parametrize("value", LOST)
+@settings(max_examples=40)
+@given(st.sampled_from([*VALUES]), st.lists(st.sampled_from([*SHAPES]), min_size=1, max_size=3))
+def test_values_come_back_from_within_others(kind: str, shapes: list[str]) -> None:
+    values = [f"cast({value} as {kind})" for value in VALUES[kind]]
+    for shape in shapes:
+        kind, values = SHAPES[shape][0].format(kind), [SHAPES[shape][1].format(v) for v in values]
+        values = [f"cast({value} as {kind})" for value in values]
+    with duckdb.connect() as connection:
+        given = with_extra(connection, kind, values)
+        found = gated.filter(given, make_gate())
+        assert found.types == given.types
+        assert in_words(found) == in_words(given)
+
+
+@pytest.mark.parametrize("value", REFUSED)
 def test_types_that_would_not_come_back_are_refused(
-    gate: cg.Gate, value: str, connection: duckdb.DuckDBPyConnection
+    gate: cg.Gate, value: str, connection: duckdb.DuckDBPyConnection, tmp_path: Path
 ) -> None:
     given = connection.sql(f"select *, {value} as extra from messages")
-    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it"):
+    with pytest.raises(cg.ColumnTypeError, match=r"Column 'extra' is .*; cast it") as error:
+        gated.filter(given, gate, ledger=tmp_path / "ledger")
+    assert "SECRET" not in str(error.value)
+
+
+def test_fields_whose_names_differ_in_case_are_not_cast(gate: cg.Gate) -> None:
+    numbers = [pa.array([5] * ROWS), pa.array([7] * ROWS)]
+    connection = duckdb.connect()
+    uuids = [pa.array([bytes([n]) * 16] * ROWS, pa.uuid()) for n in (1, 2)]
+    plain, cast = (
+        duckdb.from_arrow(messages(ROWS).append_column("extra", structs), connection=connection)
+        for structs in (pa.StructArray.from_arrays(f, ["n", "N"]) for f in (numbers, uuids))
+    )
+    found = gated.filter(plain, gate).to_arrow_table()["extra"]
+    assert found.to_pylist() == [{"n": 5, "N": 7}] * len(admitted_ids(gate))
+    with pytest.raises(cg.ColumnTypeError, match="Column 'extra' is of type STRUCT"):
+        gated.filter(cast, gate)
+
+
+NAMES = ["Text", "TEXT", "a.b", "a b", 'a"b', "select", "c0", "C0", "#1", "é", "É", "İ", " ", "'"]
+
+
+def test_columns_are_told_apart_whatever_their_names(
+    gate: cg.Gate, connection: duckdb.DuckDBPyConnection
+) -> None:
+    words = ['"' + name.replace('"', '""') + '"' for name in NAMES]
+    kinds = ["hugeint" if number % 3 else "int" for number in range(len(NAMES))]
+    extra = [
+        f"({number} + message_id)::{kind} as {word}"
+        for number, (kind, word) in enumerate(zip(kinds, words, strict=True))
+    ]
+    given = connection.table("messages").project(f"*, {', '.join(extra)}")
+    found = gated.filter(given, gate)
+    assert (found.columns, found.types) == (given.columns, given.types)
+    rows = given.to_arrow_table().take(admitted_ids(gate)).columns
+    assert [*map(str, found.to_arrow_table().columns)] == [*map(str, rows)]
+
+
+@pytest.mark.parametrize("second", ["sender_id", "SENDER_ID"])
+def test_the_gate_s_columns_are_found_by_their_very_names(
+    second: str, connection: duckdb.DuckDBPyConnection
+) -> None:
+    first = "SENDER_ID" if second == "sender_id" else "sender_id"
+    senders = {"sender_id": 1, "SENDER_ID": 4}  # of whom the other one withdrew
+    columns = ", ".join(f'{senders[name]} as "{name}"' for name in (first, second))
+    given = connection.table("messages").project(f"* exclude (sender_id), {columns}")
+    found = gated.filter(given, mixed_gate())
+    assert found.columns == given.columns
+    assert len(ids(found)) == ROWS * 3 // 5
+    rows = found.project("#4, #5, #6").fetchall()
+    assert {row[-2:] for row in rows} == {(senders[first], senders[second])}
+
+
+def test_judged_columns_of_types_that_travel_as_text(
+    connection: duckdb.DuckDBPyConnection,
+) -> None:
+    known = "sender_id: 1, channel_id: 10, message_id: uuid(), created_at: timestamptz '2025-06-01'"
+    given = connection.sql(f"select {known}, \"message_id'\": 3, hue: 'red'::enum('red', 'blue')")
+    connection.execute("create table given as from given")
+    rule = {"name": "red", "column": "hue", "any_of": ["red"]}
+    given = connection.table("given")
+    assert ids(gated.filter(given, make_gate(record_rules=[rule]))) == []
+    found = gated.filter(given, make_gate(record_rules=[{**rule, "any_of": ["blue"]}]))
+    assert found.types == given.types
+    assert (
+        found.project("message_id, hue").fetchall() == given.project("message_id, hue").fetchall()
+    )
+
+
+@pytest.mark.parametrize("kind", ["hugeint", "uhugeint", "bignum"])
+def test_integers_beyond_arrow_s_are_not_judged_as_text(
+    kind: str, connection: duckdb.DuckDBPyConnection
+) -> None:
+    given = connection.table("messages").project(f"* replace (1::{kind} as sender_id)")
+    consent = make_consent(subject_id=["1"])
+    with pytest.raises(cg.ColumnTypeError, match="Column 'sender_id'"):
+        gated.filter(given, make_gate(consent))
+
+
+def test_a_relation_that_cannot_run_is_an_error_without_its_values(
+    gate: cg.Gate, connection: duckdb.DuckDBPyConnection
+) -> None:
+    broken = "case when message_id < 50 then text else 'SECRET' end"
+    given = connection.sql(
+        f"select *, cast(replace({broken}, text, '1') as int) as n from messages"
+    )
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation") as error:
         gated.filter(given, gate)
+    assert "SECRET" not in str(error.value)
+    assert error.value.__suppress_context__
+    connection.execute("drop table messages")
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation"):
+        gated.filter(given, gate)
+    connection.close()
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation"):
+        gated.filter(given, gate)
+
+
+def test_text_that_is_no_json_is_refused_before_anything_comes_out(gate: cg.Gate) -> None:
+    kind = {"ARROW:extension:name": "arrow.json", "ARROW:extension:metadata": ""}
+    table = messages(ROWS).append_column(
+        pa.field("extra", pa.string(), metadata=kind), pa.array(["{SECRET"] * ROWS)
+    )
+    given = duckdb.connect().from_arrow(table)
+    assert str(given.types[-1]) == "JSON"
+    with pytest.raises(cg.InputError, match="DuckDB cannot run the relation") as error:
+        gated.filter(given, gate)
+    assert "SECRET" not in str(error.value)
+
+
+def test_a_relation_that_can_be_read_only_once_is_read_once(gate: cg.Gate) -> None:
+    reader = messages(ROWS).to_reader(max_chunksize=7)
+    given = duckdb.from_arrow(reader, connection=duckdb.connect())
+    assert ids(gated.filter(given, gate)) == admitted_ids(gate)
 
 
 def test_uuids_are_judged_as_text() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -243,3 +244,119 @@ def test_a_missing_column_is_named_among_all_that_are_there(gate: cg.Gate) -> No
     given = frame(notes=[object()] * ROWS).rename(columns={"sender_id": "Sender"})
     with pytest.raises(cg.ColumnMissingError, match=r"'sender_id'.* 'Sender', .* 'notes', 'text'"):
         gated.filter(given, gate)
+
+
+WORDS = [f"SECRET {n}" for n in range(ROWS)]
+CODED = pa.array(WORDS).dictionary_encode()
+HOLDERS: dict[str, Callable[[], Any]] = {
+    "object": lambda: pd.array(WORDS, dtype=object),
+    "str": lambda: pd.array(WORDS, dtype="str"),
+    "python's text": lambda: pd.array(WORDS, dtype=pd.StringDtype("python")),
+    "categories": lambda: pd.Categorical(WORDS),
+    "categories of Arrow": lambda: pd.Categorical(arrow_array(pa.array(WORDS))),
+    "categories of a dictionary": lambda: pd.Categorical.from_codes(
+        np.arange(ROWS), pd.Index(arrow_array(CODED))
+    ),
+    "intervals": lambda: pd.Categorical(pd.IntervalIndex.from_breaks(range(ROWS + 1))),
+    "dictionary": lambda: arrow_array(CODED),
+    "text": lambda: arrow_array(pa.array(WORDS)),
+    "slice": lambda: arrow_array(pa.array(WORDS * 3)[ROWS : 2 * ROWS]),
+    "views": lambda: arrow_array(pa.array(WORDS, pa.string_view())),
+    "list views": lambda: arrow_array(pa.array([[w] for w in WORDS], pa.list_view(pa.string()))),
+    "structs": lambda: arrow_array(pa.StructArray.from_arrays([CODED], ["word"])),
+    "maps": lambda: arrow_array(
+        pa.array([[("k", w)] for w in WORDS], pa.map_(pa.string(), pa.string()))
+    ),
+    "runs": lambda: arrow_array(pa.compute.run_end_encode(pa.array(WORDS))),
+    "extension": lambda: arrow_array(
+        pa.ExtensionArray.from_storage(pa.opaque(CODED.type, "t", "v"), CODED)
+    ),
+    "sparse": lambda: pd.arrays.SparseArray(np.arange(ROWS)),
+}
+
+
+def arrow_array(array: pa.Array) -> Any:
+    """The values in a column of Arrow's types."""
+    return pd.arrays.ArrowExtensionArray(pa.chunked_array([array]))
+
+
+NO_LEVELS = {"views", "list views", "structs", "maps", "runs", "extension"}
+"""What pandas makes no level of an index of."""
+PLACES = {"column": set(HOLDERS), "index": set(HOLDERS), "level": set(HOLDERS) - NO_LEVELS}
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"), [(place, kind) for place, kinds in PLACES.items() for kind in sorted(kinds)]
+)
+def test_no_word_of_an_excluded_row_is_left_behind(gate: cg.Gate, place: str, kind: str) -> None:
+    values, given = HOLDERS[kind](), frame()
+    if place == "column":
+        given["extra"] = values
+    elif place == "index":
+        given.index = pd.Index(values, name="extra")
+    else:
+        given.index = pd.MultiIndex.from_arrays([pd.Index(values), range(ROWS)])
+    found, rows = gated.filter(given, gate), admitted_rows(gate)
+    held, before = (f["extra"] if place == "column" else f.index for f in (found, given))
+    assert held.tolist() == [before.tolist()[row] for row in rows]
+    shown = pickle.dumps(found)
+    others = set(range(ROWS)) - set(rows)
+    assert not any(f"SECRET {row}".encode() in shown for row in others if row > 9)
+
+
+def test_categories_keep_nulls_order_and_name(gate: cg.Gate) -> None:
+    words = [None if n % 7 == 0 else f"word {n % 11}" for n in range(ROWS)]
+    categories = pd.Index([f"word {n}" for n in (5, 3, 99, 1, 0, 2, 4, 10, 9, 8, 7, 6)], name="all")
+    given = frame(extra=pd.Categorical(words, categories, ordered=True))
+    found = gated.filter(given, gate)["extra"].array
+    wanted = given["extra"].array[admitted_rows(gate)].remove_unused_categories()
+    pd.testing.assert_extension_array_equal(found, wanted)
+    nulls = gated.filter(frame(extra=pd.Categorical([None] * ROWS, categories)), gate)["extra"]
+    assert nulls.isna().all()
+    assert len(nulls.cat.categories) == 0
+
+
+class Uncooperative(pd.arrays.IntervalArray):  # type: ignore[misc]  # pandas has no types here
+    """A column that cannot be converted, and whose error shows a value."""
+
+    def __arrow_array__(self, type: Any = None) -> Any:  # noqa: A002  # as pyarrow calls it
+        raise KeyError("SECRET")
+
+
+@pytest.mark.parametrize("name", ["sender_id", "channel_id", "created_at", "message_id"])
+@pytest.mark.parametrize("kind", ["its own code fails", "signalling NaN", "sparse"])
+def test_columns_whose_conversion_fails_are_refused(gate: cg.Gate, name: str, kind: str) -> None:
+    odd = {
+        "its own code fails": lambda: Uncooperative.from_breaks(range(ROWS + 1)),
+        "signalling NaN": lambda: pd.array([Decimal("sNaN")] * ROWS, dtype=object),
+        "sparse": lambda: pd.arrays.SparseArray(["SECRET"] * ROWS, fill_value="SECRET"),
+    }
+    with pytest.raises(cg.ColumnTypeError, match=f"Column '{name}' is .* convert it") as error:
+        gated.filter(frame(**{name: odd[kind]()}), gate)
+    assert "SECRET" not in str(error.value)
+    assert error.value.__suppress_context__
+
+
+LABELS: list[Any] = ["\ud800", "a\0b", "", None, 1.5, ("a", "b"), b"x", float("nan"), "x" * 70_000]
+
+
+@pytest.mark.parametrize("label", LABELS, ids=lambda label: repr(label)[:9])
+def test_labels_may_be_anything(gate: cg.Gate, label: Any) -> None:
+    given = frame()
+    given.columns = given.columns.astype(object)
+    given[label] = range(ROWS)
+    found = gated.filter(given, gate)
+    assert [*map(repr, found.columns)] == [*map(repr, given.columns)]
+    assert found.iloc[:, -1].tolist() == admitted_rows(gate)
+    with pytest.raises(cg.ColumnMissingError, match="Column 'sender_id'"):
+        gated.filter(given.drop(columns="sender_id"), gate)
+
+
+def test_malformed_columns_of_arrow_are_refused(gate: cg.Gate) -> None:
+    codes = pa.array([99] * ROWS, pa.int32())
+    beyond = pa.DictionaryArray.from_arrays(codes, pa.array(["a"]), safe=False)
+    octets = pa.array([b"\xff"] * ROWS)
+    no_text = pa.Array.from_buffers(pa.string(), ROWS, octets.buffers())
+    for array in (beyond, no_text):
+        with pytest.raises(cg.MalformedDataError, match="Column 'extra'"):
+            gated.filter(frame(extra=arrow_array(array)), gate)

@@ -7,19 +7,30 @@ import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
+from itertools import chain, islice
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from polars import selectors
 
 import consentgate as cg
 from consentgate.adapters import polars as gated
 from tests.adapters.contract import ledger_rows, messages
 from tests.build import make_gate, message_table
 from tests.runs import mixed_gate, mixed_messages
+from tests.withdrawals import (
+    Newest,
+    assert_each_row_once,
+    gate_without,
+    ledger_of,
+    messages_of_all,
+    sender_of,
+)
 
 ROWS = 20_000
 
@@ -43,6 +54,7 @@ def admitted(gate: cg.Gate) -> pl.DataFrame:
     return pl.DataFrame(gate.filter(messages(ROWS))[0])
 
 
+OTHER = pl.LazyFrame({"n": [1, 2, 3]})
 THEN: dict[str, Any] = {
     "head": lambda f: f.head(5),
     "tail": lambda f: f.tail(5),
@@ -65,16 +77,85 @@ THEN: dict[str, Any] = {
     "joined": lambda f: f.join(f.select("message_id"), on="message_id", maintain_order="left"),
     "twice": lambda f: pl.concat([f, f]),
     "cached": lambda f: f.cache() if isinstance(f, pl.LazyFrame) else f,
+    "row numbers alone": lambda f: f.with_row_index().select("index"),
+    "row numbers of a head": lambda f: f.head(9).with_row_index().select("index"),
+    "row numbers of a slice": lambda f: f.slice(7, 900).with_row_index().select("index"),
+    "row numbers of a tail": lambda f: f.tail(7).with_row_index().select("index"),
+    "head of row numbers": lambda f: f.with_row_index().select("index").head(5),
+    "condition on row numbers": lambda f: (
+        f.with_row_index().select("index").filter(pl.col("index") % 3 == 1)
+    ),
+    "row numbers of a condition": lambda f: (
+        f.filter(pl.col("message_id") % 3 == 0).with_row_index().select("index")
+    ),
+    "sum of row numbers": lambda f: f.with_row_index().select(pl.col("index").sum()),
+    "groups of row numbers": lambda f: (
+        f.with_row_index().group_by(pl.col("index") % 5).len().sort("index")
+    ),
+    "a range": lambda f: f.select(pl.int_range(pl.len())),
+    "a word for each": lambda f: f.select(pl.repeat("word", pl.len())),
+    "a constant for each": lambda f: f.with_columns(n=pl.lit(1)).select("n"),
+    "sum of a constant": lambda f: f.with_columns(n=pl.lit(1)).select(pl.col("n").sum()),
+    "one group": lambda f: f.group_by(n=pl.lit(1)).agg(pl.len()),
+    "count of a head": lambda f: f.head(9).select(pl.len()),
+    "count of a slice": lambda f: f.slice(7, 900).select(pl.len()),
+    "count of a condition": lambda f: f.filter(pl.col("message_id") % 3 == 0).select(pl.len()),
+    "count of no condition": lambda f: f.filter(pl.lit(True)).select(pl.len()),
+    "count of nothing": lambda f: f.filter(pl.lit(False)).select(pl.len()),
+    "counts": lambda f: f.count(),
+    "crossed": lambda f: f.lazy().join(OTHER, how="cross", maintain_order="left").select("n"),
+    "crossed from the right": lambda f: OTHER.join(f.lazy(), how="cross").select("n").sort("n"),
+    "crossed with itself": lambda f: (
+        f.head(300).lazy().join(f.head(300).lazy(), how="cross").select(pl.len())
+    ),
+    "beside itself": lambda f: pl.concat(
+        [f.with_row_index().select("index"), f.with_columns(n=pl.lit(1)).select("n")],
+        how="horizontal",
+    ),
 }
 
 
 @pytest.mark.parametrize("engine", ["streaming", "in-memory"])
 @pytest.mark.parametrize("then", THEN)
 def test_what_comes_after_sees_admitted_rows_only(
-    then: str, engine: Any, gate: cg.Gate, path: Path, admitted: pl.DataFrame
+    then: str,
+    engine: Any,
+    gate: cg.Gate,
+    path: Path,
+    admitted: pl.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(gated, "_BATCH_ROWS", 3000)
     query = THEN[then](gated.filter(pl.scan_parquet(path), gate))
-    assert query.collect(engine=engine).equals(THEN[then](admitted))
+    assert query.collect(engine=engine).equals(THEN[then](admitted).lazy().collect())
+
+
+NAMES = ["*", "^.*$", "^sender.*$", "^(text|sender_id)$", "", " ", "a.b", 'a"b', "len", "SENDER_ID"]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", NAMES)
+def test_names_are_no_patterns(name: str, lazy: bool, gate: cg.Gate) -> None:
+    table, rows = messages(30), range(30)
+    admitted = gate.filter(table)[0]["message_id"].to_pylist()
+    for values in (list(rows), [f"{row}" for row in rows], [[row] for row in rows]):
+        frame: Any = pl.DataFrame(table).hstack([pl.Series(name, values)])
+        found = gated.filter(frame.lazy() if lazy else frame, gate)
+        assert found.lazy().collect().equals(frame[admitted])
+        alone = found.select(selectors.by_name(name)).lazy().collect()
+        assert alone.equals(frame.select(selectors.by_name(name))[admitted])
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+@pytest.mark.parametrize("name", ["*", "^.*$", "^sender_id$"])
+def test_the_gate_s_names_are_no_patterns(name: str, lazy: bool) -> None:
+    gate = make_gate(columns=cg.Columns(subjects=(name,)))
+    frame: Any = pl.DataFrame(message_table(sender_id=[1, 1]))
+    with pytest.raises(cg.ColumnMissingError, match="is missing"):
+        gated.filter(frame.lazy() if lazy else frame, gate)
+    frame = frame.hstack([pl.Series(name, [1, 2])])
+    found = gated.filter(frame.lazy() if lazy else frame, gate).lazy().collect()
+    assert found["message_id"].to_list() == [0]
 
 
 def test_columns_overwritten_before_are_judged_as_they_are_then(gate: cg.Gate, path: Path) -> None:
@@ -113,6 +194,52 @@ def test_each_run_of_a_query_leaves_the_whole_ledger(
     assert ledger_rows(tmp_path).to_pylist() == expected
     query.head(3).collect()
     assert ledger_rows(tmp_path).num_rows == 2 * len(expected)
+
+
+WITHDRAWN = 3
+
+
+@pytest.mark.parametrize("given_before", [0, 1, 2, 5, 9])
+@pytest.mark.parametrize("wanted", [None, ["message_id", "sender_id"]])
+def test_what_was_judged_ahead_is_judged_by_the_newest_gate(
+    given_before: int,
+    wanted: list[str] | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gated, "_BATCH_ROWS", 80)
+    live: Any = Newest(gate_without())
+    table = messages_of_all(800)
+    frame = pl.concat([pl.DataFrame(table[at : at + 80]) for at in range(0, 800, 80)])
+    judging = gated._Judging(live, tmp_path, None, None)
+    batches = gated._Source(frame.lazy(), judging)(wanted, None, None, None)
+    given = [batch["message_id"].to_list() for batch in islice(batches, given_before)]
+    sleep(0.1)  # so that as much is judged ahead as ever will be
+    live.gate = gate_without(WITHDRAWN, hours=1)
+    for batch in batches:
+        assert WITHDRAWN not in batch["sender_id"]
+        given.append(batch["message_id"].to_list())
+    assert_each_row_once(chain.from_iterable(given), tmp_path, 800)
+    assert all(WITHDRAWN in map(sender_of, batch) for batch in given[:given_before])
+
+
+def test_a_gate_that_gets_stale_ends_a_query(tmp_path: Path) -> None:
+    class Failing(Newest):
+        def current(self) -> cg.Gate:
+            if self.is_gone:
+                raise cg.StaleSnapshotError("gone")
+            return self.gate
+
+        is_gone = False
+
+    live: Any = Failing(gate_without())
+    frame = pl.DataFrame(messages_of_all(80)).lazy()
+    batches = gated._Source(frame, gated._Judging(live, tmp_path, None, None))(*[None] * 4)
+    sleep(0.1)
+    live.is_gone = True
+    with pytest.raises(cg.StaleSnapshotError, match="gone"):
+        next(batches)
+    assert ledger_of(tmp_path) == {}
 
 
 @pytest.mark.parametrize("lazy", [False, True])
@@ -233,6 +360,17 @@ def test_ids_that_do_not_fit_are_refused_at_once(
     frame: Any = pl.DataFrame(messages(10)).with_columns(sender_id=column)
     with pytest.raises(error, match="Column 'sender_id'"):
         gated.filter(frame.lazy() if lazy else frame, gate)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_no_error_shows_the_words_of_a_type(lazy: bool, gate: cg.Gate) -> None:
+    words = pl.Enum(["SECRET"])
+    kind = pl.Extension("tests.words", words, "SECRET")
+    column = pl.Series("sender_id", ["SECRET"] * 10, dtype=words).ext.to(kind)
+    frame: Any = pl.DataFrame(messages(10)).with_columns(column)
+    with pytest.raises(cg.ColumnTypeError, match="Column 'sender_id' is Extension") as error:
+        gated.filter(frame.lazy() if lazy else frame, gate)
+    assert "SECRET" not in str(error.value)
 
 
 def test_other_columns_may_be_of_types_that_arrow_has_not(gate: cg.Gate) -> None:

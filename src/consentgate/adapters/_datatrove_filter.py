@@ -1,20 +1,25 @@
 """The filter that `datatrove.consent_filter` gives; here, because its base class is datatrove's."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
+import pyarrow as pa
 from datatrove.data import Document
 from datatrove.pipeline.filters.base_filter import BaseFilter
 from datatrove.pipeline.writers.disk_base import DiskWriter
 
-from consentgate._stream import Sieve
+from consentgate._stream import Held, Sieve
 from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._values import ValueColumns
 from consentgate.errors import (
     ColumnMissingError,
+    ColumnTypeError,
     ConfigurationError,
     ConsentGateError,
+    NotArrowError,
     RuleColumnMissingError,
 )
 from consentgate.gate import Gate
@@ -62,21 +67,23 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
                 yield from super().run(data, rank, world_size)
                 self._task.check_keys()
         except ConsentGateError as error:
-            # datatrove logs what the variables of every frame hold, which is documents
-            raise error.with_traceback(None)  # noqa: B904  # it is the same error
+            raise _without_frames(error)  # noqa: B904  # it is the same error
         finally:
             self._task = None
 
     def filter(self, doc: Document) -> Verdict:
         """True for a document that is admitted, or False and the reason."""
-        return self.filter_batch([doc])[0]
+        return next(iter(self.filter_batch([doc])))
 
-    def filter_batch(self, batch: Sequence[Document]) -> list[Verdict]:
-        """True for each document that is admitted, or False and the primary reason."""
+    def filter_batch(self, batch: Sequence[Document]) -> Iterable[Verdict]:
+        """True for each document that is admitted, or False and the primary reason.
+
+        In a pipeline, each verdict is to be asked for right before its document is passed on.
+        """
         if self._task is not None:
             return self._task.judge(batch)
         with Task(self._gate, **self._options) as task:  # in no pipeline: a stream of its own
-            return task.judge(batch)
+            return list(task.judge(batch))
 
 
 class Task:
@@ -94,22 +101,42 @@ class Task:
         self._absent = set(self._last.judged_columns).difference(_attributes(self._last))
         self._documents = 0
 
-    def judge(self, documents: Sequence[Document]) -> list[Verdict]:
+    def judge(self, documents: Sequence[Document]) -> Iterator[Verdict]:
         """True for each document that is admitted, or False and the primary reason.
 
+        All are judged at once. Each verdict is the one of the gate that is current when it is asked
+        for: those that are left are judged again when that has changed.
+
         Raises:
+            NotArrowError: Something is no document.
             ColumnMissingError: Documents enough have come, none with a key that is needed.
             Whatever `Gate.decide` raises.
         """
-        self._last = gate = self._gate.current()
+        _refuse_others(documents)
         self._note_keys(documents)
-        attributes = _attributes(gate)
+        left = deque(documents)
+        return self._verdicts(left, self._sieve.hold(partial(self._table, left)))
+
+    def _table(self, documents: Iterable[Document], gate: Gate) -> pa.Table:
+        self._last, attributes = gate, _attributes(gate)
         columns = {
             name: _values(documents, name, attributes.get(name)) for name in gate.judged_columns
         }
-        decision = self._sieve.judge(self._columns.table(gate, columns), gate=gate)
-        reasons = decision.reason.to_pylist()
-        return [True if reason is None else (False, reason) for reason in reasons]
+        return self._columns.table(gate, columns)
+
+    def _verdicts(self, left: deque[Document], held: Held) -> Iterator[Verdict]:
+        """The verdicts of the documents that are left, of which each is let go then: later steps
+        may change it.
+        """
+        reasons = iter(held.peek().reason.to_pylist())
+        while left:
+            if held.refresh():
+                reasons = iter(held.peek().reason.to_pylist())
+            held.advance(1)
+            document, reason = left.popleft(), next(reasons)
+            if reason is not None and document.metadata is None:
+                document.metadata = {}  # datatrove writes the reason into it
+            yield True if reason is None else (False, reason)
 
     def check_keys(self) -> None:
         """Nothing, when for every key that is needed there was a document with it.
@@ -131,7 +158,7 @@ class Task:
         looked_at = documents[: max(0, _DOCUMENTS_WITHOUT - self._documents)]
         self._documents += len(documents)
         if self._absent:
-            self._absent.difference_update(*(document.metadata for document in looked_at))
+            self._absent.difference_update(*map(_metadata, looked_at))
             if self._documents >= _DOCUMENTS_WITHOUT:
                 self.check_keys()
 
@@ -152,10 +179,39 @@ def _attributes(gate: Gate) -> dict[str, str]:
     return {"id": "id", "text": "text", gate.columns.record_id: "id"}
 
 
-def _values(documents: Sequence[Document], name: str, attribute: str | None) -> list[Any]:
+def _refuse_others(documents: Sequence[Any]) -> None:
+    for document in documents:
+        if not isinstance(document, Document):
+            raise NotArrowError(
+                f"An object of type '{type(document).__qualname__}' is no datatrove Document; give "
+                "what a reader of datatrove's gives."
+            )
+
+
+def _metadata(document: Document) -> Mapping[Any, Any]:
+    """A document's metadata; None is the same as none."""
+    metadata = {} if document.metadata is None else document.metadata
+    if not isinstance(metadata, Mapping):
+        raise ColumnTypeError(
+            f"A document's metadata is of type '{type(metadata).__qualname__}' but must be a dict; "
+            "convert it."
+        )
+    return metadata
+
+
+def _values(documents: Iterable[Document], name: str, attribute: str | None) -> list[Any]:
     if attribute is None:
-        return [document.metadata.get(name) for document in documents]
-    return [
-        document.metadata[name] if name in document.metadata else getattr(document, attribute)
-        for document in documents
-    ]
+        return [_metadata(document).get(name) for document in documents]
+    return [_metadata(document).get(name, getattr(document, attribute)) for document in documents]
+
+
+def _without_frames(error: BaseException) -> BaseException:
+    """The error, and those behind it, without tracebacks.
+
+    datatrove logs what the variables of every frame hold, which is documents.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        seen.__traceback__ = None
+        seen = seen.__cause__ or seen.__context__
+    return error

@@ -217,12 +217,11 @@ def _with_whole_offset(name: str, value: datetime | None) -> datetime | None:
     offset = None if value is None else value.utcoffset()
     if value is None or offset is None or not offset.microseconds:
         return value
-    try:
+    with suppress(OverflowError):
         return value.astimezone(UTC)
-    except OverflowError:
-        raise ColumnTypeError(
-            f"Column '{name}' holds an instant that has no date in UTC; leave it out."
-        ) from None
+    raise ColumnTypeError(
+        f"Column '{name}' holds an instant that has no date in UTC; leave it out."
+    )
 
 
 def _integers(name: str, values: Values) -> pa.Array:
@@ -232,13 +231,12 @@ def _integers(name: str, values: Values) -> pa.Array:
 
 
 def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
-    try:
+    # Raised within `except`, the error would hold the other one, which can quote values.
+    with suppress(pa.ArrowException, OverflowError, ValueError):
         return pa.array(values, kind)
-    except (pa.ArrowException, OverflowError, ValueError):
-        # whose own words, and what they hold, can quote values
-        raise ColumnTypeError(
-            f"Column '{name}' holds values that do not fit into {kind}; convert or leave them out."
-        ) from None
+    raise ColumnTypeError(
+        f"Column '{name}' holds values that do not fit into {kind}; convert or leave them out."
+    )
 
 
 def _need_scalars(rule: Rule, values: Values) -> None:

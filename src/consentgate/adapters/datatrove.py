@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consentgate.adapters._engine import need
-from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.adapters._options import require_count, require_options
+from consentgate.errors import NotArrowError
 from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
@@ -36,6 +37,10 @@ def consent_filter(
 ) -> "ConsentFilter":
     """A datatrove filter that judges batches of documents, each by the gate that is current then.
 
+    Documents are judged batch by batch and passed on one by one. When a live gate has changed
+    meanwhile, those that are left are judged again: no document is passed on that the newer gate
+    would not admit. Expiry by the clock is looked at when documents are judged.
+
     A document's columns are what its metadata holds under their names; `id` and `text` are its own,
     and its `id` is also the record id where the metadata has none. Where a key is not there, the
     value is null, which excludes the document for the reason that fits. Where none of a task's
@@ -53,7 +58,8 @@ def consent_filter(
         gate: a gate, or a live one (`GateStore.live`). Save it first: workers then get its path.
         exclusion_writer: a datatrove writer that gets the excluded documents, with their text.
         ledger: a directory that gets the excluded documents' record ids and reasons, in a file for
-            each task, complete when that ends; `row` is the position in the task. None: no record.
+            each task, complete when that ends; `row` is the position in the task. Documents that
+            were read, but neither passed on nor dropped, are not in it. None: no record.
         judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock
             at each batch.
         threads: how many threads judge; None: one per available core, or one in a worker process.
@@ -61,15 +67,23 @@ def consent_filter(
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: datatrove is not installed, or too old.
-        ConfigurationError: `batch_size` is less than 1.
+        TypeError: An argument is of a wrong type, or no gate.
+        ConfigurationError: `batch_size` or `threads` is less than 1, or `judged_at` has no time
+            zone.
+        NotArrowError: While a pipeline runs: something is no document.
         Whatever `Gate.decide` raises, OutputError: While a pipeline runs, which ends with it; no
             document of the batch comes out.
     """
     need("datatrove")
     from consentgate.adapters._datatrove_filter import ConsentFilter
 
-    if batch_size < 1:
-        raise ConfigurationError(f"`batch_size` is {batch_size} but must be at least 1.")
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_count(batch_size, "batch_size")
+    if exclusion_writer is not None and not hasattr(exclusion_writer, "write"):
+        raise TypeError(
+            f"`exclusion_writer` is of type '{type(exclusion_writer).__name__}'; give a writer of "
+            "datatrove's, such as a JsonlWriter."
+        )
     return ConsentFilter(
         gate, exclusion_writer, batch_size, ledger=ledger, judged_at=judged_at, threads=threads
     )

@@ -9,33 +9,41 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
 
 from consentgate._arrow import quoted
 from consentgate._stream import Sieve, admitted_stream
 from consentgate.adapters._engine import need
-from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, NotArrowError
+from consentgate.adapters._options import require_options
+from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, InputError, NotArrowError
 from consentgate.live import AnyGate
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from duckdb import DuckDBPyRelation
 
 __all__ = ["filter"]
 
 _BATCH_ROWS = 122_880
 """As many rows as DuckDB stores together."""
-_CAST_BACK = {
-    "enum": "VARCHAR",
-    "hugeint": "DECIMAL(38,0)",
-    "uuid": "VARCHAR",
-    "varchar": "VARCHAR",  # under another name, as JSON is
+_PLAIN = {
+    *("boolean", "tinyint", "smallint", "integer", "bigint"),
+    *("utinyint", "usmallint", "uinteger", "ubigint", "float", "double", "decimal"),
+    *("varchar", "blob", "date", "geometry", "null"),
+    *("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
+    *("timestamp with time zone", "timestamptz_ns"),
 }
-"""Types that come back from Arrow as others, from which a cast makes them again."""
+"""Types whose every value comes back from Arrow as it was."""
+_AS_TEXT = {
+    *("hugeint", "uhugeint", "bignum", "bit", "uuid", "enum", "interval"),
+    *("time", "time_ns", "time with time zone"),  # a day may end at 24:00:00 in DuckDB
+}
+"""Types that Arrow lacks, or has with fewer values. DuckDB's text of each value is exact."""
 
 
 def filter(
@@ -48,11 +56,16 @@ def filter(
 ) -> DuckDBPyRelation:
     """The admitted rows of a relation, in its order, as a relation of the same connection.
 
-    It is run and judged at once, batch by batch; its admitted rows are held in memory, from where
-    the new relation reads them as often as it is asked. For more than fits there, write
-    `gate.stream(relation)` to a file.
+    It is run and judged at once, batch by batch, and all of it by one gate: the one that is current
+    when `filter` is called. Its admitted rows are held in memory, from where the new relation reads
+    them as often as it is asked. For more than fits there, write `gate.stream(relation)` to a file.
 
-    DuckDB hands UUIDs over as text, so the gate's snapshot needs ids of text, too.
+    Values of types that Arrow does not have travel as text and are cast back, which DuckDB does
+    again whenever the new relation is read. DuckDB hands UUIDs over as text, so the gate's snapshot
+    needs ids of text, too.
+
+    Columns whose names differ only in case come back as they are. DuckDB itself cannot tell them
+    apart by name, and takes the first.
 
     Args:
         data: a relation with the gate's columns.
@@ -66,8 +79,11 @@ def filter(
 
     Raises:
         NotArrowError: `data` is no relation.
-        ColumnTypeError: A column is of a type that Arrow does not hand back as it was, such as BIT.
+        TypeError: Another argument is of the wrong type.
+        ColumnTypeError: A column is of a type whose values Arrow does not hand back as they were,
+            such as UNION, VARIANT and TUPLE.
         ColumnAmbiguousError: Two columns have one name.
+        InputError: DuckDB cannot run the relation.
         ExtraMissingError, ExtraOutdatedError: DuckDB is not installed, or too old.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises.
@@ -75,15 +91,117 @@ def filter(
     need("duckdb")
     from duckdb import DuckDBPyRelation
 
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, DuckDBPyRelation):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' is no DuckDB relation; give one."
         )
-    columns = _columns_as_they_were(data)
-    sieve = Sieve(gate.current(), ledger=ledger, judged_at=judged_at, threads=threads)
-    admitted = admitted_stream(data.to_arrow_reader(_BATCH_ROWS), sieve).read_all()
-    renamed: DuckDBPyRelation = _beside(data, admitted).project(columns).set_alias(data.alias)
-    return renamed
+    current = gate.current()
+    sieve = Sieve(current, ledger=ledger, judged_at=judged_at, threads=threads)
+    with _faults_named():
+        passage = _Passage(data, current.judged_columns)
+        passage.check(data)
+        admitted = admitted_stream(passage.reader(data), sieve).read_all()
+        found = passage.returned(data, admitted)
+        passage.try_casts(found)
+        return found
+
+
+class _Way(NamedTuple):
+    """How one column goes into Arrow and comes back.
+
+    Attributes:
+        name: what it is called in Arrow.
+        into, back: what to select, by position, from the relation and from the table in Arrow.
+        is_cast: whether it travels as text.
+    """
+
+    name: str
+    into: str
+    back: str
+    is_cast: bool = False
+
+
+class _Passage:
+    """How the columns of a relation go into Arrow and come back as they were.
+
+    They go by position, since DuckDB takes names for equal that differ only in case.
+
+    Args:
+        relation: the relation.
+        judged: the names of the columns that the gate looks at. Where one of them travels as text,
+            it travels a second time as it is, for the gate.
+
+    Raises:
+        ColumnAmbiguousError, ColumnTypeError: See `filter`.
+    """
+
+    def __init__(self, relation: DuckDBPyRelation, judged: Collection[str]) -> None:
+        if doubled := [name for name, times in Counter(relation.columns).items() if times > 1]:
+            raise ColumnAmbiguousError(
+                f"More than one column is named {quoted(doubled)}; rename all but one."
+            )
+        self._ways: list[_Way] = []
+        self._for_the_gate: list[_Way] = []
+        columns = zip(relation.columns, relation.types, strict=True)
+        for place, (name, kind) in enumerate(columns, 1):
+            itself, as_named = f"#{place}", f"as {_identifier(name)}"
+            plain = _Way(name, itself, f"{itself} {as_named}")
+            if (carrier := _carrier(name, kind)) is None:
+                self._ways.append(plain)
+                continue
+            other = name
+            if name in judged:
+                self._for_the_gate.append(plain)
+                other = _unused(name, {*relation.columns, *judged})
+            back = f"cast({itself} as {kind}) {as_named}"
+            self._ways.append(_Way(other, f"cast({itself} as {carrier})", back, is_cast=True))
+
+    def check(self, relation: DuckDBPyRelation) -> None:
+        """Raise ColumnTypeError unless all columns come back with their names and types."""
+        none = self._sent(relation).limit(0).to_arrow_table()
+        found = self.returned(relation, none)
+        columns = zip(relation.columns, relation.types, found.columns, found.types, strict=True)
+        for name, kind, found_name, found_kind in columns:
+            if (name, kind) != (found_name, found_kind):
+                raise _not_as_it_was(name, kind)
+
+    def reader(self, relation: DuckDBPyRelation) -> pa.RecordBatchReader:
+        """The relation's batches in Arrow, by the names that the gate knows."""
+        given = self._sent(relation).to_arrow_reader(_BATCH_ROWS)
+        schema = _renamed(given.schema, [way.name for way in self._sent_ways()])
+        batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in given)
+        return pa.RecordBatchReader.from_batches(schema, batches)
+
+    def returned(self, relation: DuckDBPyRelation, table: pa.Table) -> DuckDBPyRelation:
+        """A table that went into Arrow as a relation with the first one's columns."""
+        table = table.select(range(len(self._ways)))
+        schema = _renamed(table.schema, _numbered(len(self._ways)))
+        found = _beside(relation, pa.Table.from_arrays(table.columns, schema=schema))
+        # In this order: an alias given later would rename columns that differ only in case.
+        columns = ", ".join(way.back for way in self._ways)
+        returned: DuckDBPyRelation = found.set_alias(relation.alias).project(columns)
+        return returned
+
+    def try_casts(self, returned: DuckDBPyRelation) -> None:
+        """Cast all text back once, so that what cannot be cast is an error before a row comes out.
+
+        Text in a JSON column need not be JSON, for example, when it came from Arrow.
+        """
+        places = [place for place, way in enumerate(self._ways, 1) if way.is_cast]
+        if places:
+            columns = ", ".join(f"#{place} as c{place}" for place in places)
+            counts = ", ".join(f"count(c{place})" for place in places)
+            returned.project(columns).aggregate(counts).fetchall()
+
+    def _sent(self, relation: DuckDBPyRelation) -> DuckDBPyRelation:
+        ways = self._sent_ways()
+        names = _numbered(len(ways))
+        columns = [f"{way.into} as {name}" for way, name in zip(ways, names, strict=True)]
+        return relation.project(", ".join(columns))
+
+    def _sent_ways(self) -> list[_Way]:
+        return [*self._ways, *self._for_the_gate]
 
 
 def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
@@ -97,30 +215,28 @@ def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
     return duckdb.from_arrow(table, connection=connection)
 
 
-def _columns_as_they_were(relation: DuckDBPyRelation) -> str:
-    """What to select from the relation's rows in Arrow so that they are what they were."""
-    if doubled := [name for name, times in Counter(relation.columns).items() if times > 1]:
-        raise ColumnAmbiguousError(
-            f"More than one column is named {quoted(doubled)}; rename all but one."
-        )
-    from_arrow = _beside(relation, relation.limit(0).to_arrow_table())
-    columns = []
-    for name, kind, other in zip(relation.columns, relation.types, from_arrow.types, strict=True):
-        word = '"' + name.replace('"', '""') + '"'
-        if kind != other:
-            _refuse_lossy(name, kind, other)
-            word = f"cast({word} as {kind}) as {word}"
-        columns.append(word)
-    return ", ".join(columns)
+def _carrier(name: str, kind: Any) -> str | None:
+    """The type to cast a column to for its way through Arrow; None where it can stay as it is.
+
+    Raises:
+        ColumnTypeError: There is none whose values could be cast back.
+    """
+    leaves = [*_leaves(kind)]
+    if not all(_is_plain(leaf) or _is_text(leaf) for leaf in leaves):
+        raise _not_as_it_was(name, kind)
+    if all(map(_is_plain, leaves)):
+        return None
+    if any(len({*map(str.casefold, names)}) < len(names) for names in _field_names(kind)):
+        raise _not_as_it_was(name, kind)  # casts go by the names of fields, whatever their case
+    return _with_text(kind)
 
 
-def _refuse_lossy(name: str, kind: Any, other: Any) -> None:
-    for leaf, again in zip_longest(_leaves(kind), _leaves(other)):
-        if leaf != again and (leaf is None or _CAST_BACK.get(leaf.id) != str(again)):
-            raise ColumnTypeError(
-                f"Column '{name}' is {kind}, which DuckDB does not take back from Arrow as it was; "
-                "cast it, for example to VARCHAR, or leave it out."
-            )
+def _is_plain(kind: Any) -> bool:
+    return kind.id in _PLAIN and not _is_text(kind)
+
+
+def _is_text(kind: Any) -> bool:
+    return kind.id in _AS_TEXT or (kind.id == "varchar" and str(kind) != "VARCHAR")  # as JSON is
 
 
 def _leaves(kind: Any) -> Iterator[Any]:
@@ -131,3 +247,74 @@ def _leaves(kind: Any) -> Iterator[Any]:
                 yield from _leaves(child)
     else:
         yield kind
+
+
+def _field_names(kind: Any) -> Iterator[list[str]]:
+    """The names of the fields of every struct in a type."""
+    if kind.id in ("list", "array", "struct", "map"):
+        if kind.id == "struct":
+            yield [name for name, _ in kind.children]
+        for _, child in kind.children:
+            if not isinstance(child, int):
+                yield from _field_names(child)
+
+
+def _with_text(kind: Any) -> str:
+    """A type in SQL, with text in place of all that travels as text."""
+    if kind.id == "list":
+        return f"{_with_text(kind.children[0][1])}[]"
+    if kind.id == "array":
+        (_, child), (_, length) = kind.children
+        return f"{_with_text(child)}[{length}]"
+    if kind.id == "map":
+        return f"MAP({', '.join(_with_text(child) for _, child in kind.children)})"
+    if kind.id == "struct":
+        fields = [f"{_identifier(name)} {_with_text(child)}" for name, child in kind.children]
+        return f"STRUCT({', '.join(fields)})"
+    return "VARCHAR" if _is_text(kind) else str(kind)
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _numbered(columns: int) -> list[str]:
+    return [f"c{number}" for number in range(columns)]
+
+
+def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
+    """The schema with other names; what DuckDB says of each field stays."""
+    fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
+    return pa.schema(fields, schema.metadata)
+
+
+def _unused(name: str, taken: Collection[str]) -> str:
+    while name in taken:
+        name += "'"
+    return name
+
+
+def _not_as_it_was(name: str, kind: Any) -> ColumnTypeError:
+    # `str(kind)` would show the words of an ENUM, which can be text of messages
+    return ColumnTypeError(
+        f"Column '{name}' is of type {kind.id.upper()}, which DuckDB does not take back from Arrow "
+        "as it was; cast it, for example to VARCHAR, or leave it out."
+    )
+
+
+@contextmanager
+def _faults_named() -> Iterator[None]:
+    """Turn what DuckDB and Arrow raise into an error of the library. Their words can hold values.
+
+    Raises:
+        InputError: DuckDB could not run the relation.
+    """
+    import duckdb
+
+    try:
+        yield
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"DuckDB cannot run the relation, or Arrow cannot take its rows "
+            f"({type(error).__name__}); run the relation without the gate to see why."
+        ) from None

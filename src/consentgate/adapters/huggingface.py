@@ -6,6 +6,8 @@
 >>> dataset = gated.filter(dataset, gate)  # doctest: +SKIP
 """
 
+import re
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -13,17 +15,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import pyarrow as pa
 
 from consentgate._arrow import as_micros
-from consentgate._rows import keep_rows
 from consentgate._stream import Sieve
-from consentgate.adapters._carried import CarriedGate
 from consentgate.adapters._engine import need
-from consentgate.adapters._growing_ledger import GrowingLedger
-from consentgate.adapters._values import ValueColumns
-from consentgate.decision import Decision
+from consentgate.adapters._options import require_count, require_options
 from consentgate.errors import ConfigurationError, NotArrowError, UnreadableFileError
 from consentgate.gate import Gate
 from consentgate.hashing import digest_json
@@ -34,6 +31,8 @@ __all__ = ["filter"]
 Data = TypeVar("Data")
 
 _VERSION = version("consentgate")
+_LONGEST_NAME = 200
+"""Most bytes of a split's name that is also a folder's; file systems take 255."""
 
 
 def filter(
@@ -47,18 +46,24 @@ def filter(
 ) -> Data:
     """The data set's admitted rows, in its order, with its features, format, split and info.
 
-    A `Dataset` is judged at once, by one gate, as of one instant. What is on disk stays there: the
-    admitted rows go to a file in the data set's cache, and nothing of the others does. From there
-    they are taken the next time, when the data set, the instant and this package are the same, and
-    the gate is an equal one. That takes an instant that is given: as of the clock's, all is judged
-    anew each time. So it is with a `ledger`, too, which is then complete. What earlier snapshots
-    admitted stays in the cache, too, until `dataset.cleanup_cache_files()`.
+    A `Dataset` is judged at once, by one gate, as of one instant. What is published afterwards does
+    not change the result. What is on disk stays there: the admitted rows go to a file in the data
+    set's cache, and nothing of the others does. From there they are taken the next time, when the
+    data set, the instant and this package are the same, and the gate is an equal one. That takes an
+    instant that is given: as of the clock's, all is judged anew each time. So it is with a
+    `ledger`, too, which is then complete. What earlier snapshots admitted stays in the cache, too,
+    until `dataset.cleanup_cache_files()`.
 
     An `IterableDataset` is judged batch by batch as it is iterated over, each by the gate that is
-    current then. Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` are as they
-    were. Nothing tells a stream's end, and workers are killed, so the ledger is complete after
-    every batch: each process writes the last 16,384 excluded rows at most anew. Rows that are
-    judged again, in the next epoch or after resuming, are in the ledger again.
+    current then. Its rows are given out one by one. When a live gate has changed meanwhile, the
+    rows that are left are judged again: none is given out that the newer gate would not admit,
+    beyond those that later steps (`shuffle`, a batched `map`) or a loader already hold. Expiry by
+    the clock is looked at when rows are judged.
+
+    Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` are as they were. Nothing
+    tells a stream's end, and workers are killed, so the ledger is complete after every batch: each
+    process writes the last 16,384 excluded rows at most anew. Rows that are judged again, in the
+    next epoch or after resuming, are in the ledger again.
 
     In a dictionary of splits (`DatasetDict`, `IterableDatasetDict`), every split is judged.
 
@@ -66,8 +71,8 @@ def filter(
         data: a `Dataset`, an `IterableDataset`, or a dictionary of either.
         gate: a gate, or a live one (`GateStore.live`). Saved, it goes to workers as a path.
         ledger: a directory that gets the excluded rows; where there are splits, one in there for
-            each. `row` is the position in the data set, and in a stream that among all rows that
-            the process has judged. None: no record.
+            each, under the split's name. `row` is the position in the data set, and in a stream
+            that among all rows that the process has judged. None: no record.
         judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock,
             for a `Dataset` once, for a stream at each batch.
         threads: how many threads judge; None: one per available core, or one in a worker process.
@@ -77,8 +82,9 @@ def filter(
     Raises:
         ExtraMissingError, ExtraOutdatedError: `datasets` is not installed, or too old.
         NotArrowError: `data` is none of the above.
-        ConfigurationError: `batch_size` or `threads` is less than 1, or `judged_at` has no time
-            zone.
+        TypeError: An argument is of a wrong type, or no gate.
+        ConfigurationError: `batch_size` or `threads` is less than 1, `judged_at` has no time zone,
+            or the name of a split cannot be that of a folder in the ledger.
         UnreadableFileError: A file of a `Dataset` is gone.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises: at once where the features are known, else while iterating;
@@ -87,19 +93,24 @@ def filter(
     need("datasets")
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    if batch_size < 1:
-        raise ConfigurationError(f"`batch_size` is {batch_size} but must be at least 1.")
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_count(batch_size, "batch_size")
     how = _How(None if ledger is None else Path(ledger), judged_at, threads, batch_size)
     if isinstance(data, Dataset):
         return cast(Data, _filter_whole(data, *_settled(gate, how, [data])))
     if isinstance(data, IterableDataset):
         return cast(Data, _filter_stream(data, gate, how))
     if isinstance(data, DatasetDict):
-        judge, how = _settled(gate, how, data.values())
-        found = {n: _filter_whole(d, judge, how.within(n)) for n, d in data.items()}
+        hows = how.within_each(data)
+        judge, settled = _settled(gate, how, data.values())
+        found = {
+            name: _filter_whole(split, judge, replace(hows[name], judged_at=settled.judged_at))
+            for name, split in data.items()
+        }
         return cast(Data, type(data)(found))
     if isinstance(data, IterableDatasetDict):
-        found = {n: _filter_stream(d, gate, how.within(n)) for n, d in data.items()}
+        hows = how.within_each(data)
+        found = {name: _filter_stream(split, gate, hows[name]) for name, split in data.items()}
         return cast(Data, type(data)(found))
     raise NotArrowError(
         f"An object of type '{type(data).__qualname__}' is no data set of Hugging Face's; give a "
@@ -116,9 +127,45 @@ class _How:
     threads: int | None
     batch_size: int
 
-    def within(self, split: str) -> "_How":
-        """The same for one split of several."""
-        return self if self.ledger is None else replace(self, ledger=self.ledger / split)
+    def within_each(self, splits: Iterable[Any]) -> dict[Any, "_How"]:
+        """The same for each of several splits, which get folders in the ledger.
+
+        Raises:
+            ConfigurationError: There is a ledger, and a split's name is no name of a folder, or two
+                of them could be names of one.
+        """
+        if self.ledger is None:
+            return dict.fromkeys(splits, self)
+        folders: dict[str, Any] = {}
+        for split in splits:
+            other = folders.setdefault(_folded(_folder_of(split)), split)
+            if other != split:
+                raise ConfigurationError(
+                    f"Splits '{other}' and '{split}' would share a folder of the ledger where a "
+                    "file system does not tell their names apart; rename one."
+                )
+        return {split: replace(self, ledger=self.ledger / _folder_of(split)) for split in splits}
+
+
+def _folder_of(split: Any) -> str:
+    """The name of a split's folder in the ledger, which is the split's own.
+
+    Raises:
+        ConfigurationError: It cannot be a folder's everywhere, or is a path to somewhere else.
+    """
+    name = str(split)  # datasets has split names of a class of its own
+    if not re.fullmatch(r"\w[\w-]*(\.[\w-]+)*", name) or len(name.encode()) > _LONGEST_NAME:
+        raise ConfigurationError(
+            f"Split {name[:50]!r} cannot have a folder of its name in the ledger; rename it, with "
+            f"letters, digits, '_', '-' and single dots between them, in at most {_LONGEST_NAME} "
+            "bytes."
+        )
+    return name
+
+
+def _folded(name: str) -> str:
+    """The name as file systems compare it that do not look at case."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
 def _settled(gate: AnyGate, how: _How, datasets: Iterable[Any]) -> tuple[Gate, _How]:
@@ -191,49 +238,22 @@ def _formatted_as(dataset: Any, original: Any) -> Any:
 
 
 def _filter_stream(dataset: Any, gate: AnyGate, how: _How) -> Any:
+    from consentgate.adapters._huggingface_stream import GatedExamples, StreamJudge
+
     features = dataset.features
     if features is not None:
         _check(gate.current(), features.arrow_schema, how)
-    judge = _StreamJudge(gate, how)
+    judge = StreamJudge(gate, ledger=how.ledger, judged_at=how.judged_at, threads=how.threads)
     batches = {"batched": True, "batch_size": how.batch_size}
-    # Neither of the two is public: whether a stream is one of tables, and its format.
+    # Of what is used here, `_ex_iterable` and `_formatting` are not public.
     if dataset._ex_iterable.iter_arrow:
-        admitted = dataset.with_format("arrow").map(judge.filter_table, **batches)
+        admitted = dataset.with_format("arrow").map(**batches)
+        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, judge)
         if features is not None:  # said by `map`, they would not be decoded any more
             admitted = admitted.cast(features)
     else:
         # As tables, the rows of other streams have the types that each seems to have by itself.
-        admitted = dataset.with_format(None).map(judge.filter_values, features=features, **batches)
+        admitted = dataset.with_format(None).map(features=features, **batches)
+        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, judge)
     form = dataset._formatting
     return admitted.with_format(None if form is None else form.format_type)
-
-
-class _StreamJudge:
-    """What a stream calls with each batch, in any process and from any thread."""
-
-    def __init__(self, gate: AnyGate, how: _How) -> None:
-        self._gate = CarriedGate(gate)
-        self._how = how
-        self._ledger = None if how.ledger is None else GrowingLedger(how.ledger)
-        self._columns = ValueColumns(reads_text=False)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "_StreamJudge":
-        return self  # what joins streams copies them: the rows' positions go on being counted here
-
-    def filter_table(self, table: pa.Table) -> pa.Table:
-        """The admitted rows of a batch."""
-        return keep_rows(table, self._decide(self._gate.current(), table).admitted)
-
-    def filter_values(self, columns: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        """The admitted rows of a batch of n values in each column."""
-        gate = self._gate.current()
-        decision = self._decide(gate, self._columns.table(gate, columns))
-        rows = np.flatnonzero(decision.admitted)
-        return {name: [values[row] for row in rows] for name, values in columns.items()}
-
-    def _decide(self, gate: Gate, table: pa.Table) -> Decision:
-        how = self._how
-        decision = gate.decide(table, judged_at=how.judged_at, threads=how.threads)
-        if self._ledger is not None:
-            self._ledger.write(gate, table.column(gate.columns.record_id), decision)
-        return decision

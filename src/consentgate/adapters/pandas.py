@@ -12,11 +12,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 
 from consentgate._rows import keep_values
 from consentgate._stream import Sieve
+from consentgate._validation import Validator
 from consentgate.adapters._engine import need
+from consentgate.adapters._options import require_options
 from consentgate.adapters._values import ValueColumns
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.gate import Gate
@@ -38,13 +41,16 @@ def filter(
 ) -> pd.DataFrame:
     """The admitted rows of a data frame, in their order, with their index, types and labels.
 
+    The frame is judged at once, by the gate that is current when `filter` is called.
+
     Only the columns that judging needs are looked at, and have to be of types that Arrow has;
     objects are taken for what they are (see `ColumnTypeError`). Integer ids in a column with
     nulls are floats in plain pandas, which are no ids: read the data with
     `dtype_backend="pyarrow"`, or use `Int64`.
 
     Categories that no admitted row has are not there any more, neither in columns nor in the
-    index: they would show what excluded rows hold.
+    index: they would show what excluded rows hold. What does not belong to a row is taken over as
+    it is: `attrs`, flags, and the fill value of a sparse column's type.
 
     Args:
         data: with the gate's columns.
@@ -55,6 +61,8 @@ def filter(
 
     Raises:
         NotArrowError: `data` is no `DataFrame`.
+        TypeError: Another argument is of the wrong type.
+        MalformedDataError: A column of Arrow's types is not what its type says.
         ExtraMissingError, ExtraOutdatedError: pandas is not installed, or too old.
         OutputError: The ledger cannot be written.
         Whatever `Gate.decide` raises.
@@ -62,6 +70,7 @@ def filter(
     need("pandas")
     import pandas as pd
 
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, pd.DataFrame):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' is no pandas DataFrame; give one."
@@ -79,23 +88,24 @@ def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
         if isinstance(label, str):
             is_judged = label in judged
             column = _as_arrow(frame.iloc[:, place], label, gate) if is_judged else None
-            names.append(label)
+            names.append(label.encode(errors="backslashreplace").decode())  # as surrogates need
             arrays.append(pa.nulls(len(frame)) if column is None else column)
     return pa.Table.from_arrays(arrays, names=names)
 
 
 def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
-    if column.dtype == object:
+    try:
+        if column.dtype != object:
+            array = pa.array(column.array, from_pandas=True)
+            return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         values = column.to_numpy(copy=True)
         values[column.isna()] = None  # which pandas has several of
-        return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
-    try:
-        array = pa.array(column.array, from_pandas=True)
-    except (pa.ArrowException, TypeError, ValueError):  # their own words can quote values
-        raise ColumnTypeError(
-            f"Column '{name}' is {column.dtype}, of which Arrow has nothing alike; convert it."
+    except Exception:  # of whatever class a column's own code raises; its words can quote values
+        kind = column.dtype if isinstance(column.dtype, np.dtype) else type(column.dtype).__name__
+        raise ColumnTypeError(  # other types can show values, as that of sparse columns does
+            f"Column '{name}' is {kind} and cannot be converted to Arrow; convert it first."
         ) from None
-    return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
+    return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
 
 
 def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
@@ -122,10 +132,28 @@ def _admitted_values(values: Any, mask: pa.BooleanArray) -> Any:
         column = array.__arrow_array__()
         column = column if isinstance(column, pa.ChunkedArray) else pa.chunked_array([column])
         return pd.arrays.ArrowExtensionArray(keep_values(column, mask, str(values.name)))
+    if isinstance(array.dtype, pd.StringDtype) and array.dtype.storage == "pyarrow":
+        Validator().check_column(str(values.name), array.__arrow_array__())
     kept = array[mask.to_numpy(zero_copy_only=False)]
-    if isinstance(kept.dtype, pd.CategoricalDtype):
-        return kept.remove_unused_categories()
-    return kept
+    return _with_own_categories(kept) if isinstance(kept.dtype, pd.CategoricalDtype) else kept
+
+
+def _with_own_categories(values: Any) -> Any:
+    """Categorical values with the categories that they use.
+
+    pandas' own `remove_unused_categories` leaves all words in categories that Arrow encodes as a
+    dictionary.
+    """
+    import pandas as pd
+
+    used, codes = np.unique(values.codes, return_inverse=True)
+    has_nulls = int(used.size > 0 and used[0] < 0)
+    is_used = np.zeros(len(values.categories), np.bool_)
+    is_used[used[has_nulls:]] = True
+    categories = pd.Index(
+        _admitted_values(values.categories, pa.array(is_used)), name=values.categories.name
+    )
+    return pd.Categorical.from_codes(codes - has_nulls, categories, ordered=values.ordered)
 
 
 def _admitted_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import atexit
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,14 +18,16 @@ from functools import partial
 from io import BytesIO
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Event, Semaphore, Thread
-from typing import TYPE_CHECKING, TypeVar
+from threading import Event, Lock, Semaphore, Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import WeakSet
 
 import pyarrow as pa
 
-from consentgate._stream import Sieve
+from consentgate._stream import Held, Sieve
 from consentgate.adapters._engine import need
+from consentgate.adapters._options import require_options
+from consentgate.decision import Decision
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.live import AnyGate
 
@@ -39,9 +41,9 @@ __all__ = ["filter"]
 _BATCH_ROWS = 262_144
 _BATCHES_AHEAD = 2
 _LAST_S = 30.0
-"""So long may the last batch of a query take that is broken off as the process ends."""
+"""Seconds to wait at exit for the last batch of an abandoned query."""
 _LETTING_GO_S = 0.1
-"""So long do Polars' threads have then to let go of what is Python's."""
+"""Seconds that Polars' threads then have to let go of Python objects."""
 
 
 def filter(
@@ -60,7 +62,12 @@ def filter(
     reaches the files: `filter(scan.filter(pl.col("lang") == "en"), gate)`. To a condition on top
     that calls Python (`map_elements`), Polars needs the package cloudpickle.
 
-    No text of an excluded row stays in the buffers of what comes back. The words of `Categorical`
+    Batches of a query are judged ahead, in a thread. If a live gate has changed when a batch is
+    handed to Polars, the new gate judges it again first. Batches that Polars has already taken, and
+    holds for the steps that follow, stay as they are. A data frame is judged at once, by the
+    gate that is current when `filter` is called.
+
+    Nothing of an excluded row stays in the buffers of what comes back. The words of `Categorical`
     and `Enum` columns belong to their types, which Polars keeps for the whole process; what is
     written or exported has only the words of its own rows, except for `Enum`.
 
@@ -70,8 +77,8 @@ def filter(
             run reads the columns that the gate needs that is current when it begins.
         ledger: a directory that gets the excluded rows. Every run of a query adds all of its own,
             even if only the first admitted rows are wanted (`head`). Where Polars itself breaks a
-            run off (`head` after a condition), they are those of the rows judged until then, and
-            are complete some time later.
+            run off (`head` after a condition), they are those of the batches handed out until then,
+            and are complete some time later.
         judged_at: the instant of judgement; None takes the gate's, or else the clock, for a query
             at each batch.
         threads: as in `Gate.decide`.
@@ -81,7 +88,9 @@ def filter(
 
     Raises:
         NotArrowError: `data` is neither a `DataFrame` nor a `LazyFrame`.
+        TypeError: Another argument is of the wrong type.
         ExtraMissingError, ExtraOutdatedError: Polars is missing or too old.
+        ColumnTypeError: A column's rows cannot be copied, because Polars cannot write its type.
         OutputError: The ledger cannot be written; for a query, when it runs.
         Whatever `Gate.decide` raises: at once for the schema and for what is stale, else when the
             query runs.
@@ -89,6 +98,7 @@ def filter(
     need("polars")
     import polars as pl
 
+    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     judging = _Judging(gate, ledger, judged_at, threads)
     if isinstance(data, pl.DataFrame):
         return _filter_frame(data, judging)
@@ -121,7 +131,8 @@ def _filter_frame(frame: pl.DataFrame, judging: _Judging) -> pl.DataFrame:
     judging = replace(judging, gate=judging.gate.current())
     with judging.sieve() as sieve:
         sieve.check(_arrow_schema(frame.schema, judging))
-        return _admitted(frame, sieve, judging)
+        decision = sieve.judge(_judged_table(frame, sieve.current()))
+    return _own_rows(frame, decision)
 
 
 def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
@@ -139,14 +150,12 @@ def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
     )
 
 
-def _admitted(frame: pl.DataFrame, sieve: Sieve, judging: _Judging) -> pl.DataFrame:
+def _judged_table(frame: pl.DataFrame, gate: Any) -> pa.Table:
+    """The columns of a frame that a gate looks at."""
     import polars as pl
 
-    gate = judging.gate.current()
     names = [name for name in gate.judged_columns if name in frame.columns]
-    table = frame.select(names).to_arrow(compat_level=pl.CompatLevel.newest())
-    decision = sieve.judge(table, gate=gate)
-    return _with_own_text(frame.filter(pl.Series(decision.admitted)))
+    return _only(frame, names).to_arrow(compat_level=pl.CompatLevel.newest())
 
 
 def _arrow_schema(schema: pl.Schema, judging: _Judging) -> pa.Schema:
@@ -165,39 +174,79 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
     none = pl.DataFrame(schema={name: kind})
     try:
         return none.to_arrow(compat_level=pl.CompatLevel.newest()).schema.field(0)
-    except (pa.ArrowException, pl.exceptions.PolarsError) as error:
+    except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise ColumnTypeError(
-            f"Column '{name}' is {kind}, of which Arrow has nothing alike; cast it."
-        ) from error
+            f"Column '{name}' is {_in_short(kind)}, of which Arrow has nothing alike; cast it."
+        ) from None
 
 
-def _with_own_text(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows, whose text is in buffers of its own.
+def _in_short(kind: pl.DataType) -> str:
+    """A type without the words of an `Enum`, which can be text of messages."""
+    name, inner = type(kind).__name__, getattr(kind, "inner", None)
+    return name if inner is None else f"{name}({_in_short(inner)})"
 
-    Polars takes rows out of text by pointing at it where it is, next to that of the other rows.
+
+def _own_rows(frame: pl.DataFrame, decision: Decision) -> pl.DataFrame:
+    """The admitted rows, in buffers that hold nothing of other rows.
+
+    Polars' own `filter` shares buffers between what it is given and what it returns: of text
+    always, and of numbers where the rows that are wanted lie next to each other. What is pickled
+    or exported later has the whole buffers.
     """
-    own = [_copied(column) for column in frame.get_columns() if _is_pointed_at(column.dtype)]
-    return frame.with_columns(own)
-
-
-def _is_pointed_at(kind: pl.DataType | pl.datatypes.DataTypeClass) -> bool:
     import polars as pl
 
-    return kind.is_nested() or isinstance(kind, pl.String | pl.Binary)
+    mask = pl.Series(decision.admitted)
+    flat = [name for name, kind in frame.schema.items() if _is_flat(kind)]
+    others = [name for name in frame.columns if name not in flat]
+    gathered = _only(frame, flat)[mask.arg_true()]
+    filtered = _only(frame, others).filter(mask)
+    copies = [*gathered.get_columns(), *map(_copied, filtered.get_columns())]
+    return _only(pl.DataFrame({copy.name: copy for copy in copies}), frame.columns)
+
+
+def _is_flat(kind: pl.DataType) -> bool:
+    """Whether each value lies in a place of its own, so that `gather` copies it."""
+    import polars as pl
+
+    flat = pl.Boolean | pl.Null | pl.Object | pl.Categorical | pl.Enum
+    return kind.is_numeric() or kind.is_temporal() or isinstance(kind, flat)
 
 
 def _copied(column: pl.Series) -> pl.Series:
+    """The same values in buffers that hold no others."""
     import polars as pl
 
-    if column.dtype.is_nested():  # which may hold what Arrow has no type for
-        file = BytesIO()
-        column.to_frame().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
-        return pl.read_ipc_stream(file.getvalue()).to_series()
-    plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())
-    return pl.Series(column.name, plain)
+    kind = column.dtype
+    if isinstance(kind, pl.BaseExtension):
+        return _copied(column.ext.storage()).ext.to(kind)
+    if _is_flat(kind):
+        return column.gather(pl.int_range(column.len(), eager=True))
+    if isinstance(kind, pl.String | pl.Binary):
+        plain = column.to_arrow(compat_level=pl.CompatLevel.oldest())  # which is no view
+        return pl.Series(column.name, plain)
+    try:
+        return _written_and_read(column)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # whose words can hold values
+        raise ColumnTypeError(
+            f"Column '{column.name}' is {_in_short(kind)}, which Polars cannot write to Arrow, so "
+            "its rows cannot be copied; cast it, or leave it out."
+        ) from None
 
 
-@dataclass(frozen=True)
+def _written_and_read(column: pl.Series) -> pl.Series:
+    """A copy by way of a file in memory, which can hold what Arrow has no type for."""
+    import polars as pl
+
+    file, rows = BytesIO(), column.len()
+    # Polars 2.1 panics when it writes one single list of an extension type, alone or as a chunk.
+    several = pl.concat([column, column]) if rows == 1 else column
+    several.rechunk().to_frame().write_ipc_stream(file, compat_level=pl.CompatLevel.oldest())
+    copy = pl.read_ipc_stream(file.getvalue()).to_series().head(rows)
+    # Types that are registered `as_storage` come back as their storage.
+    return copy if copy.dtype == column.dtype else copy.cast(column.dtype)
+
+
+@dataclass(frozen=True, repr=False)
 class _Source:
     """What Polars asks for the admitted rows of a query, at every run."""
 
@@ -212,18 +261,34 @@ class _Source:
         batch_size: int | None,  # noqa: ARG002  # Polars' wish, which need not be granted
     ) -> Iterator[pl.DataFrame]:
         """The admitted rows: the first so many, of these the ones that the predicate selects."""
+        from polars import selectors
+
         frame, left = self.frame, n_rows
         if with_columns is not None:
-            frame = frame.select({*with_columns, *self.judging.columns()})
+            needed = dict.fromkeys([*with_columns, *self.judging.columns()])
+            frame = frame.select(selectors.by_name(*needed, require_all=False))
         for batch in _Run(frame, self.judging).batches():
             if left is not None:
                 batch = batch.head(left)
                 left -= batch.height
             if predicate is not None:
                 batch = batch.filter(predicate)
-            yield batch if with_columns is None else batch.select(with_columns)
+            yield batch if with_columns is None else _only(batch, with_columns)
             if left == 0 and self.judging.ledger is None:
                 break
+
+
+def _only(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
+    """The frame with only those columns; with none of them it still has its rows.
+
+    The names are taken as they are. Polars' `select` and `drop` read some as patterns, as `^.*$`.
+    """
+    import polars as pl
+    from polars import selectors
+
+    if not names:  # of which `select` would make a frame without rows
+        return pl.DataFrame(height=frame.height)
+    return frame.select(selectors.by_name(names))
 
 
 class _Run:
@@ -237,19 +302,25 @@ class _Run:
 
     def __init__(self, frame: pl.LazyFrame, judging: _Judging) -> None:
         self._frame, self._judging = frame, judging
-        self._judged: SimpleQueue[pl.DataFrame | None] = SimpleQueue()
+        self._ahead: SimpleQueue[_Ahead | None] = SimpleQueue()
         self._room, self._unwanted = Semaphore(_BATCHES_AHEAD), Event()
-        self._end = Future[None]()
+        self._sieve_lock = Lock()
+        self._given_out, self._end = Event(), Future[None]()
         self._thread = Thread(target=self._run, name="consentgate", daemon=True)
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """The admitted rows of every batch."""
+        """The admitted rows of every batch, as the gate decides that is current when it comes."""
         _runs.add(self)
         self._thread.start()
         try:
-            while (batch := self._judged.get()) is not None:
-                yield batch
+            while (ahead := self._ahead.get()) is not None:
+                with self._sieve_lock:
+                    if self._unwanted.is_set():
+                        break  # the ledger may be complete
+                    admitted = ahead.give_out()
+                yield admitted
                 self._room.release()
+            self._given_out.set()
             self._end.result()
         finally:
             self.break_off()
@@ -257,6 +328,7 @@ class _Run:
     def break_off(self) -> None:
         """Let the thread end soon."""
         self._unwanted.set()
+        self._given_out.set()
         self._room.release()
 
     def wait(self) -> None:
@@ -264,12 +336,15 @@ class _Run:
         self._thread.join(_LAST_S)
 
     def _run(self) -> None:
-        frame, judging = self._frame, self._judging
         try:
-            with judging.sieve() as sieve:
-                sieve.check(_arrow_schema(frame.collect_schema(), judging))
-                hand_over = partial(self._hand_over, sieve)
-                frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
+            sieve = self._judging.sieve()
+            try:
+                self._read(sieve)
+            finally:
+                self._ahead.put(None)
+                self._given_out.wait()
+                with self._sieve_lock:
+                    sieve.close()
             if self._unwanted.is_set():  # who reads on all the same must not think that this is all
                 self._end.cancel()
             else:
@@ -277,14 +352,37 @@ class _Run:
         except BaseException as error:
             self._end.set_exception(error)
         finally:
-            self._judged.put(None)
+            self._ahead.put(None)
+
+    def _read(self, sieve: Sieve) -> None:
+        frame = self._frame
+        sieve.check(_arrow_schema(frame.collect_schema(), self._judging))
+        hand_over = partial(self._hand_over, sieve)
+        frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
 
     def _hand_over(self, sieve: Sieve, batch: pl.DataFrame) -> bool:
         """Judge a batch; returns whether it is enough."""
         self._room.acquire()
         if not self._unwanted.is_set():
-            self._judged.put(_admitted(batch, sieve, self._judging))
+            with self._sieve_lock:
+                held = sieve.hold(partial(_judged_table, batch))
+            self._ahead.put(_Ahead(batch, held))
         return self._unwanted.is_set()
+
+
+class _Ahead:
+    """A batch that was judged, and whose admitted rows were taken out, before it is asked for."""
+
+    def __init__(self, batch: pl.DataFrame, held: Held) -> None:
+        self._batch, self._held = batch, held
+        self._admitted = _own_rows(batch, held.peek())
+
+    def give_out(self) -> pl.DataFrame:
+        """The admitted rows. If another gate is current now, it judges them again first."""
+        while self._held.refresh():
+            self._admitted = _own_rows(self._batch, self._held.peek())
+        self._held.advance(self._batch.height)
+        return self._admitted
 
 
 _runs: WeakSet[_Run] = WeakSet()

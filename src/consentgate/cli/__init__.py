@@ -9,7 +9,7 @@ import typer
 
 from consentgate import __version__
 from consentgate.cli._options import EXIT_CODES
-from consentgate.cli._text import print_error, tolerate_any_text
+from consentgate.cli._text import hold_streams, print_error, print_loss
 from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
 from consentgate.cli.explain import explain
@@ -40,14 +40,27 @@ app.add_typer(ledger_app, name="ledger")
 
 
 def main() -> None:
-    """Run the command line and exit: 0 done, 1 input or policy at fault, 2 usage."""
-    tolerate_any_text()
+    """Run the command line and exit.
+
+    0 done, 1 input or policy at fault or something could not be written, 2 usage.
+    """
+    hold_streams()
     signal.signal(signal.SIGTERM, _leave)
+    code = _run()
+    was_lost = print_loss(is_done=code == 0)
+    sys.exit(code or int(was_lost))
+
+
+def _run() -> int:
+    """Run the command line; returns the exit code."""
     try:
         app(prog_name="consentgate")
     except ConsentGateError as error:
         print_error(error)
-        sys.exit(2 if isinstance(error, ConfigurationError) else 1)
+        return 2 if isinstance(error, ConfigurationError) else 1
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    return 0
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:

@@ -19,8 +19,8 @@ from consentgate.snapshot import ConsentSnapshot
 __all__ = ["EXIT_CODES", "JudgeOptions", "takes_judge"]
 
 EXIT_CODES = (
-    "Exit codes: 0 done; 1 the input or the policy is at fault, or an output cannot be written; "
-    "2 the command line is at fault; 130 interrupted."
+    "Exit codes: 0 done; 1 the input or the policy is at fault, or an output cannot be written, or "
+    "stdout, where all else is done; 2 the command line is at fault; 130 interrupted."
 )
 
 

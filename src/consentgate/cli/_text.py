@@ -1,13 +1,21 @@
 """Text for people: what is printed, and that it says what it is meant to say."""
 
+import errno
 import io
+import os
+import select
 import shutil
 import sys
 import textwrap
+from pathlib import Path
+from typing import Any, TextIO
 
-from consentgate.errors import ConsentGateError
+from consentgate._durable import why
+from consentgate.errors import ConsentGateError, OutputError
 
-__all__ = ["print_error", "printable", "tolerate_any_text"]
+__all__ = ["hold_streams", "is_cut_off", "print_error", "print_loss", "printable"]
+
+_STDERR = 2
 
 
 def printable(text: str) -> str:
@@ -28,8 +36,87 @@ def print_error(error: ConsentGateError) -> None:
     print(wrapped, file=sys.stderr)
 
 
-def tolerate_any_text() -> None:
-    """Escape what the output's encoding cannot hold, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+def hold_streams() -> None:
+    """Let stdout and stderr take any text, and never fail, whatever they are connected to.
+
+    What their encoding cannot hold is escaped. Where they were closed, text goes nowhere. Where
+    writing fails, because a disk is full or nobody reads a pipe, the rest of the text goes nowhere,
+    too: a command first finishes its work, and `print_loss` says in the end what was lost.
+    """
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
+        pass  # a descriptor that was closed is taken, or a file of data would get it
+    os.close(descriptor)
+    sys.stdout, sys.stderr = _held(sys.stdout), _held(sys.stderr)
+
+
+def is_cut_off() -> bool:
+    """Whether text for stdout was lost, so that more of it is in vain."""
+    return _fault(sys.stdout) is not None
+
+
+def print_loss(*, is_done: bool) -> bool:
+    """Say on stderr that text for stdout was lost, if it was; returns whether it was.
+
+    Nothing is said where a pipe's reader ended, as `head` does: it has what it wanted.
+
+    Args:
+        is_done: whether the command has done all else that it had to do.
+    """
+    sys.stdout.flush()
+    fault = _fault(sys.stdout)
+    if fault is not None and fault.errno != errno.EPIPE:
+        done = "All else that the command had to do is done. " if is_done else ""
+        text = f"Text for stdout was lost: {why(fault)}. {done}Give the command another stdout."
+        print_error(OutputError(text))
+    return fault is not None
+
+
+class _Sink(io.RawIOBase):
+    """A file descriptor that remembers the first error of writing instead of raising it."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.fault: OSError | None = None
+
+    def fileno(self) -> int:
+        return self._descriptor
+
+    def isatty(self) -> bool:
+        return os.isatty(self._descriptor)
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        while self.fault is None:
+            try:
+                return os.write(self._descriptor, data)
+            except BlockingIOError:
+                select.select([], [self._descriptor], [])
+            except OSError as error:
+                self.fault = error
+        return len(data)
+
+
+def _held(stream: TextIO | None) -> TextIO:
+    """The stream, or one in its place, which never fails."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
+    if not isinstance(stream, io.TextIOWrapper):
+        return stream
+    raw = getattr(stream.buffer, "raw", stream.buffer)
+    if not isinstance(raw, io.FileIO):  # a test's
+        stream.reconfigure(errors="backslashreplace")
+        return stream
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Sink(raw.fileno())),
+        stream.encoding,
+        "backslashreplace",
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )
+
+
+def _fault(stream: Any) -> OSError | None:
+    raw = getattr(getattr(stream, "buffer", None), "raw", None)
+    return raw.fault if isinstance(raw, _Sink) else None

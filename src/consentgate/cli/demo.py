@@ -1,13 +1,16 @@
 """`consentgate demo`: real messages judged, and what a careless pipeline would have done."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, BinaryIO
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from consentgate._durable import refuse_odd_target, replacing, write_faults_named
 from consentgate.channels import ChannelRegistry
 from consentgate.cli import _chitchat
 from consentgate.columns import Columns
@@ -41,8 +44,8 @@ def demo(
     channels = ChannelRegistry.read(out / "channels.parquet")
     gate = Gate(policy, consent, channels, columns=_COLUMNS, judged_at=_chitchat.JUDGED_AT)
     admitted, excluded = gate.filter(messages)
-    pq.write_table(admitted, out / "admitted.parquet", compression="zstd")
-    pq.write_table(excluded, out / "excluded.parquet", compression="zstd")
+    _write_table(admitted, out / "admitted.parquet")
+    _write_table(excluded, out / "excluded.parquet")
 
     _tell_careless_pipeline(messages, consent, channels, excluded)
     _tell_gate(policy, messages, admitted, gate.decide(messages).counts)
@@ -66,21 +69,30 @@ Judge the same files yourself:
 
 
 def _make_folder(out: Path, overwrite: bool) -> None:
-    if out.exists() and not overwrite and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"'{out}' exists already; give another --out, or --overwrite.")
-    try:
+    what = f"Folder '{out}'"
+    refuse_odd_target(out / "policy.toml", what)
+    with write_faults_named(what):
+        if os.path.lexists(out) and not overwrite and (not out.is_dir() or any(out.iterdir())):
+            raise OutputError(f"'{out}' exists already; give another --out, or --overwrite.")
         out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"Folder '{out}' cannot be made: {error.strerror}.") from error
 
 
 def _write_inputs(out: Path, messages: pa.Table) -> None:
     senders = messages["sender_id"].unique().to_pylist()
     conversations = messages["channel_id"].unique().to_pylist()
-    pq.write_table(messages, out / "messages.parquet", compression="zstd")
-    pq.write_table(_chitchat.consent(senders), out / "consent.parquet")
-    pq.write_table(_chitchat.channels(conversations), out / "channels.parquet")
-    (out / "policy.toml").write_text(_chitchat.POLICY, encoding="utf-8")
+    _write_table(messages, out / "messages.parquet")
+    _write_table(_chitchat.consent(senders), out / "consent.parquet")
+    _write_table(_chitchat.channels(conversations), out / "channels.parquet")
+    _write(out / "policy.toml", lambda file: file.write(_chitchat.POLICY.encode()))
+
+
+def _write_table(table: pa.Table, path: Path) -> None:
+    _write(path, lambda file: pq.write_table(table, file, compression="zstd"))
+
+
+def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
+    with replacing(path, f"Output '{path}'") as file:
+        fill(file)
 
 
 def _tell_careless_pipeline(

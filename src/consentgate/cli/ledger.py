@@ -13,6 +13,7 @@ import typer
 from consentgate.cli._ledger import Ledger, Row, judge_lines, on_one_line
 from consentgate.cli._options import EXIT_CODES
 from consentgate.cli._summary import Summary, print_summary
+from consentgate.cli._text import is_cut_off
 from consentgate.errors import RecordNotFoundError
 
 __all__ = ["ledger_app"]
@@ -97,7 +98,7 @@ def show(
     wanted = ledger.known_reasons(reason or ())
     parts = ledger.parts_of(file)
     rows = (row for part in parts for row in part.rows_with(wanted))
-    shown = _print_rows(islice(rows, limit or None), as_json=as_json)
+    shown = _print_rows(islice(rows, min(limit, sys.maxsize) or None), as_json=as_json)
     more = sum(part.count_with(wanted) for part in parts) - shown if limit else 0
     if more or not shown:
         typer.echo(
@@ -162,6 +163,8 @@ def _print_rows(rows: Iterator[Row], *, as_json: bool) -> int:
             lines = _aligned(cells, right={2}) if is_terminal else ["\t".join(c) for c in cells]
         typer.echo("\n".join(lines))
         shown += len(group)
+        if is_cut_off():
+            break
     return shown
 
 

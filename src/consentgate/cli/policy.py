@@ -1,12 +1,13 @@
 """`consentgate policy`: begin a policy, and look one over."""
 
+import os
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from consentgate._durable import write_faults_named
+from consentgate._durable import refuse_odd_target, replacing
 from consentgate.cli._options import EXIT_CODES
 from consentgate.cli._text import printable
 from consentgate.errors import OutputError
@@ -85,18 +86,12 @@ def init(
     """Write a commented template, which is the default policy."""
     if path.suffix.lower() != ".toml":
         raise typer.BadParameter("the name must end in .toml.", param_hint="'PATH'")
-    try:
-        with (
-            write_faults_named(f"Output '{path}'"),
-            path.open("w" if overwrite else "x", encoding="utf-8") as file,
-        ):
-            file.write(TEMPLATE)
-    except OutputError as error:
-        if isinstance(error.__cause__, FileExistsError):
-            raise OutputError(
-                f"Output '{path}' exists already; name another file, or say --overwrite."
-            ) from error
-        raise
+    what = f"Output '{path}'"
+    refuse_odd_target(path, what)
+    if os.path.lexists(path) and not overwrite:
+        raise OutputError(f"{what} exists already; name another file, or say --overwrite.")
+    with replacing(path, what) as file:
+        file.write(TEMPLATE.encode())
     typer.echo(f"wrote {printable(str(path))}")
 
 

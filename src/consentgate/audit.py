@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import pairwise
@@ -19,6 +20,7 @@ from consentgate._durable import why
 from consentgate._files import read_faults_named
 from consentgate._ids import id_family
 from consentgate._layout import (
+    EVIDENCE,
     GATE_KEY,
     LEASES,
     LOCK,
@@ -111,12 +113,7 @@ def audit(
     require_path(destination, "destination")
     require(gate, "gate", Gate, None, hint="build or open one")
     folder = Folder.at(destination)
-    odd = _Odd.within(folder)
-    if odd.holds(MANIFEST):
-        raise ManifestError(
-            f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; bring "
-            "the manifest itself back."
-        )
+    _refuse_odd_manifest(folder)
     manifest = Manifest.read(folder)
     if manifest is None:
         raise ManifestError(
@@ -127,12 +124,13 @@ def audit(
             f"The gate given has the digest {gate.digest}, but the run was judged by "
             f"{manifest.judgement.gate_digest}; give that one."
         )
+    odd = _Odd.within(folder)
     present = {name for name in folder.listing() if not odd.holds(name)}
     manifests, faults = _followed(folder, manifest, odd)
     key = None if public_key is None else read_public_key(public_key)
     signatures = list(_check_signatures(folder, manifests, present, key))
-    is_signed = signatures == [] and SIGNATURE in present
-    check = _Check(folder, manifest, gate, odd, key if is_signed else None, present)
+    has_sealed = None if key is None or signatures else partial(is_seal, public_key=key)
+    check = _Check(folder, manifest, gate, odd, has_sealed, present)
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         by_file = list(pool.map(check.file, manifest.files))
         if source is not None:
@@ -147,6 +145,20 @@ def audit(
         *_check_names(folder, manifests, present),
         *(Finding(name, "is a link, or neither file nor folder") for name in odd.names),
     )
+
+
+def _refuse_odd_manifest(folder: Folder) -> None:
+    """Raise an error if a manifest on a disk is a link, lies behind one, or is no regular file."""
+    if not folder.is_local:
+        return
+    with suppress(OSError):  # what cannot be looked at cannot be read, either, which says more
+        path, evidence = folder.path(MANIFEST), folder.path(EVIDENCE)
+        is_link = path.is_symlink() or evidence.is_symlink()
+        if is_link or (path.exists() and not path.is_file()):
+            raise ManifestError(
+                f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; "
+                "bring the manifest itself back."
+            )
 
 
 @dataclass(frozen=True)
@@ -175,7 +187,7 @@ class _Check:
     """Looks at the files of one run.
 
     Attributes:
-        seal_key: the public key that seals have to be checked with; None where they need not be.
+        has_sealed: whether a seal is the signer's; None where seals need not be checked.
         present: the names of all files in the destination.
     """
 
@@ -183,7 +195,7 @@ class _Check:
     manifest: Manifest
     gate: Gate | None
     odd: _Odd
-    seal_key: Any
+    has_sealed: Callable[[str, SealedFile], bool] | None
     present: Set[str]
 
     @cached_property
@@ -211,12 +223,12 @@ class _Check:
     def _seal(self, record: FileRecord) -> Iterator[Finding]:
         """What is wrong with the seal by which a signed run could have been resumed."""
         name = seal_name(record.input.path)
-        if self.seal_key is None or name not in self.present:
+        if self.has_sealed is None or name not in self.present:
             return
         manifest = self.manifest
         sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
         seal = (self.folder.read(name) or b"").decode("ascii", "replace")
-        if not is_seal(seal, sealed, self.seal_key):
+        if not self.has_sealed(seal, sealed):
             yield Finding(name, "is no seal that the key given has put on the file")
 
     def _output(self, record: FileRecord, path: Path) -> Iterator[str]:

@@ -154,7 +154,8 @@ def _refuse_odd_manifest(folder: Folder) -> None:
     with suppress(OSError):  # what cannot be looked at cannot be read, either, which says more
         path, evidence = folder.path(MANIFEST), folder.path(EVIDENCE)
         is_link = path.is_symlink() or evidence.is_symlink()
-        if is_link or (path.exists() and not path.is_file()):
+        is_odd = evidence.exists() and not evidence.is_dir()
+        if is_link or is_odd or (path.exists() and not path.is_file()):
             raise ManifestError(
                 f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; "
                 "bring the manifest itself back."

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import consentgate as cg
 from consentgate._storage import Folder
 from tests.build import make_gate
-from tests.runs import data_files, mixed_gate, mixed_messages, write_files
+from tests.runs import as_of, data_files, mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "b.parquet", "deep/c.parquet"]
 STEPS = ("publish", "write", "delete")
@@ -88,7 +88,7 @@ def run_once(src: Path, dst: Path, gate: cg.Gate, *, threads: int = 2) -> None:
 
 def points(folder: Path, *, follows: bool) -> dict[str, Any]:
     """A run killed at each step in turn, before and after it, and then resumed."""
-    src, gate = folder / "src", mixed_gate()
+    src, gate = folder / "src", as_of(mixed_gate())
     write_files(src, NAMES)
     begin(folder / "whole", src, follows=follows)
     run_once(src, folder / "whole", gate)

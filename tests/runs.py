@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import consentgate as cg
-from tests.build import make_channels, make_consent, make_gate, message_table
+from tests.build import AS_OF, make_channels, make_consent, make_gate, message_table
 
 EVIDENCE = "_consentgate"
 
@@ -23,6 +24,17 @@ def mixed_gate(**policy: Any) -> cg.Gate:
     )
     channels = make_channels(channel_id=[10, 11], visibility=["public", "private"])
     return make_gate(consent, channels, **policy)
+
+
+def as_of(gate: cg.Gate, instant: datetime = AS_OF + timedelta(hours=1)) -> cg.Gate:
+    """The gate with the same records and channels, as of another instant; by default a later one.
+
+    It judges as at the same instant as before.
+    """
+    assert gate.consent is not None and gate.channels is not None
+    consent = cg.ConsentSnapshot.from_arrow(gate.consent.table, as_of=instant)
+    channels = cg.ChannelRegistry.from_arrow(gate.channels.table, as_of=instant)
+    return cg.Gate(gate.policy, consent, channels, columns=gate.columns, judged_at=gate.judged_at)
 
 
 def mixed_messages(rows: int, first: int = 0, **columns: Any) -> pa.Table:

@@ -141,6 +141,7 @@ def test_an_older_manifest_that_was_altered(dst: Path) -> None:
 def test_another_run_that_has_begun(dst: Path) -> None:
     manifest = read(dst)
     fields = {"judgement": manifest.judgement, "source": manifest.source, "started_at": NOW}
+    fields |= {"instant_from": "gate", "newest": manifest.newest}
     path = dst / EVIDENCE / "run.json"
     path.write_bytes(to_json(RunState(**fields, previous=manifest.digest)))
     assert "has begun and not ended" in found(dst)[f"{EVIDENCE}/run.json"]
@@ -233,7 +234,10 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
         (lambda m: {"consent": m.consent.model_copy(update={"as_of": NOW})}, EVERYTHING),
         (lambda _m: {"channels": None}, {MANIFEST}),
         (lambda m: {"totals": m.totals.model_copy(update={"admitted": 1})}, {MANIFEST}),
-        (lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})}, LEDGERS),
+        (
+            lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})},
+            {MANIFEST, *LEDGERS},
+        ),
         (lambda _m: {"previous": None}, {f"{EVIDENCE}/manifests/{{}}.json"}),
     ],
     ids=["policy", "columns", "as_of", "channels", "totals", "judged_at", "previous"],

@@ -48,7 +48,7 @@ STAGES = [
     ["_stream"],
     ["gate"],
     ["_plan", "_publication", "_standing", "signing"],
-    ["_gate_cache", "_judging"],
+    ["_gate_cache", "_judging", "_seals"],
     ["live"],
     ["store"],
     ["run", "audit", "adapters._engine", "adapters._shards", "adapters._tally"],

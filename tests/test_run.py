@@ -29,6 +29,7 @@ from tests.build import AS_OF, MICRO, NOW, make_channels, make_consent, make_gat
 from tests.runs import (
     EVIDENCE,
     all_files,
+    as_of,
     data_files,
     ledger_files,
     mixed_gate,
@@ -730,7 +731,7 @@ def test_a_new_gate_judges_everything_anew(complete: bool, src: Path, dst: Path,
         with pytest.raises(KeyboardInterrupt):
             cg.run(mixed_gate(), src, dst, threads=1, on_progress=stop_after(2))
     spy.since()
-    manifest = cg.run(make_gate(channels=make_channels(visibility="private")), src, dst)
+    manifest = cg.run(as_of(make_gate(channels=make_channels(visibility="private"))), src, dst)
     assert spy.since() == set(NAMES)
     assert manifest.totals.admitted == 0
     assert manifest.previous == (first.digest if complete else None)
@@ -880,7 +881,7 @@ def test_outputs_of_another_gate_go_before_anything_is_judged(src: Path, dst: Pa
     """Whoever trains on an unfinished run must not train on what an older gate admitted."""
     cg.run(mixed_gate(), src, dst)
     with pytest.raises(KeyboardInterrupt):
-        cg.run(make_gate(), src, dst, on_progress=stop_after(0))
+        cg.run(as_of(make_gate()), src, dst, on_progress=stop_after(0))
     assert not data_files(dst)
     assert not ledger_files(dst)
 

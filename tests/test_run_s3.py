@@ -29,10 +29,13 @@ from moto.s3.models import s3_backends
 
 import consentgate as cg
 from consentgate import _lock, _storage
+from consentgate._layout import seal_name
 from consentgate._lock import lock
 from consentgate._storage import Folder
 from tests.build import make_gate, message_table
+from tests.runs import as_of
 from tests.s3 import ACCOUNT, KEY, LEASES, SECRET, SECRETS, Request, Step, Store, fails, refuse
+from tests.test_signing import write_keys
 
 MANIFEST, STATE = "_consentgate/manifest.json", "_consentgate/run.json"
 LEDGER = "_consentgate/ledger/"
@@ -919,3 +922,25 @@ def test_a_run_that_was_killed_is_resumed(
     done = {file for file in FILES if {file, LEDGER + file} <= left.keys()}
     assert store.written() & FILES.keys() == FILES.keys() - done
     assert_as_expected(store, expected)
+
+
+def test_older_snapshots_and_forgeries_are_told_in_a_store_too(
+    store: Store, tmp_path: Path
+) -> None:
+    private, public = write_keys(tmp_path)
+    store.put(FILES, "in")
+    gate = as_of(make_gate())
+    cg.run(gate, store.uri("in"), store.uri("out"), sign_with=private)
+    before = store.objects("out")
+    with fails(cg.StaleSnapshotError, "consent snapshot is as of"):
+        cg.run(make_gate(), store.uri("in"), store.uri("out"))
+    assert store.objects("out") == before
+    seal = seal_name("a.parquet")
+    assert seal in before
+    store.put({seal: before[seal_name("b.parquet")]}, "out")
+    findings = cg.audit(store.uri("out"), public_key=public)
+    assert [finding.path for finding in findings] == [seal]
+    store.server.seen.clear()
+    cg.run(gate, store.uri("in"), store.uri("out"), sign_with=private)
+    assert store.written() & FILES.keys() == {"a.parquet"}
+    assert cg.audit(store.uri("out"), public_key=public, gate=gate) == ()

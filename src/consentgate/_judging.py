@@ -54,6 +54,7 @@ class FileJudge:
         destination: the folder that admitted rows go to.
         drafts: a local folder for files that are not complete.
         helpers: writes row groups while the next ones are judged.
+        seal: called once an output is published, and before its part of the ledger is.
         on_batch: told after each batch how many rows were judged and admitted; raises to stop.
         check_hold: raises where the destination is not this run's own any more.
     """
@@ -64,6 +65,7 @@ class FileJudge:
     destination: Folder
     drafts: Path
     helpers: Executor
+    seal: Callable[[FileRecord], None]
     on_batch: OnBatch
     check_hold: Callable[[], None]
 
@@ -82,6 +84,7 @@ class FileJudge:
                 record = self._write(found, data, part)
             self.check_hold()
             self.destination.publish(data, record.output.path)
+            self.seal(record)
             self.destination.publish(part, record.ledger.path)
         finally:
             for draft in drafts:

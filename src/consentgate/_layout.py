@@ -1,5 +1,9 @@
 """Where things are in a run's destination."""
 
+import hashlib
+import re
+from pathlib import PureWindowsPath
+
 __all__ = [
     "DRAFTS",
     "EVIDENCE",
@@ -8,12 +12,16 @@ __all__ = [
     "LEDGER",
     "LOCK",
     "MANIFEST",
+    "PAST",
     "RECORD_KEY",
+    "SEALS",
     "SIGNATURE",
     "STATE",
     "is_hidden",
+    "is_plain",
     "ledger_name",
     "past",
+    "seal_name",
 ]
 
 EVIDENCE = "_consentgate"
@@ -21,6 +29,8 @@ MANIFEST = f"{EVIDENCE}/manifest.json"
 SIGNATURE = f"{EVIDENCE}/manifest.dsse.json"
 STATE = f"{EVIDENCE}/run.json"
 LEDGER = f"{EVIDENCE}/ledger"
+SEALS = f"{EVIDENCE}/seals"
+PAST = f"{EVIDENCE}/manifests"
 DRAFTS = f"{EVIDENCE}/drafts"
 LOCK = f"{EVIDENCE}/lock"
 LEASES = f"{EVIDENCE}/leases"
@@ -35,13 +45,21 @@ def ledger_name(name: str) -> str:
     return f"{LEDGER}/{name if name.endswith('.parquet') else name + '.parquet'}"
 
 
+def seal_name(name: str) -> str:
+    """The seal of what a signed run made of an input.
+
+    Its name is a digest, so that it is short and takes no other file's place.
+    """
+    return f"{SEALS}/{hashlib.sha256(name.encode()).hexdigest()}"
+
+
 def past(name: str, digest: str) -> str:
     """Where a manifest or its signature goes when a later run begins.
 
     Args:
         digest: the manifest's.
     """
-    return f"{EVIDENCE}/manifests/{digest}{name[name.index('manifest') + len('manifest') :]}"
+    return f"{PAST}/{digest}{name[name.index('manifest') + len('manifest') :]}"
 
 
 def is_hidden(name: str) -> bool:
@@ -50,3 +68,11 @@ def is_hidden(name: str) -> bool:
         part.startswith(".") or (part.startswith("_") and "=" not in part)
         for part in name.split("/")
     )
+
+
+def is_plain(name: str) -> bool:
+    """Whether a path leads down from a folder, on every system, and to nowhere else."""
+    parts = re.split(r"[/\\]", name)
+    leads_down = all(part not in ("", ".", "..") for part in parts)
+    is_text = "\0" not in name and not re.search("[\ud800-\udfff]", name)
+    return leads_down and is_text and not PureWindowsPath(name).is_absolute()

@@ -1,6 +1,6 @@
 """What a run has to do: the files of its source, looked at, and those that are done already."""
 
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +8,10 @@ from functools import partial
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from consentgate._arrow import schema_difference
 from consentgate._files import read_faults_named
-from consentgate._layout import RECORD_KEY, ledger_name
+from consentgate._layout import RECORD_KEY, is_plain, ledger_name
 from consentgate._parquet import group_rows, open_parquet
 from consentgate._source import Source, SourceFile
 from consentgate._storage import Folder, Stamp
@@ -28,6 +27,7 @@ from consentgate.ledger import LEDGER_COLUMNS
 from consentgate.manifest import (
     FileRecord,
     Judgement,
+    Newest,
     PartRecord,
     Totals,
     WrittenFile,
@@ -38,9 +38,11 @@ from consentgate.manifest import (
 __all__ = [
     "Failure",
     "FoundFile",
+    "Part",
     "faults_as_changes",
     "finished",
     "look_at",
+    "read_parts",
 ]
 
 _LOOKERS = 8
@@ -81,6 +83,21 @@ class Failure:
     error: FileError
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the ledger in a run's destination.
+
+    Attributes:
+        record: what it says of its input.
+        written: what it is itself.
+        newest: what it was judged by; None where it does not say.
+    """
+
+    record: PartRecord
+    written: WrittenFile
+    newest: Newest | None
+
+
 def look_at(source: Source) -> tuple[list[FoundFile], list[Failure]]:
     """Every file's state and schema; those that cannot be read are failures.
 
@@ -117,9 +134,19 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
             _magic_checked(folder.shown(file.name), opened),
             open_parquet(opened) as parquet,
         ):
-            return FoundFile(file, stamp, group_rows(parquet.metadata), parquet.schema_arrow)
+            found = FoundFile(file, stamp, group_rows(parquet.metadata), parquet.schema_arrow)
+        _refuse_odd_path(folder, file.name)
+        return found
     except (UnreadableFileError, SourceChangedError) as error:
         return Failure(file.name, error)
+
+
+def _refuse_odd_path(folder: Folder, name: str) -> None:
+    if not is_plain(name):
+        raise UnreadableFileError(
+            f"The path of file {folder.shown(name)!a} has a part that is empty, '.' or '..', if "
+            "backslashes separate parts, too, as they do on Windows; rename the file."
+        )
 
 
 @contextmanager
@@ -164,61 +191,84 @@ def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
             )
 
 
-def _read_part(destination: Folder, name: str) -> tuple[PartRecord, WrittenFile] | None:
-    """A part of the ledger: what it says of its file, and what it is itself; None if it is none.
-
-    Args:
-        name: the part's.
+def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, Part]:
+    """The parts of a ledger that can be read, by their names; others are left out.
 
     Raises:
-        UnreadableFileError: It cannot be read.
-        SourceChangedError: It is not there.
+        UnreadableFileError: One may not be read.
+        SourceChangedError: One is not there any more.
     """
+    parts = {name: _read_part(destination, name) for name in names}
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _read_part(destination: Folder, name: str) -> Part | None:
     with destination.fetched(name) as path:
         try:
-            metadata = pq.read_metadata(path)
-            record = parse_record(PartRecord, metadata.metadata[RECORD_KEY.encode()], name)
-            if metadata.schema.to_arrow_schema().names != LEDGER_COLUMNS:
-                return None
-        except (pa.ArrowException, KeyError, TypeError, OSError, FileError):
+            with read_faults_named(name), open_parquet(path) as file:
+                schema, metadata = file.schema_arrow, file.metadata.metadata or {}
+                if schema.names != LEDGER_COLUMNS:
+                    return None
+                rows = file.metadata.num_rows
+            record = parse_record(PartRecord, metadata.get(RECORD_KEY.encode(), b""), name)
+            written = WrittenFile(
+                path=name, size_bytes=path.stat().st_size, rows=rows, sha256=digest_file(path)
+            )
+            return Part(record, written, _newest(metadata, record))
+        except (OSError, FileError):
             return None
-        return record, WrittenFile(
-            path=name,
-            size_bytes=path.stat().st_size,
-            rows=metadata.num_rows,
-            sha256=digest_file(path),
-        )
+
+
+def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | None:
+    """What a part was judged by, as far as its metadata makes sense."""
+    texts = {
+        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for key, value in metadata.items()
+    }
+    sources = dict.fromkeys(("snapshot", "registry"), "a part of the ledger")
+    try:
+        return Newest.of(texts, sources, record.judgement.judged_at)
+    except (ValueError, KeyError):
+        return None
 
 
 def finished(
-    destination: Folder, found: Sequence[FoundFile], judgement: Judgement, present: Set[str]
+    destination: Folder,
+    found: Sequence[FoundFile],
+    judgement: Judgement,
+    parts: Mapping[str, Part],
+    *,
+    is_believed: Callable[[FileRecord], bool],
 ) -> dict[str, FileRecord]:
     """The files that the same judgement has judged already, as they still are.
 
     Args:
-        present: the names of all files in the destination.
+        found: the files of the source.
+        parts: those of the ledger in the destination, by name.
+        is_believed: says whether a record that fits everything in the destination is true.
     """
     records = {}
     for file in found:
-        if {file.name, ledger_name(file.name)} <= present:
-            record = _finished_file(destination, file, judgement)
-            if record is not None:
+        part = parts.get(ledger_name(file.name))
+        if part is not None and part.record.judgement == judgement:
+            record = _finished_file(destination, file, part)
+            if record is not None and is_believed(record):
                 records[file.name] = record
     return records
 
 
-def _finished_file(destination: Folder, file: FoundFile, judgement: Judgement) -> FileRecord | None:
-    part = _read_part(destination, ledger_name(file.name))
-    if part is None or part[0].judgement != judgement:
-        return None
-    outcome, ledger = part[0].outcome, part[1]
+def _finished_file(destination: Folder, file: FoundFile, part: Part) -> FileRecord | None:
+    outcome = part.record.outcome
     then, output = outcome.input, outcome.output
     seen = (then.path, then.size_bytes, then.version, then.rows, then.partition)
     stamp, found = file.stamp, file.file
     if seen != (file.name, stamp.size_bytes, stamp.version, file.rows, found.partition):
         return None
-    record = FileRecord(**dict(outcome), ledger=ledger)
-    if output.path != file.name or loss(Totals.of([record])):
+    record = FileRecord(**dict(outcome), ledger=part.written)
+    if loss(Totals.of([record])):
         return None
-    with destination.fetched(output.path) as path:
-        return record if digest_file(path) == output.sha256 else None
+    try:
+        with destination.fetched(output.path) as path:
+            return record if digest_file(path) == output.sha256 else None
+    except (OSError, SourceChangedError):
+        return None

@@ -1,6 +1,7 @@
 """What a run reads: the files behind a path, a pattern, a URI or a pyarrow data set."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pyarrow as pa
 import pyarrow.fs as pa_fs
 from wcmatch import glob
 
+from consentgate._durable import check_regular
 from consentgate._layout import is_hidden
 from consentgate._storage import Folder
 from consentgate.errors import ConfigurationError, SourceError
@@ -111,10 +113,11 @@ def find_source(source: Any) -> Source:
             `?`), or a `pyarrow.dataset.Dataset` of Parquet files.
 
     Raises:
-        SourceError: There is no file, or the place cannot be listed.
+        SourceError: There is no file, one file has two names, or the place cannot be listed.
         ConfigurationError: A data set is not made of whole Parquet files, or names hidden ones.
     """
     found = _find(source)
+    _refuse_twins(found)
     for file in found.files:
         if is_hidden(file.name):
             raise ConfigurationError(
@@ -122,6 +125,28 @@ def find_source(source: Any) -> Source:
                 "does, which engines would not read again; rename it."
             )
     return found
+
+
+def _refuse_twins(source: Source) -> None:
+    """Raise an error if a file of this machine's disks has two names in a source.
+
+    Symbolic and hard links give a file more names, and so do mounts, and disks that take no notice
+    of upper and lower case.
+    """
+    names: dict[tuple[int, int], str] = {}
+    for file in source.files if source.folder.is_local else ():
+        with suppress(OSError):  # what cannot be looked at is found when it is read
+            status = source.folder.path(file.name).stat()
+            other = names.setdefault((status.st_dev, status.st_ino), file.name)
+            if other != file.name and status.st_ino:
+                raise _judged_twice(source.label, other, file.name)
+
+
+def _judged_twice(label: str, one: str, other: str) -> SourceError:
+    return SourceError(
+        f"'{one}' and '{other}' in source '{label}' are one file under two names, for example "
+        "through a link; remove one of them, so that no message is judged twice."
+    )
 
 
 def _find(source: Any) -> Source:
@@ -230,7 +255,11 @@ def _from_dataset(dataset: Any) -> Source:
         for fragment in fragments
     }
     if len(files) < len(fragments):
-        raise ConfigurationError("The data set names a file twice; name it once.")
+        counts = Counter(fragment.path for fragment in fragments)
+        raise SourceError(
+            f"The data set names the file '{counts.most_common(1)[0][0]}' twice; name it once, so "
+            "that no message is judged twice."
+        )
     sources = tuple(SourceFile(name, files[name]) for name in sorted(files))
     return Source(folder, f"{folder} (data set)", sources, is_tree=True)
 
@@ -238,7 +267,10 @@ def _from_dataset(dataset: Any) -> Source:
 def _refuse_partial(fragments: list[Any]) -> None:
     """Nothing, when every fragment is a whole file; files that cannot be read are found later."""
     for fragment in fragments:
+        folder = Folder.within(fragment.filesystem, "")
         with suppress(OSError, pa.ArrowException):
+            if folder.is_local:
+                check_regular(Path(f"{folder.root}/{fragment.path.lstrip('/')}"))
             if fragment.num_row_groups != fragment.metadata.num_row_groups:
                 raise ConfigurationError(
                     f"The data set takes only some row groups of '{fragment.path}', but a run "

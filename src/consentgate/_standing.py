@@ -1,8 +1,9 @@
 """What is in a run's destination as it begins: nothing, a run to go on with, or one to follow."""
 
-from collections.abc import Mapping, Set
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
@@ -11,20 +12,25 @@ from consentgate._layout import (
     GATE_KEY,
     LEDGER,
     MANIFEST,
+    PAST,
+    SEALS,
     SIGNATURE,
     STATE,
     is_hidden,
     ledger_name,
     past,
+    seal_name,
 )
 from consentgate._parquet import open_parquet
 from consentgate._source import Source
 from consentgate._storage import Folder
-from consentgate.errors import OutputError
+from consentgate.errors import OutputError, StaleSnapshotError, UnreadableFileError
 from consentgate.manifest import (
     FileRecord,
+    InstantFrom,
     Judgement,
     Manifest,
+    Newest,
     RunState,
     to_json,
 )
@@ -64,6 +70,8 @@ class Standing:
         present: the names of all files there.
         state: of a run of this source that has not ended.
         manifest: of the last run that has.
+        newest: the newest that has judged here; None where nobody has.
+        goes_on: whether a run may take up what the state says of the instant and the beginning.
     """
 
     folder: Folder
@@ -71,6 +79,8 @@ class Standing:
     present: Set[str]
     state: RunState | None
     manifest: Manifest | None
+    newest: Newest | None
+    goes_on: bool = True
 
     @classmethod
     def of(cls, folder: Folder, source: Source) -> "Standing":
@@ -78,27 +88,29 @@ class Standing:
 
         Raises:
             OutputError: It is a file, or holds something else than a run of this source.
-            ManifestError: It holds a manifest that was altered.
+            ManifestError: It holds a manifest that was altered, or one that is malformed.
         """
-        if folder.kind() is pa_fs.FileType.File:
+        if folder.kind() not in (pa_fs.FileType.Directory, pa_fs.FileType.NotFound):
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
-        state = RunState.read(folder)
-        manifest = Manifest.read(folder)
-        if state is not None and manifest is not None and state.has_ended(manifest):
-            state = None  # it was killed before it could tidy up
-        for name in folder.oddities():
+        for name in folder.oddities():  # before anything there is read, which could wait forever
             raise OutputError(
                 f"'{name}' in destination '{folder}' is a link, or neither file nor folder; take "
                 "it away, so that nothing is written or removed elsewhere."
             )
+        state, manifest = RunState.read(folder), Manifest.read(folder)
         present = folder.listing().keys()
+        newest = _joined([state, manifest])
+        if newest is None:
+            newest = _joined(_past_manifests(folder, present))
+        if state is not None and manifest is not None and state.has_ended(manifest):
+            state = None  # it was killed before it could tidy up
         for record in (state, manifest):
             if record is not None and record.source != source.label:
                 raise OutputError(
                     f"Destination '{folder}' holds a run of '{record.source}', but the source is "
                     f"now '{source.label}'; name another folder."
                 )
-        standing = cls(folder, source, present, state, manifest)
+        standing = cls(folder, source, present, state, manifest, newest)
         standing._refuse_foreign()
         return standing
 
@@ -107,28 +119,71 @@ class Standing:
         """The files in the destination that engines would read."""
         return {name for name in self.present if not is_hidden(name)}
 
+    @property
+    def ledger(self) -> list[str]:
+        """The parts of the ledger in the destination."""
+        return sorted(name for name in self.present if name.startswith(f"{LEDGER}/"))
+
+    def judged_by(self, newest: Iterable[Newest | None]) -> "Standing":
+        """The same, once it is known by what else files here were judged."""
+        known = [each for each in (self.newest, *newest) if each is not None]
+        return replace(self, newest=reduce(Newest.joined, known) if known else None)
+
+    def refuse_older(self, own: Newest, *, allow: bool) -> None:
+        """Raise an error if a run judges by something older than what judged here before.
+
+        Args:
+            own: what the run judges by.
+            allow: do not raise.
+
+        Raises:
+            StaleSnapshotError: Its snapshot, registry or instant of judgement is older.
+        """
+        if allow or self.newest is None:
+            return
+        if older := own.what_is_older(self.newest):
+            raise StaleSnapshotError(
+                f"This run is older than one before in destination '{self.folder}', so it could "
+                f"undo withdrawals: {older}. Judge by the newest snapshot and registry, or into "
+                "another folder; or allow it (allow_older_snapshot=True, --allow-older-snapshot)."
+            )
+
     def is_result(
-        self,
-        judgement: Judgement,
-        done: Mapping[str, FileRecord],
-        *,
-        must_sign: bool,
+        self, judgement: Judgement, done: Mapping[str, FileRecord], *, is_signed: bool
     ) -> bool:
-        """Whether the last run's manifest says what a run would come to now."""
+        """Whether the last run's manifest says what a run would come to now.
+
+        Args:
+            is_signed: whether the manifest has the signature that it needs, if any.
+        """
         if self.manifest is None or self.state is not None or self.manifest.judgement != judgement:
             return False
         records = {record.input.path: record for record in self.manifest.files}
         names = {file.name for file in self.source.files}
-        is_signed = SIGNATURE in self.present or not must_sign
         return is_signed and records == dict(done) and names == self.outputs == set(done)
 
-    def begin(self, judgement: Judgement, done: Mapping[str, FileRecord]) -> RunState:
+    def next_state(self, judgement: Judgement, instant_from: InstantFrom, own: Newest) -> RunState:
+        """What the destination is to say of a run while it is under way."""
+        state = RunState(
+            judgement=judgement,
+            instant_from=instant_from,
+            source=self.source.label,
+            started_at=datetime.now(UTC),
+            previous=self.state.previous if self.state is not None else None,
+            newest=own if self.newest is None else self.newest.joined(own),
+        )
+        if self.manifest is not None:
+            return state.model_copy(update={"previous": self.manifest.digest})
+        if self.state is not None and self.goes_on and self.state.judgement == judgement:
+            return state.model_copy(update={"started_at": self.state.started_at})
+        return state
+
+    def begin(self, state: RunState, done: Mapping[str, FileRecord]) -> None:
         """Say that a run is under way, and remove what does not hold any more.
 
         Raises:
             OutputError: The destination cannot be written to.
         """
-        state = self._next_state(judgement)
         if self.manifest is not None:
             for name in (SIGNATURE, MANIFEST):
                 content = self.folder.read(name)
@@ -138,22 +193,12 @@ class Standing:
             self.folder.write(STATE, to_json(state))
         self.folder.delete(MANIFEST)
         self.folder.delete(SIGNATURE)
-        kept = {*done, *map(ledger_name, done)}
-        parts = {name for name in self.present if name.startswith(f"{LEDGER}/")}
-        for name in [*sorted(parts - kept), *sorted(self.outputs - kept)]:
-            self.folder.delete(name)
-        return state
-
-    def _next_state(self, judgement: Judgement) -> RunState:
-        if self.state is not None and self.state.judgement == judgement:
-            return self.state
-        previous = self.state.previous if self.state is not None else None
-        return RunState(
-            judgement=judgement,
-            source=self.source.label,
-            started_at=datetime.now(UTC),
-            previous=previous if self.manifest is None else self.manifest.digest,
-        )
+        kept = {*done, *map(ledger_name, done), *map(seal_name, done)}
+        seals = {name for name in self.present if name.startswith(f"{SEALS}/")}
+        for names in (self.ledger, sorted(self.outputs), sorted(seals)):
+            for name in names:
+                if name not in kept:
+                    self.folder.delete(name)
 
     def _refuse_foreign(self) -> None:
         """Nothing, when every file that engines would read there was written by a run."""
@@ -173,6 +218,17 @@ class Standing:
         with self.folder.opened(name) as file:
             try:
                 metadata = open_parquet(file).metadata.metadata or {}
-            except (pa.ArrowException, OSError):
+            except (pa.ArrowException, OSError, UnreadableFileError):
                 return False
         return GATE_KEY.encode() in metadata
+
+
+def _joined(records: Iterable[RunState | Manifest | None]) -> Newest | None:
+    newest = [record.newest for record in records if record is not None]
+    return reduce(Newest.joined, newest) if newest else None
+
+
+def _past_manifests(folder: Folder, present: Set[str]) -> Iterable[Manifest | None]:
+    """Manifests of runs that others followed, where the last one's is gone."""
+    names = (name for name in present if name.startswith(f"{PAST}/"))
+    return [Manifest.read(folder, name) for name in names if not name.endswith(".dsse.json")]

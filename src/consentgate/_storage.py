@@ -206,7 +206,7 @@ class Folder:
         found = []
         for folder, folders, names in os.walk(self.root):
             for path in (Path(folder, name) for name in (*folders, *names)):
-                with suppress(FileNotFoundError):  # it is gone by now
+                with suppress(FileNotFoundError):  # what vanishes meanwhile is not odd
                     mode = path.lstat().st_mode
                     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
                         found.append(str(path.relative_to(self.root)))

@@ -4,40 +4,62 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consentgate._arguments import require, require_path
 from consentgate._durable import why
 from consentgate._files import read_faults_named
-from consentgate._layout import GATE_KEY, LEASES, LOCK, MANIFEST, RECORD_KEY, SIGNATURE, STATE, past
+from consentgate._ids import id_family
+from consentgate._layout import (
+    EVIDENCE,
+    GATE_KEY,
+    LEASES,
+    LOCK,
+    MANIFEST,
+    RECORD_KEY,
+    SIGNATURE,
+    STATE,
+    past,
+    seal_name,
+)
 from consentgate._parquet import open_parquet, read_batches
 from consentgate._source import Partition, find_source, with_partition
 from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.decision import Decision
-from consentgate.errors import ConfigurationError, FileError, ManifestError, SourceChangedError
+from consentgate.errors import (
+    ConfigurationError,
+    ConsentGateError,
+    ManifestError,
+    SourceChangedError,
+)
 from consentgate.evidence import evidence_of, gate_digest
 from consentgate.gate import Gate
 from consentgate.hashing import digest_file
-from consentgate.ledger import LEDGER_COLUMNS
+from consentgate.ledger import ledger_schema
 from consentgate.manifest import (
     FileRecord,
     Manifest,
     Outcome,
     PartRecord,
     RunState,
+    SealedFile,
     Totals,
     WrittenFile,
     loss,
     parse_record,
 )
 from consentgate.reasons import reason_names
-from consentgate.signing import read_public_key, signed_manifest
+from consentgate.signing import is_seal, read_public_key, signed_manifest
 
 __all__ = ["Finding", "audit"]
 
@@ -71,7 +93,9 @@ def audit(
     Every file is read and its digest, size and rows are compared; reasons are counted anew from the
     ledger; what every part of the ledger says of itself is compared with the manifest; files that
     are missing, added or in each other's place are named; the manifests that this one follows are
-    looked at. A manifest that has no signature could have been altered together with all else.
+    looked at. Links, pipes and devices in the destination are named and never opened. A manifest
+    that has no signature could have been altered together with all else (see
+    `consentgate.signing`).
 
     Args:
         destination: the path or URI of a run that has ended.
@@ -86,7 +110,10 @@ def audit(
         ConfigurationError: The manifest is signed but no key is given; or the gate is another one.
         UnreadableFileError, SourceError: The destination cannot be read.
     """
+    require_path(destination, "destination")
+    require(gate, "gate", Gate, None, hint="build or open one")
     folder = Folder.at(destination)
+    _refuse_odd_manifest(folder)
     manifest = Manifest.read(folder)
     if manifest is None:
         raise ManifestError(
@@ -97,10 +124,13 @@ def audit(
             f"The gate given has the digest {gate.digest}, but the run was judged by "
             f"{manifest.judgement.gate_digest}; give that one."
         )
-    present = set(folder.listing())
-    manifests, faults = _followed(folder, manifest)
-    signatures = list(_check_signatures(folder, manifests, present, public_key))
-    check = _Check(folder, manifest, gate)
+    odd = _Odd.within(folder)
+    present = {name for name in folder.listing() if not odd.holds(name)}
+    manifests, faults = _followed(folder, manifest, odd)
+    key = None if public_key is None else read_public_key(public_key)
+    signatures = list(_check_signatures(folder, manifests, present, key))
+    has_sealed = None if key is None or signatures else partial(is_seal, public_key=key)
+    check = _Check(folder, manifest, gate, odd, has_sealed, present)
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         by_file = list(pool.map(check.file, manifest.files))
         if source is not None:
@@ -108,20 +138,66 @@ def audit(
             by_file += pool.map(compare, [record.input for record in manifest.files])
     return (
         *_check_manifest(manifest),
+        *_check_order(manifests),
         *(finding for findings in by_file for finding in findings),
         *faults,
         *signatures,
         *_check_names(folder, manifests, present),
+        *(Finding(name, "is a link, or neither file nor folder") for name in odd.names),
     )
+
+
+def _refuse_odd_manifest(folder: Folder) -> None:
+    """Raise an error if a manifest on a disk is a link, lies behind one, or is no regular file."""
+    if not folder.is_local:
+        return
+    with suppress(OSError):  # what cannot be looked at cannot be read, either, which says more
+        path, evidence = folder.path(MANIFEST), folder.path(EVIDENCE)
+        is_link = path.is_symlink() or evidence.is_symlink()
+        is_odd = evidence.exists() and not evidence.is_dir()
+        if is_link or is_odd or (path.exists() and not path.is_file()):
+            raise ManifestError(
+                f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; "
+                "bring the manifest itself back."
+            )
+
+
+@dataclass(frozen=True)
+class _Odd:
+    """What in a destination is a link, or neither file nor folder, and so is not to be opened."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def within(cls, folder: Folder) -> "_Odd":
+        """The odd ones of a folder."""
+        return cls(tuple(folder.oddities()))
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is one of them, or lies behind one."""
+        path = PurePosixPath(name)
+        return not self._known.isdisjoint([name, *map(str, path.parents)])
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
 
 
 @dataclass(frozen=True)
 class _Check:
-    """Looks at the files of one run."""
+    """Looks at the files of one run.
+
+    Attributes:
+        has_sealed: whether a seal is the signer's; None where seals need not be checked.
+        present: the names of all files in the destination.
+    """
 
     folder: Folder
     manifest: Manifest
     gate: Gate | None
+    odd: _Odd
+    has_sealed: Callable[[str, SealedFile], bool] | None
+    present: Set[str]
 
     @cached_property
     def _owners(self) -> dict[str, str]:
@@ -135,12 +211,26 @@ class _Check:
         return evidence_of(manifest.policy, manifest.consent, manifest.channels)
 
     def file(self, record: FileRecord) -> list[Finding]:
-        """What is wrong with a file's output and its part of the ledger."""
+        """What is wrong with a file's output, its part of the ledger, and its seal."""
         output, ledger = partial(self._output, record), partial(self._ledger, record)
-        return [
-            *_look(self.folder, output, record.output, owners=self._owners),
-            *_look(self.folder, ledger, record.ledger, owners=self._owners),
+        findings = [
+            finding
+            for look, file in ((output, record.output), (ledger, record.ledger))
+            if not self.odd.holds(file.path)
+            for finding in _look(self.folder, look, file, owners=self._owners)
         ]
+        return [*findings, *self._seal(record)]
+
+    def _seal(self, record: FileRecord) -> Iterator[Finding]:
+        """What is wrong with the seal by which a signed run could have been resumed."""
+        name = seal_name(record.input.path)
+        if self.has_sealed is None or name not in self.present:
+            return
+        manifest = self.manifest
+        sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
+        seal = (self.folder.read(name) or b"").decode("ascii", "replace")
+        if not self.has_sealed(seal, sealed):
+            yield Finding(name, "is no seal that the key given has put on the file")
 
     def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
         with open_parquet(path, columns=1) as parquet:
@@ -182,23 +272,36 @@ class _Check:
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
                 yield "says something else of its file than the manifest"
-            if parquet.schema_arrow.names != LEDGER_COLUMNS:
+            if not _is_ledger(parquet.schema_arrow):
                 yield "does not have the columns of a ledger"
             else:
                 yield from _recount(parquet, record, manifest.policy.rule_names)
 
 
+def _is_ledger(schema: pa.Schema) -> bool:
+    """Whether the columns have a ledger's names and types."""
+    if "record_id" not in schema.names:
+        return False
+    kind = schema.field(0).type
+    return id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
+
+
 def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) -> Iterator[str]:
     """Count rows and reasons anew."""
     names = reason_names(rules)
+    named = np.uint32(sum(1 << bit for bit in names))
     counts, occurrences = Counter[str](), Counter[str]()
     last, is_sound = -1, True
     for batch in read_batches(parquet):
+        batch.validate(full=True)
+        bits, rows = batch["reason_bits"].to_numpy(), batch["row"].to_numpy()
+        if np.any(bits & ~named):
+            yield "holds reasons that the manifest's policy does not have"
+            return
         decision = Decision(batch["reason_bits"], names)
         counts += decision.counts
         occurrences += decision.occurrences
-        rows = batch["row"].to_numpy()
-        ascends = bool(np.all(np.diff(rows, prepend=last) > 0))
+        ascends = bool(np.all(rows[1:] > rows[:-1])) and (not len(rows) or int(rows[0]) > last)
         is_primary = batch["reason"].cast(pa.string()).equals(decision.reason.cast(pa.string()))
         is_sound = is_sound and ascends and is_primary and decision.num_admitted == 0
         last = int(rows[-1]) if len(rows) else last
@@ -226,7 +329,7 @@ def _look(
         return [Finding(file.path, "is missing")]
     except OSError as error:
         return [Finding(file.path, f"cannot be read: {why(error)}")]
-    except FileError as error:
+    except ConsentGateError as error:
         return [Finding(file.path, str(error))]
     owner = owners.get(digest)
     if owner is not None:
@@ -248,21 +351,36 @@ def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
             yield Finding(MANIFEST, f"'{record.input.path}' {fault}")
 
 
+def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
+    """Whether runs judged by something older than runs before them, and did not say so.
+
+    Args:
+        manifests: the latest first.
+    """
+    names = [MANIFEST, *(past(MANIFEST, manifest.digest) for manifest in manifests[1:])]
+    for name, manifest in zip(names, manifests, strict=True):
+        is_older = bool(manifest.own.what_is_older(manifest.newest))
+        if is_older != manifest.allowed_older_snapshot:
+            yield Finding(name, "contradicts itself on whether an older snapshot was allowed")
+    for name, (manifest, before) in zip(names, pairwise(manifests), strict=False):
+        if older := manifest.newest.what_is_older(before.newest):
+            yield Finding(name, f"leaves out what the run that it follows was judged by: {older}")
+
+
 def _check_signatures(
-    folder: Folder, manifests: Sequence[Manifest], present: Set[str], public_key: str | Path | None
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str], key: Any
 ) -> Iterator[Finding]:
     """Whether manifests are signed with the key; the first is the run's own, which has to be."""
     names = [SIGNATURE, *(past(SIGNATURE, manifest.digest) for manifest in manifests[1:])]
-    if public_key is None:
+    if key is None:
         if not present.isdisjoint(names):
             raise ConfigurationError(
                 f"The run in '{folder}', or one that it follows, is signed; give the public key of "
                 "whoever signs (public_key=…, --public-key KEY)."
             )
         return
-    key = read_public_key(public_key)
     for name, manifest in zip(names, manifests, strict=True):
-        envelope = folder.read(name)
+        envelope = folder.read(name) if name in present else None
         if envelope is None and manifest is manifests[0]:
             yield Finding(MANIFEST, "is not signed")
         if envelope is None:
@@ -274,13 +392,15 @@ def _check_signatures(
             yield Finding(name, str(error))
 
 
-def _followed(folder: Folder, manifest: Manifest) -> tuple[list[Manifest], list[Finding]]:
+def _followed(
+    folder: Folder, manifest: Manifest, odd: _Odd
+) -> tuple[list[Manifest], list[Finding]]:
     """The manifest and those that it follows, the latest first, and what is wrong with them."""
     chain = [manifest]
     while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
         try:
-            before = Manifest.read(folder, name)
+            before = None if odd.holds(name) else Manifest.read(folder, name)
         except ManifestError as error:
             return chain, [Finding(name, str(error))]
         if before is None:
@@ -297,14 +417,12 @@ def _check_names(
     """Files that no manifest names, and what is no file at all."""
     expected = {MANIFEST, SIGNATURE, LOCK}
     for record in manifests[0].files:
-        expected |= {record.output.path, record.ledger.path}
+        expected |= {record.output.path, record.ledger.path, seal_name(record.input.path)}
     for manifest in manifests:
         if manifest.previous is not None:
             names = (past(name, manifest.previous) for name in (MANIFEST, SIGNATURE))
             expected.update(names)
-    odd = folder.oddities()
-    yield from (Finding(name, "is a link, or neither file nor folder") for name in odd)
-    for name in sorted(present - expected - set(odd)):
+    for name in sorted(present - expected):
         if name == STATE:
             yield from _check_state(folder, manifests[0])
         elif not _is_empty_lease(folder, name):

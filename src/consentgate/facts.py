@@ -149,6 +149,22 @@ class ConsentFacts:
             bits[~found.valid] = Reason.SUBJECT_MISSING
         return bits
 
+    def expire_between(self, before: int, now: int) -> bool:
+        """Whether a consent that has not expired at one instant has at a later one."""
+        if self.valid_until is None:
+            return False
+        entries = self.index.entries
+        words = entries[:, entries.shape[1] // 2]  # an entry is its lanes, its word, and zeros
+        for rows in row_blocks(len(words)):
+            slots = np.arange(rows.start, rows.stop)
+            expired = [
+                self.valid_until.lie_after(np.array([~instant - 1]), words[rows], slots)
+                for instant in (before, now)
+            ]
+            if np.any(expired[1] & ~expired[0]):
+                return True
+        return False
+
 
 @dataclass(frozen=True, repr=False)
 class ChannelFacts:

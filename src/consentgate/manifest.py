@@ -6,14 +6,25 @@ Its JSON schema is `manifest.schema.json`, beside this module.
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta
-from typing import Annotated, Any, Literal, TypeVar
+from datetime import UTC, datetime
+from enum import StrEnum
+from itertools import pairwise
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+import pyarrow as pa
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from consentgate._arguments import require
-from consentgate._layout import MANIFEST, STATE
-from consentgate._source import Partition
+from consentgate._layout import MANIFEST, STATE, is_hidden, is_plain, ledger_name
+from consentgate._source import Partition, PartitionValue
 from consentgate._storage import Folder
 from consentgate.columns import Columns
 from consentgate.errors import ConservationError, ManifestError
@@ -23,12 +34,15 @@ from consentgate.policy import Policy
 __all__ = [
     "Evidence",
     "FileRecord",
+    "InstantFrom",
     "Judgement",
     "Manifest",
+    "Newest",
     "Outcome",
     "PartRecord",
     "ReadFile",
     "RunState",
+    "SealedFile",
     "Totals",
     "WrittenFile",
     "loss",
@@ -37,10 +51,48 @@ __all__ = [
     "to_json",
 ]
 
+
+def _plain(path: str) -> str:
+    if not is_plain(path):
+        raise ValueError("a path must lead down from its folder, without '..'")
+    return path
+
+
+def _dated(instant: datetime) -> datetime:
+    try:
+        instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant must lie within the years 1 to 9999 in UTC") from None
+    return instant
+
+
+def _typed(partition: tuple[PartitionValue, ...]) -> tuple[PartitionValue, ...]:
+    names = [column.name for column in partition]
+    try:
+        for column in partition:
+            column.scalar()
+    except (pa.ArrowException, ValueError):
+        raise ValueError("a partition's value must be of its type") from None
+    if len(set(names)) < len(names):
+        raise ValueError("a partition's columns must have different names")
+    return partition
+
+
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-Count = Annotated[int, Field(ge=0)]
-Counts = dict[str, Count]
+PlainPath = Annotated[str, AfterValidator(_plain)]
+Instant = Annotated[AwareDatetime, AfterValidator(_dated)]
+Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
+Sum = Annotated[int, Field(ge=0, le=2**96)]
+"""Holds the sum over any number of files."""
 Record = TypeVar("Record", bound=BaseModel)
+
+
+class InstantFrom(StrEnum):
+    """Who gave an instant of judgement: the caller, the gate, or this machine's clock."""
+
+    ARGUMENT = "argument"
+    GATE = "gate"
+    CLOCK = "clock"
 
 
 class _Record(BaseModel):
@@ -59,7 +111,7 @@ class Evidence(_Record):
     """
 
     digest: Digest
-    as_of: AwareDatetime
+    as_of: Instant
     source: str
 
     @classmethod
@@ -83,7 +135,7 @@ class WrittenFile(_Record):
         sha256: of its bytes.
     """
 
-    path: str
+    path: PlainPath
     size_bytes: Count
     rows: Count
     sha256: Digest
@@ -98,7 +150,7 @@ class ReadFile(WrittenFile):
     """
 
     version: str
-    partition: Partition
+    partition: Annotated[Partition, AfterValidator(_typed)]
 
 
 class Outcome(_Record):
@@ -113,8 +165,15 @@ class Outcome(_Record):
 
     input: ReadFile
     output: WrittenFile
-    counts: Counts
-    occurrences: Counts
+    counts: dict[str, Count]
+    occurrences: dict[str, Count]
+
+    @model_validator(mode="after")
+    def _has_one_name(self) -> Self:
+        """Outputs are called as their inputs are."""
+        if self.output.path != self.input.path or is_hidden(self.input.path):
+            raise ValueError("an output must have its input's path, which must not be hidden")
+        return self
 
 
 class FileRecord(Outcome):
@@ -126,15 +185,22 @@ class FileRecord(Outcome):
 
     ledger: WrittenFile
 
+    @model_validator(mode="after")
+    def _has_its_ledger(self) -> Self:
+        """Parts of the ledger are called after their inputs."""
+        if self.ledger.path != ledger_name(self.input.path):
+            raise ValueError("a part of the ledger must be called after its input")
+        return self
+
 
 class Totals(_Record):
     """Rows of all files together."""
 
-    rows: Count
-    admitted: Count
-    excluded: Count
-    counts: Counts
-    occurrences: Counts
+    rows: Sum
+    admitted: Sum
+    excluded: Sum
+    counts: dict[str, Sum]
+    occurrences: dict[str, Sum]
 
     @classmethod
     def of(cls, files: Iterable[FileRecord]) -> "Totals":
@@ -168,7 +234,69 @@ class Judgement(_Record):
 
     gate_digest: Digest
     version: str
-    judged_at: AwareDatetime
+    judged_at: Instant
+
+
+class Newest(_Record):
+    """The newest of all that has judged in a destination.
+
+    Attributes:
+        consent: the newest consent snapshot.
+        channels: the newest channel registry; None where no run had one.
+        judged_at: the latest instant of judgement.
+    """
+
+    consent: Evidence
+    channels: Evidence | None
+    judged_at: Instant
+
+    @classmethod
+    def of(
+        cls, evidence: Mapping[str, str], sources: Mapping[str, str], judged_at: datetime
+    ) -> "Newest":
+        """A gate's own, by what it says of itself."""
+        consent, channels = (
+            Evidence.of(evidence, sources, what) for what in ("snapshot", "registry")
+        )
+        return cls.model_validate(
+            {"consent": consent, "channels": channels, "judged_at": judged_at}
+        )
+
+    def joined(self, later: "Newest") -> "Newest":
+        """The newer of each; this one's where both are as of the same instant."""
+        return Newest(
+            consent=_newer(self.consent, later.consent) or self.consent,
+            channels=_newer(self.channels, later.channels),
+            judged_at=max(self.judged_at, later.judged_at),
+        )
+
+    def what_is_older(self, before: "Newest") -> str:
+        """What of this is older than what judged before, in words; empty where nothing is."""
+        for what, own, other in (
+            ("consent snapshot", self.consent, before.consent),
+            ("channel registry", self.channels, before.channels),
+        ):
+            if own is None or other is None:
+                continue
+            if own.as_of < other.as_of:
+                return f"its {what} is as of {own.as_of}, an earlier one as of {other.as_of}"
+            if own.as_of == other.as_of and own.digest != other.digest:
+                return (
+                    f"its {what} and an earlier one are both as of {own.as_of} but differ, so it "
+                    "cannot be told which of them is newer"
+                )
+        if self.judged_at < before.judged_at:
+            return (
+                f"it judges as at {self.judged_at}, an earlier run as at {before.judged_at}, and "
+                "consents that have expired in between would count again"
+            )
+        return ""
+
+
+def _newer(one: Evidence | None, other: Evidence | None) -> Evidence | None:
+    if one is None or other is None:
+        return one or other
+    return other if other.as_of > one.as_of else one
 
 
 class PartRecord(_Record):
@@ -176,6 +304,18 @@ class PartRecord(_Record):
 
     judgement: Judgement
     outcome: Outcome
+
+
+class SealedFile(_Record):
+    """What a signed run vouches for as soon as a file is done.
+
+    Attributes:
+        source: as in the manifest.
+    """
+
+    judgement: Judgement
+    source: str
+    file: FileRecord
 
 
 class Manifest(_Record):
@@ -190,6 +330,10 @@ class Manifest(_Record):
         columns: where in the messages things were looked for.
         consent: the consent snapshot.
         channels: the channel registry, if there was one.
+        newest: the newest snapshot, registry and instant that a run judged by in this destination,
+            this run among them.
+        allowed_older_snapshot: whether this run's own are older than some of these, which
+            `allow_older_snapshot` was given for.
         gate_file: the path of the saved gate, if it was opened from one.
         source: the folder, or the folder and pattern, of the messages.
         started_at, finished_at: by this machine's clock; a resumed run started when it first did.
@@ -207,14 +351,24 @@ class Manifest(_Record):
     columns: Columns
     consent: Evidence
     channels: Evidence | None
+    newest: Newest
+    allowed_older_snapshot: bool
     gate_file: str | None
     source: str
-    started_at: AwareDatetime
-    finished_at: AwareDatetime
+    started_at: Instant
+    finished_at: Instant
     files: tuple[FileRecord, ...]
     totals: Totals
     previous: Digest | None
     digest: Digest
+
+    @model_validator(mode="after")
+    def _names_files_once(self) -> Self:
+        """Files stand in order, so that none stands there twice."""
+        paths = [record.input.path for record in self.files]
+        if any(before >= path for before, path in pairwise(paths)):
+            raise ValueError("files must be in the order of their paths, each named once")
+        return self
 
     @classmethod
     def sealed(cls, **fields: Any) -> "Manifest":
@@ -247,6 +401,13 @@ class Manifest(_Record):
             )
         return manifest
 
+    @property
+    def own(self) -> Newest:
+        """What this run judged by."""
+        return Newest(
+            consent=self.consent, channels=self.channels, judged_at=self.judgement.judged_at
+        )
+
     def content_digest(self) -> str:
         """The SHA-256 of everything but the digest itself."""
         return digest_json(self.model_dump(mode="json", exclude={"digest"}))
@@ -257,15 +418,21 @@ class RunState(_Record):
 
     Attributes:
         judgement: what decides every row's fate.
+        instant_from: where the instant of judgement is from.
         source: as in the manifest.
         started_at: when it first began.
         previous: the digest of the manifest that it follows.
+        newest: as in the manifest.
+        seal: a signature over the rest, where the run is to be signed.
     """
 
     judgement: Judgement
+    instant_from: InstantFrom
     source: str
-    started_at: AwareDatetime
+    started_at: Instant
     previous: Digest | None
+    newest: Newest
+    seal: str | None = None
 
     @classmethod
     def read(cls, folder: Folder) -> "RunState | None":
@@ -281,11 +448,6 @@ class RunState(_Record):
     def has_ended(self, manifest: Manifest) -> bool:
         """Whether a manifest in the same destination is this run's own, and not an earlier one."""
         return self.previous != manifest.digest
-
-    @property
-    def took_the_clock(self) -> bool:
-        """Whether the instant of judgement can be the one at which the run began."""
-        return timedelta() <= self.started_at - self.judgement.judged_at < timedelta(days=1)
 
 
 def to_json(record: BaseModel) -> bytes:

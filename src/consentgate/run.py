@@ -4,21 +4,24 @@ The order of what is written makes a run safe to kill at any point::
 
     run.json                      what judges, and at which instant
     for each file: its data       under its final name, whole
+                   its seal       where the run is signed
                    its ledger     whole, with what became of the file in its metadata
     manifest.json                 from all of the ledger's parts; then run.json goes
 
 A file is done when its part of the ledger is there, and the part names the state of the file, the
-judgement, and the data that it goes with.
+judgement, and the data that it goes with. A signed run wants a seal over all of that, too.
 """
 
 import platform
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,29 +31,33 @@ from typing import Any
 import pyarrow as pa
 
 from consentgate._arguments import require, require_path
+from consentgate._arrow import as_micros
 from consentgate._durable import write_faults_named
 from consentgate._judging import FileJudge
 from consentgate._layout import DRAFTS, EVIDENCE, MANIFEST, SIGNATURE, STATE
 from consentgate._lock import lock
-from consentgate._plan import Failure, FoundFile, finished, look_at
+from consentgate._plan import Failure, FoundFile, finished, look_at, read_parts
+from consentgate._seals import Seals
 from consentgate._source import find_source, with_partition
 from consentgate._standing import Standing, refuse_overlap
 from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.errors import (
     ColumnMissingError,
+    ConfigurationError,
     OutputError,
     RunIncompleteError,
     SourceChangedError,
     SourceError,
     UnreadableFileError,
 )
-from consentgate.gate import Gate
+from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.manifest import (
-    Evidence,
     FileRecord,
+    InstantFrom,
     Judgement,
     Manifest,
+    Newest,
     RunState,
     Totals,
     to_json,
@@ -61,6 +68,9 @@ __all__ = ["Progress", "run"]
 
 _MOST_FILES_AT_ONCE = 4
 """Each takes up to 200 MB while it is judged, and keeps two threads busy."""
+_LONGEST_STOP = timedelta(days=1)
+"""A run that stood still for longer begins anew, at a new instant."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARIES = ("numpy", "pyarrow", "pydantic")
 _MOST_SHOWN = 3
 _VERSION = version("consentgate")
@@ -95,6 +105,7 @@ def run(
     threads: int | None = None,
     fail_fast: bool = False,
     sign_with: str | Path | None = None,
+    allow_older_snapshot: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
     """Judge every file of a data set, and write the admitted rows as a data set like it.
@@ -105,10 +116,19 @@ def run(
     `_consentgate/manifest.json`, written last, says what judged what.
 
     Run again with the same arguments, and a run that was stopped, killed or failed goes on where
-    it was, at the instant at which it began. Files are judged anew if they changed, or if the gate,
-    this library's version or the instant did; outputs that no longer hold are removed before that.
-    A run that has ended is done anew, as at the new instant; where `judged_at` gives the same one
-    and nothing changed, nothing happens.
+    it was. Files are judged anew if they changed, or if the gate, this library's version or the
+    instant did; outputs that no longer hold are removed before that. A run that took its instant
+    from the clock keeps it when it goes on within a day, unless a consent has expired since:
+    then all files are judged anew, as at now. An instant that was given is never kept for a call
+    that does not give it. A run that has ended is done anew, as at the new instant; where
+    `judged_at` gives the same one and nothing changed, nothing happens.
+
+    A run does not undo what a newer snapshot took out. It is refused where its snapshot, its
+    registry or its instant of judgement is older than that of any run before it in the destination,
+    or where a snapshot or registry of the same `as_of` has other content.
+
+    Each file of the source is judged once. A link to a file or folder elsewhere is followed, but
+    one file under two names, through links of any kind, is an error.
 
     The manifest and the ledger's parts are named after the input files and their folders: where
     those hold ids of people (`sender_id=…`), so does the evidence.
@@ -124,16 +144,22 @@ def run(
         threads: how many files are judged side by side, at most 4; None: one per available core.
         fail_fast: stop at the first file that cannot be judged, instead of doing the others first.
         sign_with: an Ed25519 private key in PEM, to sign the manifest with; needs the extra `sign`.
+            Files that were done before are judged anew unless a run with this key did them;
+            `consentgate.signing` says what a signature protects against.
+        allow_older_snapshot: judge even where this run is older than one before it, and so could
+            admit rows again that were taken out. The manifest says so.
         on_progress: called after every batch, from several threads, one at a time.
 
     Returns:
         The manifest, as written.
 
     Raises:
-        SourceError: The source holds no files or cannot be listed.
+        SourceError: The source holds no files, or one file under two names, or cannot be listed.
         ConfigurationError: The source is no data set of whole files; files would share a part of
             the ledger; or the key does not fit.
-        ManifestError: The destination's manifest was altered.
+        ManifestError: The destination's manifest, or what an unfinished run says, was altered.
+        StaleSnapshotError: This run is older than one before it in the destination, or than the
+            policy allows.
         SchemaMismatchError: A file has another schema than the first.
         RunIncompleteError: Files are corrupt, or changed or vanished while they were read; nothing
             of those is published, and the others are done.
@@ -144,36 +170,47 @@ def run(
         Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
     """
     _check_arguments(gate, destination, judged_at, threads, sign_with, on_progress)
+    require(allow_older_snapshot, "allow_older_snapshot", bool)
+    instant = _Instant.of(gate, judged_at)
     files = find_source(source)
     with _faults_as_outputs():
         folder = Folder.at(destination)
     signer = None if sign_with is None else Signer(sign_with)
     refuse_overlap(folder, files)
-    with _faults_as_outputs():
-        Standing.of(folder, files)  # before anything is created there
+    seals = Seals(folder, signer)
+    with _faults_as_outputs():  # before anything is created there
+        standing = seals.looked_at(Standing.of(folder, files))
+        _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
     with _held(folder) as check_hold:
         found, failures = look_at(files)
         if not found or (failures and fail_fast):
             raise _incomplete(failures, 0, len(files.files))
-        standing = Standing.of(folder, files)
-        judgement = _judgement(gate, found, judged_at, standing.state)
-        done = finished(folder, found, judgement, standing.present)
-        if standing.is_result(judgement, done, must_sign=signer is not None):
+        standing = seals.looked_at(Standing.of(folder, files))
+        parts = read_parts(folder, standing.ledger)
+        standing = standing.judged_by(part.newest for part in parts.values())
+        _refuse_unfit(gate, found, judged_at)
+        instant = _Instant.of(gate, judged_at)
+        judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
+        is_sealed = partial(seals.hold, judgement, files.label)
+        done = finished(folder, found, judgement, parts, is_believed=is_sealed)
+        if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
             assert standing.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
             return standing.manifest
-        state = standing.begin(judgement, done)
-        tally = _Tally(found, done, on_progress)
-        todo = [file for file in found if file.name not in done]
+        state = seals.on_state(standing.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
+            standing.begin(state, done)
+            tally = _Tally(found, done, on_progress)
+            todo = [file for file in found if file.name not in done]
+            seal = partial(seals.write, judgement, files.label)
             judge = FileJudge(
-                gate, judgement, files.folder, folder, drafts, helpers, tally.add, check_hold
+                gate, judgement, files.folder, folder, drafts, helpers, seal, tally.add, check_hold
             )
             failures += _judge_all(judge, todo, done, tally, threads, fail_fast=fail_fast)
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
-        return _finish(gate, folder, state, done, signer)
+        return _finish(gate, folder, state, own, done, signer)
 
 
 def _check_arguments(
@@ -211,11 +248,36 @@ def _held(folder: Folder) -> Iterator[Callable[[], None]]:
         yield check_hold
 
 
-def _judgement(
-    gate: Gate, found: Sequence[FoundFile], given: datetime | None, state: RunState | None
-) -> Judgement:
-    """What will decide, once it is known that it can: columns, ages and instants fit."""
-    given = gate.judged_at if given is None else given
+@dataclass(frozen=True)
+class _Instant:
+    """The instant of judgement that a call asks for, and where it is from."""
+
+    at: datetime
+    origin: InstantFrom
+
+    @classmethod
+    def of(cls, gate: Gate, given: datetime | None) -> "_Instant":
+        """The caller's, the gate's, or the clock's.
+
+        Raises:
+            ConfigurationError: It is no datetime, has no time zone, or lies beyond all years.
+        """
+        at, origin = _EPOCH + timedelta(microseconds=time.time_ns() // 1000), InstantFrom.CLOCK
+        if given is not None:
+            at, origin = given, InstantFrom.ARGUMENT
+        elif gate.judged_at is not None:
+            at, origin = gate.judged_at, InstantFrom.GATE
+        as_micros(at, name="judged_at")
+        try:
+            return cls(at.astimezone(UTC), origin)
+        except OverflowError:
+            raise ConfigurationError(
+                "`judged_at` lies before the year 1 or after 9999 in UTC; give another instant."
+            ) from None
+
+
+def _refuse_unfit(gate: Gate, found: Sequence[FoundFile], given: datetime | None) -> None:
+    """Raise an error unless the gate can judge the files: columns, ages and instants fit."""
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
@@ -225,13 +287,46 @@ def _judgement(
             f"Column '{gate.columns.record_id}' holds the record ids but is not in the files, only "
             "in their folders' names; write it into the files."
         )
-    if given is None and state is not None and state.took_the_clock:
-        before = state.judgement
-        if (before.gate_digest, before.version) == (gate.digest, _VERSION):
-            return before
-    return Judgement(
-        gate_digest=gate.digest, version=_VERSION, judged_at=given or datetime.now(UTC)
-    )
+
+
+def _judgement(
+    gate: Gate, instant: _Instant, standing: Standing, *, allow_older: bool
+) -> tuple[Judgement, Newest]:
+    """What will decide, and what it judges by, which must not be older than what judged before.
+
+    Raises:
+        StaleSnapshotError: It is older.
+    """
+    judgement = _kept(gate, instant, standing)
+    if judgement is None:
+        at = instant.at
+        if instant.origin is InstantFrom.CLOCK and standing.newest is not None:
+            ahead = standing.newest.judged_at - at  # by the clock of another machine
+            at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
+        judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
+    own = Newest.of(gate.evidence, gate.sources, judgement.judged_at)
+    standing.refuse_older(own, allow=allow_older)
+    return judgement, own
+
+
+def _kept(gate: Gate, instant: _Instant, standing: Standing) -> Judgement | None:
+    """The judgement of an unfinished run, where judging as at now would come to the same."""
+    state = standing.state if standing.goes_on else None
+    if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
+        return None
+    before = state.judgement
+    is_same = (before.gate_digest, before.version) == (gate.digest, _VERSION)
+    if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
+        return None
+    then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))
+    return None if gate._judge.consent.expire_between(then, now) else before
+
+
+def _is_signed(standing: Standing, signer: Signer | None) -> bool:
+    """Whether the destination's manifest has this key's signature, where one is asked for."""
+    if signer is None or standing.manifest is None:
+        return signer is None
+    return signer.has_signed(standing.folder.read(SIGNATURE), standing.manifest)
 
 
 def _judge_all(
@@ -343,6 +438,7 @@ def _finish(
     gate: Gate,
     folder: Folder,
     state: RunState,
+    own: Newest,
     done: Mapping[str, FileRecord],
     signer: Signer | None,
 ) -> Manifest:
@@ -354,8 +450,10 @@ def _finish(
         policy=gate.policy,
         policy_digest=gate.policy.digest,
         columns=gate.columns,
-        consent=Evidence.of(gate.evidence, gate.sources, "snapshot"),
-        channels=Evidence.of(gate.evidence, gate.sources, "registry"),
+        consent=own.consent,
+        channels=own.channels,
+        newest=state.newest,
+        allowed_older_snapshot=bool(own.what_is_older(state.newest)),
         gate_file=None if gate.path is None else str(gate.path),
         source=state.source,
         started_at=state.started_at,
@@ -377,8 +475,10 @@ def _incomplete(failures: Sequence[Failure], done: int, files: int) -> RunIncomp
     shown = " ".join(str(failure.error) for failure in failures[:_MOST_SHOWN])
     more = len(failures) - _MOST_SHOWN
     error = RunIncompleteError(
-        f"{len(failures)} of {files} files could not be judged, and {done} are done; once that is "
-        f"mended, run again to do the rest. {shown}" + (f" And {more} more." if more > 0 else "")
+        f"{len(failures)} of {files} files could not be judged, and {done} are done. Fix the files "
+        "named here, then run again; finished files are not judged again. "
+        + shown
+        + (f" And {more} more." if more > 0 else "")
     )
     error.failures = tuple((f.name, f.error.code, str(f.error)) for f in failures)
     error.__cause__ = failures[0].error

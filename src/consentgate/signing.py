@@ -3,23 +3,42 @@
 The statement's subjects are the files of admitted rows and its predicate is the manifest. Sources:
 in-toto Attestation Framework, Statement v1; DSSE v1. Keys are PEM files, as `openssl genpkey
 -algorithm ed25519` writes them. All of it needs the extra `sign`.
+
+What a signature protects against:
+
+- A signed manifest holds against everybody who does not have the private key: they may write to
+  the destination while no run is at work there, and exchange or forge anything in it. Each row that
+  the manifest names was judged by a run that had the key. A run that is resumed believes only what
+  such a run has sealed: with each file, it signs what judged it, the source's name, the input's
+  state, and the digests of the output and of its part of the ledger. All else is judged again.
+- It does not hold against somebody who has the key, who can write to the source, to the gate or
+  to the destination's drafts while a run is at work, or who can change the program.
+- It does not say that nothing was removed. Whoever can write to the destination can put an older
+  run with its signature back, or take everything away. Whether a later run is refused because its
+  snapshot is older (`allow_older_snapshot`) depends on what the destination still says.
+- Without a signature, manifests, ledgers and digests show accidents, such as files that were cut
+  off, mixed up or forgotten. Whoever can write to the destination can forge all of them together.
 """
 
 import json
+import re
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from consentgate._durable import why
+from pydantic import BaseModel
+
+from consentgate._durable import read_regular, why
 from consentgate.errors import ConfigurationError, ExtraMissingError, ManifestError
 from consentgate.manifest import Manifest
 
-__all__ = ["PREDICATE_TYPE", "Signer", "read_public_key", "signed_manifest"]
+__all__ = ["PREDICATE_TYPE", "Signer", "is_seal", "read_public_key", "signed_manifest"]
 
 PREDICATE_TYPE = "urn:consentgate:manifest:1"
 _STATEMENT_TYPE = "https://in-toto.io/Statement/v1"
 _PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_MOST_KEY_BYTES = 1 << 20
 
 
 class Signer:
@@ -49,6 +68,46 @@ class Signer:
         envelope = dsse.Envelope(payload, _PAYLOAD_TYPE, {})
         envelope.sign(self._signer)
         return json.dumps(envelope.to_dict(), indent=2).encode() + b"\n"
+
+    def has_signed(self, envelope: bytes | None, manifest: Manifest) -> bool:
+        """Whether an envelope holds a manifest that was signed with this key."""
+        if envelope is None:
+            return False
+        try:
+            return signed_manifest(envelope, self._signer.public_key, "envelope") == manifest
+        except ManifestError:
+            return False
+
+    def seal(self, record: BaseModel) -> str:
+        """A signature over a record."""
+        signature: str = self._signer.sign(_sealed(record)).signature
+        return signature
+
+    def has_sealed(self, seal: str | None, record: BaseModel) -> bool:
+        """Whether a seal is this key's signature over a record."""
+        return seal is not None and is_seal(seal, record, self._signer.public_key)
+
+
+def is_seal(seal: str, record: BaseModel, public_key: Any) -> bool:
+    """Whether a seal is a signature over a record.
+
+    Args:
+        public_key: what `read_public_key` gives.
+    """
+    signer, exceptions = _import("securesystemslib.signer"), _import("securesystemslib.exceptions")
+    if not re.fullmatch("[0-9a-f]{128}", seal):
+        return False
+    try:
+        public_key.verify_signature(signer.Signature(public_key.keyid, seal), _sealed(record))
+    except exceptions.UnverifiedSignatureError:
+        return False
+    return True
+
+
+def _sealed(record: BaseModel) -> bytes:
+    """What a seal is over; it begins otherwise than what signatures of manifests are over."""
+    content = json.dumps(record.model_dump(mode="json"), sort_keys=True)
+    return f"consentgate-seal-1 {type(record).__name__} {content}".encode()
 
 
 def read_public_key(path: str | Path) -> Any:
@@ -87,7 +146,10 @@ def signed_manifest(envelope: bytes, public_key: Any, name: str) -> Manifest:
         raise ManifestError(
             f"'{name}' was not signed with the key given, or was altered."
         ) from error
-    except (ValueError, KeyError, TypeError, AttributeError, exceptions.FormatError):
+    except (
+        *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
+        exceptions.FormatError,
+    ):
         raise ManifestError(f"'{name}' holds no signed manifest; it was altered.") from None
     if parsed.payload_type != _PAYLOAD_TYPE or statement != _statement(manifest):
         raise ManifestError(f"'{name}' holds a statement about something else.")
@@ -109,7 +171,7 @@ def _read_key(
 ) -> Any:
     wanted = f"an Ed25519 {kind} key in PEM, without a passphrase"
     try:
-        key = load(path.read_bytes())
+        key = load(read_regular(path, most_bytes=_MOST_KEY_BYTES))
         is_fit = public(key).keytype == "ed25519"
     except OSError as error:
         raise ConfigurationError(

@@ -15,7 +15,7 @@ from wcmatch import glob
 
 from consentgate._arrow import Bits
 from consentgate._files import read_faults_named
-from consentgate._ids import rows_with
+from consentgate._ids import id_family, rows_with
 from consentgate._layout import LEDGER, RECORD_KEY, is_hidden
 from consentgate._parquet import open_parquet, promised_batches
 from consentgate._storage import Folder
@@ -281,7 +281,8 @@ def _reason_names(schema: pa.Schema, metadata: Mapping[str, bytes], shown: str) 
     place = schema.get_field_index("record_id")
     try:
         names = _REASON_NAMES.validate_json(metadata.get("reason_names", b""))
-        is_part = place >= 0 and schema.equals(ledger_schema(schema.field(place).type, {}))
+        kind = schema.field(place).type if place >= 0 else pa.null()
+        is_part = id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
     except ValidationError:
         is_part = False
     if not is_part:

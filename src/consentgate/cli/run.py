@@ -61,6 +61,14 @@ def run_files(
             metavar="KEY", help="Sign the manifest with this Ed25519 private key (PEM file)."
         ),
     ] = None,
+    allow_older_snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--allow-older-snapshot",
+            help="Judge by an older snapshot, registry or instant than a run before in DESTINATION,"
+            " which may undo withdrawals. The manifest says so.",
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say everything as JSON, an object a line.")
     ] = False,
@@ -89,6 +97,7 @@ def run_files(
                 threads=threads,
                 fail_fast=fail_fast,
                 sign_with=sign_with,
+                allow_older_snapshot=allow_older_snapshot,
                 on_progress=report,
             )
     except KeyboardInterrupt:

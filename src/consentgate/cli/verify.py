@@ -64,6 +64,7 @@ def verify(
         typer.echo(json.dumps({"findings": [asdict(finding) for finding in findings]}))
     else:
         _tell(findings, rejudged=gate is not None)
+        _tell_age(destination)
     if findings:
         raise typer.Exit(1)
 
@@ -78,6 +79,14 @@ def _recorded_gate(destination: str, file: Path | None) -> Gate:
             )
         file = Path(manifest.gate_file)
     return Gate.open(file, verify=True)
+
+
+def _tell_age(destination: str) -> None:
+    """Say that the run was allowed to undo withdrawals, if it was."""
+    manifest = Manifest.read(Folder.at(destination))
+    if manifest is not None and manifest.allowed_older_snapshot:
+        older = manifest.own.what_is_older(manifest.newest)
+        typer.echo(f"note: this run is older than one before, which was allowed: {older}")
 
 
 def _tell(findings: tuple[Finding, ...], *, rejudged: bool) -> None:

@@ -3,8 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Not in constraints.txt, whose hashes would forbid a build for CPUs from another place.
 TORCH := torch==2.13.0
+# What `make mutate` draws: `make mutate SAMPLE=300 SEED=7`.
+SAMPLE ?= 150
+SEED ?= 0
 
-.PHONY: demo test check bench bench-full bench-guard constraints clean
+.PHONY: demo test check mutate bench bench-full bench-guard constraints clean
 
 demo: .venv/ready ## Judge real messages and show why each excluded one is
 	$(BIN)/consentgate demo --overwrite
@@ -16,6 +19,9 @@ check: .venv/ready ## Lint, formatting and strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutate: .venv/ready ## See that tests fail for small faults in the judging path, in half an hour
+	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED)
 
 bench: .venv/ready ## Time the gate against what one would write instead, in about four minutes
 	$(BIN)/python -m benchmarks

@@ -1,5 +1,6 @@
-"""Hypothesis profiles: `default` for every run, `thorough` for `pytest --hypothesis-profile`; and
-the fixtures of whatever tests the command line, a full disk or an object store.
+"""Hypothesis profiles: `default` for every run, `thorough` for `pytest --hypothesis-profile`, and
+`mutation` for `make mutate`, which only asks whether a test fails; and the fixtures of whatever
+tests the command line, a full disk or an object store.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 from consentgate.cli import main
 from tests.build import AS_OF, channel_table, consent_table
@@ -25,6 +26,13 @@ if TYPE_CHECKING:
 
 settings.register_profile("default", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("default"), max_examples=5_000)
+settings.register_profile(
+    "mutation",
+    settings.get_profile("default"),
+    phases=[Phase.explicit, Phase.generate],
+    derandomize=True,
+    database=None,
+)
 settings.load_profile("default")
 
 

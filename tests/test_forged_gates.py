@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
+from tests.build import make_consent, make_gate
 from tests.test_saved import (
     gate_without_channels,
     head_size,
@@ -179,3 +180,53 @@ def test_a_deep_value_in_a_head_is_refused(tmp_path: Path) -> None:
     for deep in (b"[" * 150 + b"]" * 150, b"[" * 9000 + b"]" * 9000):
         with pytest.raises(cg.DamagedGateError, match="does not describe"):
             open_forged(tmp_path, file, text.replace(b'"HERE"', deep))
+
+
+@pytest.mark.parametrize("beyond", [1, 1 << 40])
+def test_an_array_beyond_the_end_is_refused(beyond: int, tmp_path: Path) -> None:
+    """Even where the checksum of its pages is that of what a reader finds there, nothing."""
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    for name in content_of(file)["arrays"]:
+        content = content_of(file)
+        place = content["arrays"][name]
+        place["start"] = content["size"] + beyond
+        place["samples_sha256"] = hashlib.sha256(b"").hexdigest()
+        with pytest.raises(cg.DamagedGateError, match="head that does not describe its arrays"):
+            open_forged(tmp_path, file, content)
+
+
+@pytest.mark.parametrize("kind", ["strings", "uuids"])
+def test_signed_ids_that_are_no_integers_are_refused(kind: str, tmp_path: Path) -> None:
+    ids = pa.array(["a"]) if kind == "strings" else pa.array([bytes(16)], pa.uuid())
+    make_gate(make_consent(subject_id=ids)).save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    path: Steps = ("description", "judge", "consent", "index", "is_signed")
+    with pytest.raises(cg.DamagedGateError, match="signs of consent's ids"):
+        open_forged(tmp_path, file, changed(content_of(file), path, True))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "named"),
+    [
+        (("sources",), {}, "sources"),
+        (("evidence", "x"), "y", "evidence"),
+        (("evidence", "consentgate.snapshot_digest"), "0", "digest of the snapshot"),
+        (("evidence", "consentgate.registry_digest"), "0", "digest of the registry"),
+        (("judge", "channels"), None, "channels and the columns that name them"),
+        (("judge", "consent", "reason_bits"), 3, "reasons of subjects"),
+        (("judge", "consent", "index", "bucket_bits"), 31, "number of consent.pilots"),
+        (("judge", "consent", "index", "part_slots"), 7, "consent.entries"),
+        (("judge", "consent", "valid_from", "bits"), 9, "place of consent.valid_from"),
+        (("judge", "consent", "valid_from", "shift"), 40, "type of consent.valid_from"),
+        (("judge", "channels", "public_since"), None, "names of arrays"),
+    ],
+)
+def test_an_error_names_the_part_that_does_not_fit(
+    path: Steps, value: Any, named: str, tmp_path: Path
+) -> None:
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    with pytest.raises(cg.DamagedGateError) as caught:
+        open_forged(tmp_path, file, changed(content_of(file), ("description", *path), value))
+    assert named in str(caught.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import pickle
 import sys
 import warnings
@@ -22,7 +23,7 @@ import pytest
 
 import consentgate as cg
 from consentgate._arrow import booleans
-from consentgate._threads import BLOCK_ROWS, block_rows
+from consentgate._threads import BLOCK_ROWS, block_rows, thread_count
 from tests.build import (
     AS_OF,
     MICRO,
@@ -629,6 +630,36 @@ def test_booleans_are_read_at_any_offset(first: int) -> None:
 )
 def test_blocks_are_neither_too_many_nor_too_few(rows: int, threads: int, size: int) -> None:
     assert block_rows(rows, threads) == size
+
+
+def test_chunks_that_are_judged_apart_keep_their_places() -> None:
+    """Chunks of so many rows are not copied together first."""
+    sizes = (17_000, 18_000, 19_000, 20_000)
+    parts = [
+        message_table(sender_id=[1 + n % 2] * size, message_id=range(size))
+        for n, size in enumerate(sizes)
+    ]
+    found = GATE.decide(pa.concat_tables(parts), threads=2).reason_bits.to_pylist()
+    assert found == [1 << 5 if n % 2 else 0 for n, size in enumerate(sizes) for _ in range(size)]
+
+
+@pytest.mark.parametrize("count", [None, 1, 7])
+def test_cores_are_counted_where_a_process_cannot_be_bound_to_some(
+    count: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on macOS and Windows."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: count)
+    assert thread_count() == (count or 1)
+
+
+def test_a_process_counts_the_cores_that_it_is_bound_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {1, 3, 8}, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 99)
+    assert thread_count() == 3
+    assert thread_count(5) == 5
+    with pytest.raises(cg.ConfigurationError, match="`threads` is 0 but must be at least 1"):
+        thread_count(0)
 
 
 def test_a_dictionary_of_dictionaries_is_refused() -> None:

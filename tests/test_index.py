@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 import pytest
 
 import consentgate._threads as threads_module
-from consentgate._ids import Ids, read_ids
+from consentgate._ids import (
+    IdFamily,
+    Ids,
+    Integers,
+    Strings,
+    Uuids,
+    id_family,
+    read_ids,
+    rows_with,
+)
 from consentgate._threads import BLOCK_ROWS
+from consentgate.errors import ColumnTypeError
 from consentgate.hashing import StringHasher, mix
 from consentgate.index import IdHasher, Index, Keys, count_repeats
 from tests.build import make_channels, make_consent, make_gate, message_table
@@ -71,6 +84,17 @@ def test_an_index_of_nobody_finds_nobody(make: Callable[[int, int], Any]) -> Non
 def test_a_null_has_no_word(make: Callable[[int, int], Any]) -> None:
     valid = np.array([True, False, True, False])
     assert words(build(make(0, 3)), make(0, 4), valid) == [1, 0, 3, 0]
+
+
+@FAMILIES
+@pytest.mark.parametrize("valid", [None, np.array([True, False, True])])
+def test_what_is_found_can_be_taken_row_by_row(make: Callable[[int, int], Any], valid: Any) -> None:
+    found = build(make(0, 2)).find(read_ids(make(0, 3)), valid)
+    taken = found.take(np.array([2, 0, 0, 1]))
+    assert taken.words.tolist() == [0, 1, 1, 2 if valid is None else 0]
+    assert taken.slots.tolist() == [int(found.slots[row]) for row in (2, 0, 0, 1)]
+    assert (taken.valid is None) == (valid is None)
+    assert valid is None or taken.valid is None or taken.valid.tolist() == [True, True, True, False]
 
 
 @FAMILIES
@@ -167,6 +191,17 @@ def test_an_id_takes_so_many_bytes_at_most(
 
 
 @FAMILIES
+@pytest.mark.parametrize("count", [0, 1, 5, 1000])
+def test_no_entry_lies_across_two_lines_of_the_cache(
+    make: Callable[[int, int], Any], count: int
+) -> None:
+    entries = build(make(0, count)).entries
+    assert entries.ctypes.data % 64 == 0
+    assert 64 % entries[:1].nbytes == 0
+    assert entries.flags.c_contiguous
+
+
+@FAMILIES
 @pytest.mark.parametrize("column", ["pilots", 0, 1, -1])
 def test_zeroed_memory_gives_nobody_the_word_of_another(
     make: Callable[[int, int], Any], column: str | int
@@ -179,6 +214,111 @@ def test_zeroed_memory_gives_nobody_the_word_of_another(
     found = words(index, make(0, 2000))
     right = numbers(1000) + [0] * 1000
     assert all(word in (0, wanted) for word, wanted in zip(found, right, strict=True))
+
+
+# --- ids in Arrow's layouts -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+@pytest.mark.parametrize("offsets", [None, b"", bytes(8)])
+def test_no_strings_need_no_offsets(kind: Any, offsets: bytes | None) -> None:
+    """An array without entries may have an offsets buffer of no bytes, or none at all."""
+    buffers = [None, None if offsets is None else pa.py_buffer(offsets), pa.py_buffer(b"")]
+    array = pa.Array.from_buffers(kind, 0, buffers)
+    assert len(read_ids(array)) == 0
+    assert words(build(texts(0, 3)), array) == []
+    assert len(IdHasher().all_keys(read_ids(array)).hashes) == 0
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+@pytest.mark.parametrize("start", [0, 1, 5])
+def test_slices_of_strings_are_read_where_they_lie(kind: Any, start: int) -> None:
+    ids = pa.array([None, "a", "", "bc", None, "d"], kind).slice(start)
+    read = read_ids(ids)
+    assert isinstance(read, Strings)
+    data, offsets = read.data.tobytes(), read.offsets.tolist()
+    found = [data[first:end].decode() for first, end in pairwise(offsets)]
+    assert found == [text or "" for text in ids.to_pylist()]
+    assert len(read[1:]) == len(ids) - 1
+
+
+@pytest.mark.parametrize("bits", [8, 16, 32, 64])
+@pytest.mark.parametrize("is_signed", [True, False])
+def test_integers_of_every_width_are_read_to_their_ends(bits: int, is_signed: bool) -> None:
+    kind = pa.type_for_alias(f"{'' if is_signed else 'u'}int{bits}")
+    lowest, highest = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if is_signed else (0, 2**bits - 1)
+    numbers = [lowest, lowest + 1, 0, 1, highest - 1, highest]
+    read = read_ids(pa.array([7, *numbers], kind).slice(1))
+    assert isinstance(read, Integers)
+    assert read.is_signed == is_signed
+    assert read.words.tolist() == [number % 2**64 for number in numbers]
+    assert read[2:4].words.tolist() == [0, 1]
+    assert read[2:4].is_signed == is_signed
+
+
+@pytest.mark.parametrize("kind", [pa.uuid(), pa.binary(16)])
+def test_uuids_are_read_as_their_bytes(kind: Any) -> None:
+    octets = [bytes(range(n, n + 16)) for n in range(5)]
+    ids = pa.array(octets, pa.binary(16))
+    ids = pa.ExtensionArray.from_storage(kind, ids) if kind == pa.uuid() else ids
+    read = read_ids(ids.slice(2))
+    assert isinstance(read, Uuids)
+    assert read.words.tobytes() == b"".join(octets[2:])
+    assert read[1:2].words.tobytes() == octets[3]
+    assert (len(read), len(read[1:2])) == (3, 1)
+
+
+ID_TYPES: list[tuple[Any, IdFamily | None]] = [
+    (pa.int8(), IdFamily.INTEGER),
+    (pa.uint64(), IdFamily.INTEGER),
+    (pa.string(), IdFamily.STRING),
+    (pa.large_string(), IdFamily.STRING),
+    (pa.string_view(), IdFamily.STRING),
+    (pa.uuid(), IdFamily.UUID),
+    (pa.binary(16), IdFamily.UUID),
+    (pa.binary(15), None),
+    (pa.binary(), None),
+    (pa.bool_(), None),
+    (pa.float64(), None),
+    (pa.null(), None),
+    (pa.list_(pa.int8()), None),
+    (pa.timestamp("us"), None),
+]
+
+
+@pytest.mark.parametrize(("kind", "family"), ID_TYPES)
+def test_ids_are_of_three_families(kind: Any, family: IdFamily | None) -> None:
+    assert id_family(kind) is family
+    if not pa.types.is_nested(kind):
+        assert id_family(pa.dictionary(pa.int8(), kind)) is family
+    if family is None:
+        with pytest.raises(ColumnTypeError, match="is no id type"):
+            read_ids(pa.nulls(1, kind))
+
+
+@pytest.mark.parametrize(
+    ("ids", "value", "rows"),
+    [
+        (pa.array([1, None, 2, 1], pa.int8()), 1, [0, 3]),
+        (pa.array([1, None], pa.int8()), 1000, []),
+        (pa.array([1, None], pa.int8()), "1", []),
+        (pa.array([1, None], pa.uint64()), -1, []),
+        (pa.array(["a", None, "b", "a"]), "a", [0, 3]),
+        (pa.array(["a", None], pa.string_view()), "a", [0]),
+        (pa.array(["a", None]).dictionary_encode(), "a", [0]),
+        (pa.array(["b", "a", None], pa.string_view()).dictionary_encode(), "a", [1]),
+        (pa.array([5, 7, None], pa.uint8()).dictionary_encode(), 7, [1]),
+        (pa.array([bytes(16), None], pa.binary(16)).dictionary_encode(), UUID(int=0), [0]),
+        (pa.array(["1", None]), 1, []),
+        (pa.array([bytes(16), None], pa.binary(16)), UUID(int=0), [0]),
+        (pa.array([bytes(16), None], pa.uuid()), UUID(int=0), [0]),
+        (pa.array([bytes(16), None], pa.uuid()), bytes(16), [0]),
+        (pa.array([bytes(16), None], pa.uuid()), UUID(int=1), []),
+        (pa.chunked_array([["a"], ["b", "a"]]), "a", [0, 2]),
+    ],
+)
+def test_rows_with_an_id_are_found(ids: Any, value: Any, rows: list[int]) -> None:
+    assert rows_with(ids, value) == rows
 
 
 # --- repeats --------------------------------------------------------------------------------
@@ -269,6 +409,90 @@ def test_a_slice_of_an_array_has_the_fingerprints_of_its_strings() -> None:
         whole = IdHasher(ZERO_SEED).keys(read_ids(pa.array(words[7:16], kind)))
         np.testing.assert_array_equal(sliced.lanes, whole.lanes)
         np.testing.assert_array_equal(sliced.hashes, whole.hashes)
+
+
+def mixed(word: int, multiplier: int) -> int:
+    """One word as `mix` mixes it."""
+    word = word * multiplier % 2**64
+    return (word ^ word >> 32) * 0x9E37_79B9_7F4A_7C15 % 2**64
+
+
+def plain_fingerprint(word: bytes, seed: bytes) -> tuple[int, int]:
+    """The fingerprint of one string as `StringHasher` describes it, in Python's integers.
+
+    Saved gates hold fingerprints, so these must stay what they are: see `_sections.VERSION`.
+    """
+    sections = range(max(1, -(-len(word) // 56)))
+    stream = hashlib.shake_256(b"consentgate string keys" + seed).digest(512 * len(sections))
+    keys = np.frombuffer(stream, "<u4").reshape(len(sections), 32, 4).tolist()
+    sums = [0, 0, 0, 0]
+    for section in sections:
+        octets = word[56 * section :][:56].ljust(56, b"\0")
+        octets += (len(word) - 56 * section + 1).to_bytes(8, "little")
+        for number, of_place in zip(np.frombuffer(octets, "<u2"), keys[section], strict=True):
+            sums = [total + int(number) * key for total, key in zip(sums, of_place, strict=True)]
+    stream = hashlib.shake_256(b"consentgate string lanes" + seed).digest(32)
+    odd = [int(number) | 1 for number in np.frombuffer(stream, "<u8")]
+    one, other = ((mixed(sums[n], odd[n]) + sums[n + 1] * odd[n + 1]) % 2**64 for n in (0, 2))
+    return one, other
+
+
+AROUND = (-8, -7, -1, 0, 1, 7, 8)
+SECTION_ENDS = [*range(10), *(56 * n + more for n in range(1, 5) for more in AROUND)]
+
+
+@pytest.mark.parametrize("seed", [ZERO_SEED, bytes(range(16))])
+def test_fingerprints_are_what_saved_gates_hold(seed: bytes) -> None:
+    rng = np.random.default_rng(1)
+    words = [rng.bytes(length) for length in [*SECTION_ENDS, 7000]]
+    expected = [plain_fingerprint(word, seed) for word in words]
+    assert fingerprints(words, seed) == expected
+    assert [fingerprints([word], seed)[0] for word in words] == expected
+
+
+def test_extreme_bytes_and_lengths_are_added_up_exactly() -> None:
+    words = [b"\xff" * length for length in (55, 56, 57, 111, 112, 113, 65_535, 65_536)]
+    assert fingerprints(words) == [plain_fingerprint(word, ZERO_SEED) for word in words]
+
+
+@pytest.mark.parametrize("length", [n for n in SECTION_ENDS if n])
+def test_a_byte_at_a_sections_end_makes_another_fingerprint(length: int) -> None:
+    word = b"x" * length
+    places = {p for s in range(0, length + 1, 56) for p in (s - 1, s, s + 1) if 0 <= p < length}
+    others = [word[:p] + b"y" + word[p + 1 :] for p in sorted(places | {length - 1})]
+    others += [word + b"\0", word + b"x", word[:-1], word[:-1] + b"\0"]
+    for lane in zip(*fingerprints([word, *others]), strict=True):
+        assert len(set(lane)) == 1 + len(others)
+
+
+def test_string_ids_of_whole_sections_are_told_apart_by_the_index() -> None:
+    ids = ["x" * length + end for length in (55, 56, 111, 112, 167) for end in ("a", "b")]
+    others = [text[:-1] + "c" for text in ids]
+    for batch in ([*ids, *others], [*ids[:2], *others[:2]], ids[2:4], [others[5]]):
+        expected = [ids.index(text) + 1 if text in ids else 0 for text in batch]
+        assert words(build(pa.array(ids)), pa.array(batch)) == expected
+
+
+def test_keys_of_integers_and_uuids_are_what_saved_gates_hold() -> None:
+    odd = int.from_bytes(bytes(range(1, 9)), "little") | 1
+    hasher = IdHasher(bytes(range(1, 17)))
+    numbers = [0, 1, 2**32, 2**63, 2**64 - 1]
+    keys = hasher.keys(read_ids(pa.array(numbers, pa.uint64())))
+    assert [lane.tolist() for lane in keys.lanes] == [numbers]
+    assert keys.hashes.tolist() == [mixed(number, odd) for number in numbers]
+    pairs = [(0, 0), (0, 1), (1, 0), (2**64 - 1, 2**64 - 1), (2**63, 5)]
+    octets = [a.to_bytes(8, "little") + b.to_bytes(8, "little") for a, b in pairs]
+    keys = hasher.keys(read_ids(pa.array(octets, pa.uuid())))
+    assert list(zip(*(lane.tolist() for lane in keys.lanes), strict=True)) == pairs
+    assert keys.hashes.tolist() == [
+        mixed((mixed(first, odd) + second) % 2**64, odd) for first, second in pairs
+    ]
+
+
+def test_even_secrets_are_made_odd() -> None:
+    even, odd = bytes([2]) + bytes(15), bytes([3]) + bytes(15)
+    ids = read_ids(pa.array([1, 2, 3]))
+    np.testing.assert_array_equal(IdHasher(even).keys(ids).hashes, IdHasher(odd).keys(ids).hashes)
 
 
 @FAMILIES

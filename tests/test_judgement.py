@@ -208,6 +208,40 @@ def test_a_snapshot_of_invalid_records_needs_no_start(status: str) -> None:
 # --- instants -------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("lists", [False, True])
+def test_bounds_of_others_hide_no_reason(lists: bool) -> None:
+    """Every subject keeps its reasons where a snapshot has records with every kind of bound."""
+    consent = {
+        "subject_id": [1, 2, 3, 4, 5, 6],
+        "status": ["given", "refused", "withdrawn", "given", "given", "renewed"],
+        "method": ["explicit", "implied", "explicit", "implied", "explicit", "explicit"],
+        "effective_from": [BEGUN, None, BEGUN, BEGUN, WRITTEN + MICRO, BEGUN],
+        "expires_at": [NOW + MICRO, LONG_AGO, None, LONG_AGO, LONG_AGO, None],
+        "covers_prior": [True, True, None, False, False, False],
+        "tier": ["free", "free", "paid", "free", "paid", "paid"],
+    }
+    rule = cg.Rule(name="pays", column="tier", any_of=["paid"])
+    subjects = pa.array([1, 2, 3, 4, 5, 6, 7, None], pa.int64())
+    if lists:
+        subjects = pa.array([[subject] for subject in subjects.to_pylist()], LIST)
+    found = judge(
+        {"sender_id": subjects, "created_at": WRITTEN},
+        consent,
+        {"channel_id": [10, 11], "public_since": [None, LONG_AGO]},
+        subject_rules=[rule],
+    )
+    assert found == [
+        OK,
+        ["consent_refused"],
+        ["consent_withdrawn", "pays"],
+        ["consent_expired", "consent_not_explicit"],
+        ["consent_expired", "predates_consent", "pays"],
+        ["pays"],
+        ["no_consent_record"],
+        ["subject_missing"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("created_at", "expected"),
     [
@@ -650,6 +684,49 @@ def test_an_empty_list_is_fine_beside_another_subject(
 def test_a_row_must_name_someone_in_some_list(first: Any, second: Any, expected: list[str]) -> None:
     messages = {"a": pa.array([first], LIST), "b": pa.array([second], LIST)}
     assert judge(messages, columns=cg.Columns(subjects=("a", "b"))) == [expected]
+
+
+@pytest.mark.parametrize("make", [pa.ListViewArray, pa.LargeListViewArray])
+@pytest.mark.parametrize(
+    ("consent", "bits"),
+    [
+        ({"status": ["given", "refused", "given"]}, ["", "consent_refused", "subject_missing"]),
+        (
+            {"effective_from": [BEGUN, WRITTEN + MICRO, WRITTEN]},
+            ["", "predates_consent", "subject_missing"],
+        ),
+        (
+            {
+                "covers_prior": True,
+                "effective_from": WRITTEN + MICRO,
+                "method": ["explicit", "", "explicit"],
+            },
+            ["", "consent_not_explicit", "subject_missing"],
+        ),
+    ],
+)
+def test_views_that_share_their_values_are_judged_one_by_one(
+    make: Any, consent: dict[str, Any], bits: list[str]
+) -> None:
+    """Of six values, views hold twelve; the last value is a null, and nobody knows subject 9."""
+    values = pa.array([9, 1, 2, 3, 1, None], pa.int64())
+    spans = [(1, 1), (1, 2), (2, 2), (3, 2), (1, 4), (0, 2), (4, 2), (5, 0), (3, 1)]
+    offset_type = pa.int32() if make is pa.ListViewArray else pa.int64()
+    starts, sizes = (pa.array(column, offset_type) for column in zip(*spans, strict=True))
+    views = make.from_arrays(starts, sizes, values, mask=pa.array([False] * 8 + [True]))
+    good, wrong, missing = bits
+    names = [[good], [good, wrong], [wrong, good], [good], [good, wrong], ["no_consent_record"]]
+    names += [[missing], [missing], [missing]]
+    found = judge({"sender_id": views}, {"subject_id": [1, 2, 3], **consent})
+    assert found == [[name for name in row if name] for row in names]
+    unjoined = judge(
+        {"sender_id": views, "author": [1] * 7 + [1, 2]},
+        {"subject_id": [1, 2, 3], **consent},
+        columns=cg.Columns(subjects=("author", "sender_id")),
+    )
+    assert unjoined[:7] == found[:7]
+    assert unjoined[7] == OK
+    assert unjoined[8] == [missing, wrong]
 
 
 def test_lists_of_nulls_alone_name_nobody() -> None:

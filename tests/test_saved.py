@@ -16,7 +16,15 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
-from tests.build import AS_OF, NOW, make_channels, make_consent, make_gate, message_table
+from tests.build import (
+    AS_OF,
+    NOW,
+    make_channels,
+    make_consent,
+    make_gate,
+    message_table,
+    reasons,
+)
 
 STRING_IDS = [f"person {n} of Aleppo Road" for n in range(300)]
 UUIDS = [n.to_bytes(16, "big") for n in range(300)]
@@ -386,3 +394,29 @@ def test_a_relative_path_is_found_from_another_directory(
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
     assert pickle.loads(pickled).decide(message_table()).num_excluded == 0
+
+
+@pytest.mark.parametrize("shift", [7, 8, 9, 15, 16, 17, 31, 32, 33])
+def test_rests_of_every_width_come_back(shift: int, tmp_path: Path) -> None:
+    """Where steps are 2**8, 2**16 and 2**32 microseconds long, rests just fit into their type."""
+    half = 1 << (shift + 25)
+    instants = pa.array([-half, half], pa.int64()).cast(pa.timestamp("us", "UTC"))
+    consent = make_consent(subject_id=[1, 2], effective_from=instants, expires_at=instants)
+    gate = make_gate(consent)
+    bound = gate._judge.consent.valid_from
+    assert bound is not None
+    assert bound.shift == shift
+    gate.save(tmp_path / "a.gate")
+    opened = cg.Gate.open(tmp_path / "a.gate", verify=True)
+    table = message_table(sender_id=[1, 2])
+    assert opened.decide(table).reason_bits.equals(gate.decide(table).reason_bits)
+
+
+def test_a_policy_may_be_large(tmp_path: Path) -> None:
+    """The head of a file may take up to 16 MiB."""
+    words = [f"{n:0500}" for n in range(24_000)]
+    rule = cg.Rule(name="listed", column="word", any_of=words)
+    make_gate(record_rules=[rule]).save(tmp_path / "a.gate")
+    assert (tmp_path / "a.gate").stat().st_size > 10 << 20
+    table = message_table(sender_id=[1, 1], word=[words[-1], "other"])
+    assert reasons(cg.Gate.open(tmp_path / "a.gate"), table) == [["listed"], []]

@@ -1,0 +1,212 @@
+"""Put small faults into the judging path, one at a time, and see that a test fails for each."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import hashlib
+import sys
+import tomllib
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+from tempfile import TemporaryDirectory
+
+from tests.mutation.checkout import PROJECT, Checkout, Fate, Outcome
+from tests.mutation.mutants import Mutant, mutants_of
+
+SOURCE = PROJECT / "src" / "consentgate"
+EQUIVALENT = Path(__file__).with_name("equivalent.toml")
+TESTS = [
+    *("arrow", "instants", "sources", "not_yet", "bounds", "perfect_hash", "index", "judgement"),
+    *("rows", "snapshot", "arguments", "columns", "gate", "saved", "forged_gates", "stream"),
+    *("nulls", "validation", "bad_input", "list_views"),
+    *("against_reference", "leaks", "properties"),
+]
+"""Of these names are the test files that concern the judging path, the fastest first."""
+MODULES = {
+    "_arrow": ["arrow", "instants", "nulls", "judgement"],
+    "_bounds": ["bounds", "judgement"],
+    "_gate_description": ["forged_gates", "saved"],
+    "_ids": ["index", "judgement"],
+    "_perfect_hash": ["perfect_hash"],
+    "_rows": ["rows"],
+    "_sections": ["saved", "forged_gates"],
+    "_tables": ["snapshot"],
+    "_threads": ["gate", "index"],
+    "_validation": ["arrow", "validation"],
+    "channels": ["sources", "snapshot"],
+    "decision": ["gate", "sources"],
+    "facts": ["judgement", "not_yet"],
+    "gate": ["gate"],
+    "hashing": ["index"],
+    "index": ["index"],
+    "judgement": ["judgement", "sources", "not_yet"],
+    "lookup": ["judgement"],
+    "reasons": ["judgement", "gate"],
+    "rules": ["judgement", "nulls"],
+    "saved": ["saved", "forged_gates"],
+    "snapshot": ["sources", "snapshot"],
+}
+"""All that stands between Arrow and verdict, and the tests that most likely notice a fault."""
+FUNCTIONS = {
+    "gate": [
+        *("__init__", "decide", "filter", "part", "annotate", "_checked", "_now", "_check_age"),
+        *("_check_reached", "_check_registry", "_blocks"),
+    ],
+}
+"""Of these modules only some functions judge."""
+
+
+class StaleListError(Exception):
+    """The list of equivalent mutants names some that are not there."""
+
+
+def main() -> int:
+    """Test the mutants asked for.
+
+    Returns:
+        0 if none survived that is not listed as equivalent, else 1.
+    """
+    options = _parser().parse_args()
+    mutants = every_mutant()
+    known = read_equivalent(EQUIVALENT, mutants)
+    chosen = choose(mutants, options.module, options.only, options.sample, options.seed)
+    if not chosen:
+        raise SystemExit("There is no such mutant; see --list.")
+    if options.list:
+        for mutant in chosen:
+            print(f"{mutant.id}\n    line {mutant.line}: {mutant.change}")
+        return 0
+    wanted = [m for m in chosen if options.only or m.id not in known]
+    fates = dict.fromkeys(chosen, Fate.EQUIVALENT) | dict(_test_all(wanted, options.jobs))
+    _print_summary(fates)
+    return 1 if Fate.SURVIVED in fates.values() else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
+    parser.add_argument("--sample", type=int, metavar="N", help="test N of them (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="which ones to draw (default: 0)")
+    parser.add_argument("--module", action="append", choices=MODULES, help="only of this module")
+    parser.add_argument(
+        "--only", action="append", metavar="ID", help="only this one, listed or not"
+    )
+    parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="processes at a time")
+    parser.add_argument("--list", action="store_true", help="print the mutants and test nothing")
+    return parser
+
+
+def every_mutant() -> list[Mutant]:
+    """The mutants of all modules."""
+    return [mutant for module in MODULES for mutant in _mutants_of(module)]
+
+
+def _mutants_of(module: str) -> list[Mutant]:
+    source = (SOURCE / f"{module}.py").read_text(encoding="utf-8")
+    return mutants_of(module, source, FUNCTIONS.get(module, ()))
+
+
+def read_equivalent(path: Path, mutants: Sequence[Mutant]) -> dict[str, str]:
+    """The reasons why mutants are equivalent, by the mutants' ids.
+
+    Raises:
+        StaleListError: A mutant is not there, does something else, or has no reason.
+    """
+    changes = {mutant.id: mutant.change for mutant in mutants}
+    entries = tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", [])
+    wrong = [e["id"] for e in entries if changes.get(e["id"]) != e["change"] or not e["reason"]]
+    if wrong:
+        raise StaleListError(
+            f"{path.name} lists {len(wrong)} mutants that are no longer there, that change "
+            f"something else, or that have no reason: {', '.join(wrong)}. Remove or correct them."
+        )
+    return {entry["id"]: entry["reason"] for entry in entries}
+
+
+def choose(
+    mutants: Sequence[Mutant],
+    modules: Sequence[str] | None = None,
+    ids: Sequence[str] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> list[Mutant]:
+    """The mutants of some modules, or of some ids, or a sample of them.
+
+    Whether a mutant is drawn depends on its id and the seed, so a sample hardly changes when the
+    code does.
+    """
+    chosen = [m for m in mutants if not modules or m.module in modules]
+    chosen = [m for m in chosen if not ids or m.id in ids]
+    chosen.sort(key=lambda m: hashlib.sha256(f"{seed} {m.id}".encode()).digest())
+    return chosen[:sample]
+
+
+def _test_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Fate]]:
+    """Test each mutant, and print what became of it."""
+    with TemporaryDirectory(prefix="consentgate-mutation-") as folder:
+        checkouts: SimpleQueue[Checkout] = SimpleQueue()
+        for job in range(min(jobs, len(mutants))):
+            place = Path(folder) / str(job)
+            place.mkdir()
+            checkouts.put(Checkout(place))
+        timeout_s = _time_unchanged(checkouts) if mutants else 0.0
+
+        def test(mutant: Mutant) -> Outcome:
+            checkout = checkouts.get()
+            try:
+                tests = files_for(mutant.module)
+                return checkout.test(mutant.module, mutant.after, tests, timeout_s=timeout_s)
+            finally:
+                checkouts.put(checkout)
+
+        with ThreadPoolExecutor(max(1, jobs)) as pool:
+            for mutant, outcome in zip(mutants, pool.map(test, mutants), strict=True):
+                _print_outcome(mutant, outcome)
+                yield mutant, outcome.fate
+
+
+def files_for(module: str) -> list[str]:
+    """The test files for a module, those first that most likely notice a fault in it."""
+    names = dict.fromkeys([*MODULES[module], *TESTS])
+    return [f"tests/test_{name}.py" for name in names]
+
+
+def _time_unchanged(checkouts: SimpleQueue[Checkout]) -> float:
+    """How long a mutant's tests may take, once they are known to pass without a mutant."""
+    checkout = checkouts.get()
+    if not checkout.imported_from().is_relative_to(checkout.folder):
+        raise SystemExit("The tests do not import the copy of the package; check the environment.")
+    code = _mutants_of("index")[0].before
+    outcome = checkout.test("index", code, files_for("index"), timeout_s=1_800)
+    if outcome.fate is not Fate.SURVIVED:
+        raise SystemExit(f"The tests fail without a mutant:\n{outcome.output}")
+    print(f"The tests pass without a mutant, in {outcome.seconds:.0f} s.", flush=True)
+    checkouts.put(checkout)
+    return 3 * outcome.seconds + 60
+
+
+def _print_outcome(mutant: Mutant, outcome: Outcome) -> None:
+    print(f"{outcome.fate.upper():10} {outcome.seconds:5.1f} s  {mutant.id}  {mutant.change}")
+    if outcome.fate is Fate.SURVIVED:
+        before, after = mutant.before.splitlines(), mutant.after.splitlines()
+        name = f"{mutant.module}.py, line {mutant.line}"
+        lines = difflib.unified_diff(before, after, name, "mutant", lineterm="", n=2)
+        print("\n".join(lines))
+    sys.stdout.flush()
+
+
+def _print_summary(fates: Mapping[Mutant, Fate]) -> None:
+    by_module: defaultdict[str, Counter[Fate]] = defaultdict(Counter)
+    for mutant, fate in fates.items():
+        by_module[mutant.module][fate] += 1
+        by_module["all"][fate] += 1
+    print(f"\n{'':14}" + "".join(f"{fate.value:>20}" for fate in Fate))
+    for module in sorted(by_module, key=lambda name: (name == "all", name)):
+        print(f"{module:14}" + "".join(f"{by_module[module][fate]:20}" for fate in Fate))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

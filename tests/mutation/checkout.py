@@ -1,0 +1,116 @@
+"""A copy of the project in which mutants are tested."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from enum import StrEnum
+from itertools import count
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["PROJECT", "Checkout", "Fate", "Outcome"]
+
+PROJECT = Path(__file__).parents[2]
+COPIED = ["src", "tests", "pyproject.toml"]
+MOST_MEMORY = 12 << 30
+"""Bytes of address space for a process of tests: no mutant may take the whole machine's."""
+HANGING_S = 60
+"""A single test that takes longer is believed to hang."""
+OPTIONS = [
+    *("-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--basetemp=tmp"),
+    *("--hypothesis-profile=mutation", "-o", f"faulthandler_timeout={HANGING_S}"),
+    *("-o", "faulthandler_exit_on_timeout=true"),
+]
+
+
+class Fate(StrEnum):
+    """What became of a mutant."""
+
+    KILLED = "killed"
+    HUNG = "killed, as it hung"
+    SURVIVED = "survived"
+    EQUIVALENT = "equivalent"
+
+
+class Outcome(NamedTuple):
+    """How the tests of a mutant ended, after how long, and what they printed."""
+
+    fate: Fate
+    seconds: float
+    output: str
+
+
+class Checkout:
+    """A copy of the sources and tests, in a folder of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._instants = count(1_000_000_000)
+        for name in COPIED:
+            copy = shutil.copytree if (PROJECT / name).is_dir() else shutil.copy
+            copy(PROJECT / name, folder / name)
+
+    def test(self, module: str, code: str, tests: Sequence[str], *, timeout_s: float) -> Outcome:
+        """Run tests until one fails, with other code in place of a module's."""
+        path = self.folder / "src" / "consentgate" / f"{module}.py"
+        original = path.read_text(encoding="utf-8")
+        self._write(path, code)
+        try:
+            return self._run(["-m", "pytest", *OPTIONS, *tests], timeout_s)
+        finally:
+            self._write(path, original)
+
+    def imported_from(self) -> Path:
+        """Where the tests' processes find the package."""
+        where = self._run(["-c", "import consentgate; print(consentgate.__file__)"], HANGING_S)
+        return Path(where.output.strip())
+
+    def _write(self, path: Path, code: str) -> None:
+        """Write a module under a modification time that none had before: by that and the size
+        Python knows whether a compiled module is out of date.
+        """
+        path.write_text(code, encoding="utf-8")
+        instant = next(self._instants)
+        os.utime(path, (instant, instant))
+
+    def _run(self, arguments: Sequence[str], timeout_s: float) -> Outcome:
+        environment = {name: v for name, v in os.environ.items() if not name.startswith("PYTHON")}
+        began = time.monotonic()
+        process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=self.folder,
+            env={**environment, "PYTHONPATH": str(self.folder / "src")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+            preexec_fn=_limit_memory,
+        )
+        try:
+            output, _ = process.communicate(timeout=timeout_s)
+            fate = Fate.KILLED if process.returncode else Fate.SURVIVED
+        except subprocess.TimeoutExpired:
+            output, fate = "", Fate.HUNG
+        _end(process)
+        return Outcome(fate, time.monotonic() - began, output)
+
+
+def _limit_memory() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_MEMORY, MOST_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    """End what the tests have left running, which is in a process group of its own."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()

@@ -343,7 +343,7 @@ class Manifest(_Record):
         digest: the SHA-256 of all of the above, as canonical JSON.
     """
 
-    format: Literal["consentgate-manifest-1"] = "consentgate-manifest-1"
+    format: Literal["consentgate-manifest-2"] = "consentgate-manifest-2"
     judgement: Judgement
     libraries: dict[str, str]
     policy: Policy

@@ -33,7 +33,7 @@ def test_what_is_needed_cannot_be_none(field: str) -> None:
 @pytest.mark.parametrize("field", FIELDS)
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
 def test_a_name_that_arrow_cannot_hold_is_refused(field: str, name: str) -> None:
-    with pytest.raises(cg.ConfigurationError, match=f"`{field}` is or holds a name that is"):
+    with pytest.raises(cg.ConfigurationError, match=f"`{field}` has a name that is empty"):
         cg.Columns(**{field: name})  # type: ignore[arg-type]
 
 

@@ -2,7 +2,16 @@
 
 import os
 
-__all__ = ["require", "require_path"]
+__all__ = ["is_utf8", "require", "require_path"]
+
+
+def is_utf8(text: str) -> bool:
+    """Whether text can be written as UTF-8. Half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def require(

@@ -13,12 +13,8 @@ import pyarrow.json
 from consentgate._durable import check_regular, open_regular, why
 from consentgate._ipc import ipc_file_batches, ipc_schema, ipc_stream_batches
 from consentgate._json_depth import refuse_deep_json
-from consentgate._parquet import (
-    open_parquet,
-    promised_batches,
-    refuse_inexact_timestamps,
-    refuse_odd_names,
-)
+from consentgate._parquet import open_parquet, promised_batches, refuse_inexact_timestamps
+from consentgate._validation import refuse_odd_names
 from consentgate.errors import UnreadableFileError
 
 __all__ = ["MessageFile", "read_faults_named", "read_table"]

@@ -26,7 +26,6 @@ __all__ = ["BoundsPart", "ChannelPart", "ConsentPart", "Description", "IndexPart
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 _DIGESTS = {"snapshot": "consentgate.snapshot_digest", "registry": "consentgate.registry_digest"}
 _INSTANTS = {"snapshot": "consentgate.snapshot_as_of", "registry": "consentgate.registry_as_of"}
@@ -52,10 +51,10 @@ class IndexPart(_Part):
         parts, rest = divmod(len(pilots), 1 << self.bucket_bits)
         slots = parts * self.part_slots
         width = 2 if family is IdFamily.INTEGER else 4
-        _require(pilots.dtype == np.uint8 and pilots.ndim == 1, f"type of {name}.pilots")
-        _require(parts > 0 and not rest, f"number of {name}.pilots")
-        _require(entries.dtype == np.uint64 and entries.shape == (slots, width), f"{name}.entries")
-        _require(family is IdFamily.INTEGER or not self.is_signed, f"signs of {name}'s ids")
+        _check(pilots.dtype == np.uint8 and pilots.ndim == 1, f"type of {name}.pilots")
+        _check(parts > 0 and not rest, f"number of {name}.pilots")
+        _check(entries.dtype == np.uint64 and entries.shape == (slots, width), f"{name}.entries")
+        _check(family is IdFamily.INTEGER or not self.is_signed, f"signs of {name}'s ids")
         return slots
 
 
@@ -127,7 +126,7 @@ class Description(_Part):
         except ValidationError as error:
             fault = error.errors()[0]
             raise ValueError(".".join(map(str, fault["loc"])) or "as a whole") from None
-        _require(description.model_dump(mode="json") == content, "its form")
+        _check(description.model_dump(mode="json") == content, "its form")
         description._check_parts()
         description._check_evidence()
         description._check_arrays(arrays)
@@ -136,8 +135,8 @@ class Description(_Part):
     def _check_parts(self) -> None:
         judge, has_channels = self.judge, bool(self.columns.channels)
         for part in (judge.channels, judge.registry_as_of, judge.channel_family):
-            _require((part is not None) == has_channels, "channels and the columns that name them")
-        _require(judge.consent.reason_bits == consent_bits(self.policy), "reasons of subjects")
+            _check((part is not None) == has_channels, "channels and the columns that name them")
+        _check(judge.consent.reason_bits == consent_bits(self.policy), "reasons of subjects")
 
     def _check_evidence(self) -> None:
         """Hold what ledgers will say against what judges."""
@@ -150,10 +149,10 @@ class Description(_Part):
         }
         said: dict[str, Any] = dict(self.evidence)
         for what in used:
-            _require(_is_digest(said.pop(_DIGESTS[what], "")), f"digest of the {what}")
+            _check(_is_digest(said.pop(_DIGESTS[what], "")), f"digest of the {what}")
             said[_INSTANTS[what]] = _micros(said.get(_INSTANTS[what], ""))
-        _require(said == expected, "evidence")
-        _require(self.sources.keys() == used.keys(), "sources")
+        _check(said == expected, "evidence")
+        _check(self.sources.keys() == used.keys(), "sources")
 
     def _check_arrays(self, arrays: Arrays) -> None:
         parts: dict[str, tuple[ConsentPart | ChannelPart, IdFamily, int]] = {
@@ -165,10 +164,10 @@ class Description(_Part):
         for name, (part, family, first_bit) in parts.items():
             names |= {f"{name}.pilots", f"{name}.entries"}
             names |= {f"{name}.{b}.rests" for b, bound in part.bounds.items() if bound is not None}
-            _require(names <= arrays.keys(), "names of arrays")
+            _check(names <= arrays.keys(), "names of arrays")
             slots = part.index.check(name, arrays, family)
             _check_bounds(name, part.bounds, first_bit, slots, arrays)
-        _require(arrays.keys() == names, "names of arrays")
+        _check(arrays.keys() == names, "names of arrays")
 
 
 def _check_bounds(
@@ -179,15 +178,13 @@ def _check_bounds(
     place, bits = first_bit, (64 - first_bit) // max(1, len(held))
     for each, bound in held.items():
         rests = arrays[f"{name}.{each}.rests"]
-        _require((bound.first_bit, bound.bits) == (place, bits), f"place of {name}.{each}")
-        _require(
-            rests.dtype == np.min_scalar_type((1 << bound.shift) - 1), f"type of {name}.{each}"
-        )
-        _require(rests.shape == (slots,), f"number of {name}.{each}")
+        _check((bound.first_bit, bound.bits) == (place, bits), f"place of {name}.{each}")
+        _check(rests.dtype == np.min_scalar_type((1 << bound.shift) - 1), f"type of {name}.{each}")
+        _check(rests.shape == (slots,), f"number of {name}.{each}")
         place += bits
 
 
-def _require(is_so: bool, what: str) -> None:
+def _check(is_so: bool, what: str) -> None:
     if not is_so:
         raise ValueError(what)
 

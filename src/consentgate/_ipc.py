@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from consentgate._parquet import refuse_odd_names
-from consentgate._validation import Validator
+from consentgate._validation import Validator, refuse_odd_names
 from consentgate.errors import MalformedDataError
 
 __all__ = ["ipc_file_batches", "ipc_schema", "ipc_stream_batches"]

@@ -4,6 +4,8 @@ import hashlib
 import re
 from pathlib import PureWindowsPath
 
+from consentgate._arguments import is_utf8
+
 __all__ = [
     "DRAFTS",
     "EVIDENCE",
@@ -74,5 +76,5 @@ def is_plain(name: str) -> bool:
     """Whether a path leads down from a folder, on every system, and to nowhere else."""
     parts = re.split(r"[/\\]", name)
     leads_down = all(part not in ("", ".", "..") for part in parts)
-    is_text = "\0" not in name and not re.search("[\ud800-\udfff]", name)
+    is_text = "\0" not in name and is_utf8(name)
     return leads_down and is_text and not PureWindowsPath(name).is_absolute()

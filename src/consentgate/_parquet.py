@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from consentgate._arrow import quoted
 from consentgate._durable import write_faults_named
 from consentgate._footer import ColumnChunk, column_chunks, read_footer
+from consentgate._validation import refuse_odd_names
 from consentgate.errors import OutputError, UnreadableFileError
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "promised_batches",
     "read_batches",
     "refuse_inexact_timestamps",
-    "refuse_odd_names",
 ]
 
 BATCH_BYTES = 16 << 20
@@ -102,31 +102,6 @@ def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
     refuse_odd_names(file.schema_arrow)
     group_rows(file.metadata)
     return file
-
-
-def refuse_odd_names(schema: pa.Schema) -> None:
-    """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
-
-    pyarrow raises UnicodeDecodeError only where such a name is looked at.
-    """
-    fields = list(schema)
-    try:
-        while fields:
-            field = fields.pop()
-            str(field.name)
-            fields += _inner_fields(field.type)
-    except UnicodeDecodeError as error:
-        raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
-
-
-def _inner_fields(kind: pa.DataType) -> list[pa.Field]:
-    if isinstance(kind, pa.BaseExtensionType):
-        return [pa.field("", kind.storage_type)]
-    if pa.types.is_dictionary(kind):
-        return [pa.field("", kind.value_type)]
-    if pa.types.is_timestamp(kind):
-        str(kind.tz)
-    return [kind.field(place) for place in range(kind.num_fields)]
 
 
 def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:

@@ -27,16 +27,16 @@ class Seals:
     folder: Folder
     signer: Signer | None
 
-    def looked_at(self, standing: Standing) -> Standing:
-        """What is in the destination, with a state that is gone on with only if it has a seal."""
+    def checked(self, standing: Standing) -> Standing:
+        """What is in the destination. Its run goes on only if its state has a valid seal."""
         state = standing.state
         if self.signer is None or state is None:
             return standing
-        return replace(standing, goes_on=self.signer.has_sealed(state.seal, _bare(state)))
+        return replace(standing, goes_on=self.signer.has_sealed(state.seal, _without_seal(state)))
 
-    def on_state(self, state: RunState) -> RunState:
+    def sealed(self, state: RunState) -> RunState:
         """A state with its seal."""
-        seal = None if self.signer is None else self.signer.seal(_bare(state))
+        seal = None if self.signer is None else self.signer.seal(_without_seal(state))
         return state.model_copy(update={"seal": seal})
 
     def write(self, judgement: Judgement, source: str, record: FileRecord) -> None:
@@ -52,8 +52,8 @@ class Seals:
             sealed = SealedFile(judgement=judgement, source=source, file=record)
             self.folder.write(seal_name(record.input.path), self.signer.seal(sealed).encode())
 
-    def hold(self, judgement: Judgement, source: str, record: FileRecord) -> bool:
-        """Whether what became of a file is sealed, where that is needed."""
+    def is_sealed(self, judgement: Judgement, source: str, record: FileRecord) -> bool:
+        """Whether what became of a file has a valid seal; True where no seal is needed."""
         if self.signer is None:
             return True
         content = self.folder.read(seal_name(record.input.path)) or b""
@@ -61,5 +61,5 @@ class Seals:
         return self.signer.has_sealed(content.decode("ascii", "replace"), sealed)
 
 
-def _bare(state: RunState) -> RunState:
+def _without_seal(state: RunState) -> RunState:
     return state.model_copy(update={"seal": None})

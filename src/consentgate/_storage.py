@@ -21,6 +21,7 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
+from consentgate._arguments import is_utf8
 from consentgate._durable import (
     check_regular,
     read_regular,
@@ -83,7 +84,7 @@ class Folder:
         """
         text = os.fspath(place)
         if "://" not in text and not re.match("(file|s3|gs):", text):
-            if "\0" in text or not _is_unicode(text):
+            if "\0" in text or not is_utf8(text):
                 raise SourceError(
                     f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
                 )
@@ -193,7 +194,7 @@ class Folder:
             seen.add((status.st_dev, status.st_ino))
             for path in (Path(folder, name) for name in names):
                 name = str(path.relative_to(self.root))
-                if not _is_unicode(name):
+                if not is_utf8(name):
                     raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
                 with suppress(FileNotFoundError):  # it is gone by now
                     found[name] = path.lstat().st_mtime
@@ -421,14 +422,6 @@ class Folder:
                 f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
                 "you may read it."
             ) from error
-
-
-def _is_unicode(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _raise(error: OSError) -> None:

@@ -126,7 +126,8 @@ class Sieve:
             Whatever `Gate.decide` raises.
         """
         first_row = self._next_row if first_row is None else first_row
-        held = Held(self, _always(rows) if isinstance(rows, pa.Table) else rows, first_row)
+        table_of = _same_for_every_gate(rows) if isinstance(rows, pa.Table) else rows
+        held = Held(self, table_of, first_row)
         held.refresh()
         if not held.left:
             held.record()
@@ -150,7 +151,7 @@ class Sieve:
             evidence = dict(gate.evidence)
             self._ledger.write(excluded_rows(record_ids, decision, evidence, first_row=first_row))
 
-    def finished(self, held: "Held") -> None:
+    def forget(self, held: "Held") -> None:
         """Forget rows that were all given out and recorded."""
         if held in self._held:
             self._held.remove(held)
@@ -273,7 +274,7 @@ class Held:
         self.done += rows
         if not self.left and not self._is_recorded:
             self.record()
-            self._sieve.finished(self)
+            self._sieve.forget(self)
 
     def record(self) -> None:
         """Write into the ledger what was given out and is not in there yet."""
@@ -286,7 +287,7 @@ class Held:
         self._is_recorded = not self.left
 
 
-def _always(table: pa.Table) -> TableOf:
+def _same_for_every_gate(table: pa.Table) -> TableOf:
     return lambda _: table
 
 

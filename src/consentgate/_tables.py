@@ -5,15 +5,16 @@ checked and brought into the fewest layouts, one chunk each; and their content g
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arguments import require
+from consentgate._arguments import is_utf8, require
 from consentgate._arrow import (
     as_micros,
     check_instants,
@@ -40,6 +41,7 @@ from consentgate.hashing import MAX_ID_BYTES, digest_bytes, digest_json
 from consentgate.index import IdHasher, count_repeats
 
 __all__ = [
+    "DatedTable",
     "attribute_columns",
     "checked_mapping",
     "checked_source",
@@ -47,12 +49,9 @@ __all__ = [
     "flag_column",
     "id_column",
     "instant_column",
-    "made",
-    "only_made",
     "read_as_of",
     "refuse_headless",
     "refuse_repeats",
-    "shown",
     "word_column",
 ]
 
@@ -61,25 +60,40 @@ _TEXT_SUFFIXES = (".csv", ".jsonl", ".ndjson")
 _MOST_CHARS = 60
 """How much of a file's own words about itself a message shows."""
 
-Made = TypeVar("Made")
 
+@dataclass(frozen=True, eq=False, init=False, repr=False)
+class DatedTable:
+    """A checked table that is true as of one instant: the base of snapshot and registry.
 
-def made(kind: type[Made], **fields: Any) -> Made:
-    """A snapshot or registry of fields that have been checked."""
-    data = kind.__new__(kind)
-    for name, value in fields.items():
-        object.__setattr__(data, name, value)
-    return data
+    Attributes:
+        table: the rows, tidied.
+        as_of: the instant, in UTC.
+        source: where the table came from, in words.
+    """
 
+    table: pa.Table
+    as_of: datetime
+    source: str
+    _rows: ClassVar[str] = "rows"
+    """The word by which `repr` counts rows."""
 
-def only_made(kind: type) -> TypeError:
-    """The error for whoever calls the class itself, which would go round every check."""
-    return TypeError(f"A {kind.__name__} is made with `read` or `from_arrow`, which check it.")
+    def __init__(self, *_fields: object, **_more: object) -> None:
+        raise TypeError(
+            f"A {type(self).__name__} is made with `read` or `from_arrow`, which check it."
+        )
 
+    def __repr__(self) -> str:
+        """The number of rows, the instant and the source. No cell, because ids are people."""
+        name, rows = type(self).__name__, f"{self.table.num_rows:,} {self._rows}"
+        return f"<{name}: {rows} as of {self.as_of.isoformat()}, from {self.source!r}>"
 
-def shown(kind: str, table: pa.Table, what: str, as_of: datetime, source: str) -> str:
-    """What `repr` says: no cell, because ids are people."""
-    return f"<{kind}: {table.num_rows:,} {what} as of {as_of.isoformat()}, from {source!r}>"
+    @classmethod
+    def _made(cls, table: pa.Table, as_of: datetime, source: str) -> Self:
+        """An instance from values that were checked already."""
+        data = cls.__new__(cls)
+        for name, value in {"table": table, "as_of": as_of, "source": source}.items():
+            object.__setattr__(data, name, value)
+        return data
 
 
 def checked_source(source: str) -> str:
@@ -108,7 +122,7 @@ def checked_mapping(mapping: Mapping[str, str] | None, name: str) -> dict[str, s
 
 
 def _check_text(text: str, name: str) -> None:
-    if text != text.encode(errors="ignore").decode():
+    if not is_utf8(text):
         raise ConfigurationError(f"`{name}` holds half of a surrogate pair, which is no text.")
 
 

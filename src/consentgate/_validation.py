@@ -19,7 +19,7 @@ import pyarrow.compute as pc
 from consentgate._arrow import Int64s, bitmap, is_list, type_text
 from consentgate.errors import ColumnTypeError, MalformedDataError
 
-__all__ = ["Validator"]
+__all__ = ["Validator", "refuse_odd_names"]
 
 _DEEPEST = 64
 """How many levels a type may be nested. Arrow's own formats and interfaces have the same limit."""
@@ -93,6 +93,23 @@ class Validator:
                 self._dictionaries[key] = values  # held, so that its memory is not used again
 
 
+def refuse_odd_names(schema: pa.Schema) -> None:
+    """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
+
+    pyarrow raises UnicodeDecodeError only where such a name is looked at.
+    """
+    fields = list(schema)
+    try:
+        while fields:
+            field = fields.pop()
+            str(field.name)
+            if pa.types.is_timestamp(field.type):
+                str(field.type.tz)
+            fields += _inner_fields(field.type)
+    except UnicodeDecodeError as error:
+        raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
+
+
 class _MalformedError(Exception):
     """An array contradicts itself."""
 
@@ -132,17 +149,18 @@ def _refuse_outside(indices: pa.Array, end: int) -> None:
 
 
 def _is_too_deep(kind: pa.DataType) -> bool:
-    level = _inner_types(kind)
+    level = _inner_fields(kind)
     for _ in range(_DEEPEST):
         if not level:
             return False
-        level = [inner for outer in level for inner in _inner_types(outer)]
+        level = [inner for outer in level for inner in _inner_fields(outer.type)]
     return True
 
 
-def _inner_types(kind: pa.DataType) -> list[pa.DataType]:
+def _inner_fields(kind: pa.DataType) -> list[pa.Field]:
+    """The fields that a type is made of, one level down, with "" where Arrow has no name."""
     if isinstance(kind, pa.BaseExtensionType):
-        return [kind.storage_type]
+        return [pa.field("", kind.storage_type)]
     if isinstance(kind, pa.DictionaryType):
-        return [kind.value_type]
-    return [kind.field(place).type for place in range(kind.num_fields)]
+        return [pa.field("", kind.value_type)]
+    return [kind.field(place) for place in range(kind.num_fields)]

@@ -21,7 +21,7 @@ _TEXT_FILE_TYPES = {"visibility": pa.string(), "public_since": pa.timestamp("us"
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class ChannelRegistry:
+class ChannelRegistry(_tables.DatedTable):
     """Every channel's visibility as of one instant. Make one with `read` or `from_arrow`.
 
     Attributes:
@@ -32,16 +32,7 @@ class ChannelRegistry:
         source: where it came from, in words.
     """
 
-    table: pa.Table
-    as_of: datetime
-    source: str
-
-    def __init__(self, *_fields: object, **_more: object) -> None:
-        raise _tables.only_made(type(self))
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return _tables.shown(name, self.table, "channels", self.as_of, self.source)
+    _rows = "channels"
 
     @classmethod
     def read(
@@ -97,7 +88,7 @@ class ChannelRegistry:
         tidy = pa.table(columns)
         _tables.refuse_repeats(tidy, "channel_id", None, "the channel")
         instant = _tables.read_as_of(as_of, table, "channel registry")
-        return _tables.made(cls, table=tidy, as_of=instant, source=source)
+        return cls._made(tidy, instant, source)
 
     @cached_property
     def digest(self) -> str:

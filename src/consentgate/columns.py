@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from consentgate._arguments import require
+from consentgate._arguments import is_utf8, require
 from consentgate._arrow import check_time_zone
 from consentgate.errors import ConfigurationError
 
@@ -29,11 +29,11 @@ class Columns:
             naive timestamps are an error.
 
     Raises:
-        TypeError: A name is no text, or a list of names is none.
+        TypeError: A name is not a `str`, or several names are not in a list or tuple.
         ConfigurationError: No subject column, or neither `channels` nor `visibility`: then nobody
-            could know what is private; or an unknown time zone; or a name that is empty, no text
-            that Arrow can hold, or given twice; or the record ids are the subjects' ids, which
-            would get into the ledger.
+            could know what is private; or an unknown time zone; or a name that is empty, is given
+            twice, or has a NUL character or half of a surrogate pair in it; or the record ids are
+            the subjects' ids, which would get into the ledger.
     """
 
     record_id: str = "message_id"
@@ -88,9 +88,8 @@ def _names(names: object, field: str) -> tuple[str, ...]:
 def _check_name(name: object, field: str) -> None:
     require(name, field, str, hint=_HINT)
     assert isinstance(name, str)
-    is_encodable = name == name.encode(errors="ignore").decode()
-    if not name or "\0" in name or not is_encodable:
+    if not name or "\0" in name or not is_utf8(name):
         raise ConfigurationError(
-            f"`{field}` is or holds a name that is empty or no valid text (it has a NUL character "
-            "or half of a surrogate pair); give the name as it is."
+            f"`{field}` has a name that is empty, or that has a NUL character or half of a "
+            "surrogate pair in it; give the name as it is in the data."
         )

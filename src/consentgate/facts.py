@@ -149,12 +149,11 @@ class ConsentFacts:
             bits[~found.valid] = Reason.SUBJECT_MISSING
         return bits
 
-    def expire_between(self, before: int, now: int) -> bool:
-        """Whether a consent that has not expired at one instant has at a later one."""
+    def has_expiry_between(self, before: int, now: int) -> bool:
+        """Whether any consent expires after `before` and not after `now`."""
         if self.valid_until is None:
             return False
-        entries = self.index.entries
-        words = entries[:, entries.shape[1] // 2]  # an entry is its lanes, its word, and zeros
+        words = self.index.words
         for rows in row_blocks(len(words)):
             slots = np.arange(rows.start, rows.stop)
             expired = [

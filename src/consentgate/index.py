@@ -175,6 +175,11 @@ class Index:
             known &= valid
         return Found(entries[:, len(keys.lanes)] * known, slots, valid)
 
+    @property
+    def words(self) -> Uint64s:
+        """The word of every slot, 0 where it is empty: a view of the entries."""
+        return self.entries[:, self.entries.shape[1] // 2]  # after the lanes, before the zeros
+
     @cached_property
     def _hasher(self) -> IdHasher:
         return IdHasher(self.seed)

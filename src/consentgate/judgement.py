@@ -177,15 +177,15 @@ class Judge:
         holders = np.flatnonzero(counts)
         if holders.size:
             found = lookup.find(self.consent.index, values)
-            rows = found, starts[holders], counts[holders], created[holders], now
             is_shared = counts.sum() > len(values)
-            bits[holders] |= self._judge_shared(*rows) if is_shared else self._judge_apart(*rows)
+            judge = self._judge_shared if is_shared else self._judge_apart
+            bits[holders] |= judge(found, starts[holders], counts[holders], created[holders], now)
         return counts
 
     def _judge_apart(
         self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
-        """The reasons against n rows, each of which names some subjects, none of them twice."""
+        """The reasons against n rows, each of which names some subjects, judged by mention."""
         bounds = np.cumsum(counts) - counts
         has_others = len(found.words) > counts.sum()  # such as those of null lists
         if has_others or not np.array_equal(starts, bounds):

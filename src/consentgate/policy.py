@@ -23,7 +23,7 @@ from pydantic import (
     model_validator,
 )
 
-from consentgate._arguments import require_path
+from consentgate._arguments import is_utf8, require_path
 from consentgate._arrow import quoted
 from consentgate._durable import read_regular, why
 from consentgate.errors import PolicyError
@@ -33,17 +33,15 @@ from consentgate.reasons import MAX_RULES, reason_names
 __all__ = ["Policy", "Rule", "RuleValue"]
 
 
-def _is_text(word: str) -> str:
-    try:
-        word.encode()
-    except UnicodeEncodeError:
-        raise ValueError("half of a surrogate pair is no text") from None
+def _check_text(word: str) -> str:
+    if not is_utf8(word):
+        raise ValueError("half of a surrogate pair is no text")
     return word
 
 
-def _is_rule_value(value: Any) -> Any:
+def _check_rule_value(value: Any) -> Any:
     if isinstance(value, str):
-        return _is_text(value)
+        return _check_text(value)
     if not isinstance(value, int):
         raise ValueError("values of a rule are strings, integers or booleans")
     if not -(2**63) <= value < 2**64:
@@ -51,10 +49,10 @@ def _is_rule_value(value: Any) -> Any:
     return value
 
 
-Word = Annotated[StrictStr, AfterValidator(_is_text)]
+Word = Annotated[StrictStr, AfterValidator(_check_text)]
 RuleValue = StrictBool | StrictInt | StrictStr
 RuleValues = Annotated[
-    tuple[Annotated[RuleValue, BeforeValidator(_is_rule_value)], ...], Field(min_length=1)
+    tuple[Annotated[RuleValue, BeforeValidator(_check_rule_value)], ...], Field(min_length=1)
 ]
 
 _FATES = ("admitted", "excluded")

@@ -179,25 +179,25 @@ def run(
     refuse_overlap(folder, files)
     seals = Seals(folder, signer)
     with _faults_as_outputs():  # before anything is created there
-        standing = seals.looked_at(Standing.of(folder, files))
+        standing = seals.checked(Standing.of(folder, files))
         _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
     with _held(folder) as check_hold:
         found, failures = look_at(files)
         if not found or (failures and fail_fast):
             raise _incomplete(failures, 0, len(files.files))
-        standing = seals.looked_at(Standing.of(folder, files))
+        standing = seals.checked(Standing.of(folder, files))
         parts = read_parts(folder, standing.ledger)
         standing = standing.judged_by(part.newest for part in parts.values())
         _refuse_unfit(gate, found, judged_at)
         instant = _Instant.of(gate, judged_at)
         judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
-        is_sealed = partial(seals.hold, judgement, files.label)
+        is_sealed = partial(seals.is_sealed, judgement, files.label)
         done = finished(folder, found, judgement, parts, is_believed=is_sealed)
         if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
             assert standing.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
             return standing.manifest
-        state = seals.on_state(standing.next_state(judgement, instant.origin, own))
+        state = seals.sealed(standing.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
             standing.begin(state, done)
             tally = _Tally(found, done, on_progress)
@@ -319,7 +319,7 @@ def _kept(gate: Gate, instant: _Instant, standing: Standing) -> Judgement | None
     if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
         return None
     then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))
-    return None if gate._judge.consent.expire_between(then, now) else before
+    return None if gate._judge.consent.has_expiry_between(then, now) else before
 
 
 def _is_signed(standing: Standing, signer: Signer | None) -> bool:

@@ -57,7 +57,7 @@ _MOST_CHARS = 40
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
-class ConsentSnapshot:
+class ConsentSnapshot(_tables.DatedTable):
     """All consent records as of one instant. Make one with `read` or `from_arrow`.
 
     Attributes:
@@ -68,16 +68,7 @@ class ConsentSnapshot:
         source: where it came from, in words.
     """
 
-    table: pa.Table
-    as_of: datetime
-    source: str
-
-    def __init__(self, *_fields: object, **_more: object) -> None:
-        raise _tables.only_made(type(self))
-
-    def __repr__(self) -> str:
-        name = type(self).__name__
-        return _tables.shown(name, self.table, "records", self.as_of, self.source)
+    _rows = "records"
 
     @classmethod
     def read(
@@ -164,7 +155,7 @@ class ConsentSnapshot:
         tidy = pa.table(columns)
         _tables.refuse_repeats(tidy, "subject_id", "purpose", "the subject and purpose")
         instant = _tables.read_as_of(as_of, table, "consent snapshot")
-        return _tables.made(cls, table=tidy, as_of=instant, source=source)
+        return cls._made(tidy, instant, source)
 
     @cached_property
     def digest(self) -> str:

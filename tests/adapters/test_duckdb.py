@@ -222,7 +222,7 @@ def test_the_gate_s_columns_are_found_by_their_very_names(
     assert {row[-2:] for row in rows} == {(senders[first], senders[second])}
 
 
-def test_judged_columns_of_types_that_travel_as_text(
+def test_judged_columns_of_types_that_are_sent_as_text(
     connection: duckdb.DuckDBPyConnection,
 ) -> None:
     known = "sender_id: 1, channel_id: 10, message_id: uuid(), created_at: timestamptz '2025-06-01'"

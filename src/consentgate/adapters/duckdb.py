@@ -60,7 +60,7 @@ def filter(
     when `filter` is called. Its admitted rows are held in memory, from where the new relation reads
     them as often as it is asked. For more than fits there, write `gate.stream(relation)` to a file.
 
-    Values of types that Arrow does not have travel as text and are cast back, which DuckDB does
+    Values of types that Arrow does not have are sent as text and cast back, which DuckDB does
     again whenever the new relation is read. DuckDB hands UUIDs over as text, so the gate's snapshot
     needs ids of text, too.
 
@@ -80,7 +80,7 @@ def filter(
     Raises:
         NotArrowError: `data` is no relation.
         TypeError: Another argument is of the wrong type.
-        ColumnTypeError: A column is of a type whose values Arrow does not hand back as they were,
+        ColumnTypeError: A column is of a type whose values change on the way to Arrow and back,
             such as UNION, VARIANT and TUPLE.
         ColumnAmbiguousError: Two columns have one name.
         InputError: DuckDB cannot run the relation.
@@ -99,21 +99,21 @@ def filter(
     current = gate.current()
     sieve = Sieve(current, ledger=ledger, judged_at=judged_at, threads=threads)
     with _faults_named():
-        passage = _Passage(data, current.judged_columns)
-        passage.check(data)
-        admitted = admitted_stream(passage.reader(data), sieve).read_all()
-        found = passage.returned(data, admitted)
-        passage.try_casts(found)
+        round_trip = _RoundTrip(data, current.judged_columns)
+        round_trip.check(data)
+        admitted = admitted_stream(round_trip.reader(data), sieve).read_all()
+        found = round_trip.returned(data, admitted)
+        round_trip.try_casts(found)
         return found
 
 
-class _Way(NamedTuple):
+class _ColumnCasts(NamedTuple):
     """How one column goes into Arrow and comes back.
 
     Attributes:
         name: what it is called in Arrow.
         into, back: what to select, by position, from the relation and from the table in Arrow.
-        is_cast: whether it travels as text.
+        is_cast: whether it is sent as text.
     """
 
     name: str
@@ -122,15 +122,15 @@ class _Way(NamedTuple):
     is_cast: bool = False
 
 
-class _Passage:
+class _RoundTrip:
     """How the columns of a relation go into Arrow and come back as they were.
 
     They go by position, since DuckDB takes names for equal that differ only in case.
 
     Args:
         relation: the relation.
-        judged: the names of the columns that the gate looks at. Where one of them travels as text,
-            it travels a second time as it is, for the gate.
+        judged: the names of the columns that the gate looks at. Where one of them is sent as text,
+            it is also sent as it is, for the gate.
 
     Raises:
         ColumnAmbiguousError, ColumnTypeError: See `filter`.
@@ -141,21 +141,22 @@ class _Passage:
             raise ColumnAmbiguousError(
                 f"More than one column is named {quoted(doubled)}; rename all but one."
             )
-        self._ways: list[_Way] = []
-        self._for_the_gate: list[_Way] = []
+        self._casts: list[_ColumnCasts] = []
+        self._for_gate: list[_ColumnCasts] = []
         columns = zip(relation.columns, relation.types, strict=True)
         for place, (name, kind) in enumerate(columns, 1):
             itself, as_named = f"#{place}", f"as {_identifier(name)}"
-            plain = _Way(name, itself, f"{itself} {as_named}")
-            if (carrier := _carrier(name, kind)) is None:
-                self._ways.append(plain)
+            plain = _ColumnCasts(name, itself, f"{itself} {as_named}")
+            if (as_type := _cast_for_arrow(name, kind)) is None:
+                self._casts.append(plain)
                 continue
             other = name
             if name in judged:
-                self._for_the_gate.append(plain)
+                self._for_gate.append(plain)
                 other = _unused(name, {*relation.columns, *judged})
             back = f"cast({itself} as {kind}) {as_named}"
-            self._ways.append(_Way(other, f"cast({itself} as {carrier})", back, is_cast=True))
+            into = f"cast({itself} as {as_type})"
+            self._casts.append(_ColumnCasts(other, into, back, is_cast=True))
 
     def check(self, relation: DuckDBPyRelation) -> None:
         """Raise ColumnTypeError unless all columns come back with their names and types."""
@@ -169,17 +170,17 @@ class _Passage:
     def reader(self, relation: DuckDBPyRelation) -> pa.RecordBatchReader:
         """The relation's batches in Arrow, by the names that the gate knows."""
         given = self._sent(relation).to_arrow_reader(_BATCH_ROWS)
-        schema = _renamed(given.schema, [way.name for way in self._sent_ways()])
+        schema = _renamed(given.schema, [column.name for column in self._sent_columns()])
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in given)
         return pa.RecordBatchReader.from_batches(schema, batches)
 
     def returned(self, relation: DuckDBPyRelation, table: pa.Table) -> DuckDBPyRelation:
         """A table that went into Arrow as a relation with the first one's columns."""
-        table = table.select(range(len(self._ways)))
-        schema = _renamed(table.schema, _numbered(len(self._ways)))
+        table = table.select(range(len(self._casts)))
+        schema = _renamed(table.schema, _numbered(len(self._casts)))
         found = _beside(relation, pa.Table.from_arrays(table.columns, schema=schema))
         # In this order: an alias given later would rename columns that differ only in case.
-        columns = ", ".join(way.back for way in self._ways)
+        columns = ", ".join(column.back for column in self._casts)
         returned: DuckDBPyRelation = found.set_alias(relation.alias).project(columns)
         return returned
 
@@ -188,20 +189,20 @@ class _Passage:
 
         Text in a JSON column need not be JSON, for example, when it came from Arrow.
         """
-        places = [place for place, way in enumerate(self._ways, 1) if way.is_cast]
+        places = [place for place, column in enumerate(self._casts, 1) if column.is_cast]
         if places:
             columns = ", ".join(f"#{place} as c{place}" for place in places)
             counts = ", ".join(f"count(c{place})" for place in places)
             returned.project(columns).aggregate(counts).fetchall()
 
     def _sent(self, relation: DuckDBPyRelation) -> DuckDBPyRelation:
-        ways = self._sent_ways()
-        names = _numbered(len(ways))
-        columns = [f"{way.into} as {name}" for way, name in zip(ways, names, strict=True)]
+        sent = self._sent_columns()
+        names = _numbered(len(sent))
+        columns = [f"{column.into} as {name}" for column, name in zip(sent, names, strict=True)]
         return relation.project(", ".join(columns))
 
-    def _sent_ways(self) -> list[_Way]:
-        return [*self._ways, *self._for_the_gate]
+    def _sent_columns(self) -> list[_ColumnCasts]:
+        return [*self._casts, *self._for_gate]
 
 
 def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
@@ -215,8 +216,8 @@ def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
     return duckdb.from_arrow(table, connection=connection)
 
 
-def _carrier(name: str, kind: Any) -> str | None:
-    """The type to cast a column to for its way through Arrow; None where it can stay as it is.
+def _cast_for_arrow(name: str, kind: Any) -> str | None:
+    """The type to which a column is cast for Arrow; None where it can stay as it is.
 
     Raises:
         ColumnTypeError: There is none whose values could be cast back.
@@ -260,7 +261,7 @@ def _field_names(kind: Any) -> Iterator[list[str]]:
 
 
 def _with_text(kind: Any) -> str:
-    """A type in SQL, with text in place of all that travels as text."""
+    """A type in SQL, with VARCHAR in place of every type that is sent as text."""
     if kind.id == "list":
         return f"{_with_text(kind.children[0][1])}[]"
     if kind.id == "array":
@@ -297,14 +298,14 @@ def _unused(name: str, taken: Collection[str]) -> str:
 def _not_as_it_was(name: str, kind: Any) -> ColumnTypeError:
     # `str(kind)` would show the words of an ENUM, which can be text of messages
     return ColumnTypeError(
-        f"Column '{name}' is of type {kind.id.upper()}, which DuckDB does not take back from Arrow "
-        "as it was; cast it, for example to VARCHAR, or leave it out."
+        f"Column '{name}' is of type {kind.id.upper()}, whose values change when DuckDB hands them "
+        "to Arrow and takes them back; cast it, for example to VARCHAR, or leave it out."
     )
 
 
 @contextmanager
 def _faults_named() -> Iterator[None]:
-    """Turn what DuckDB and Arrow raise into an error of the library. Their words can hold values.
+    """Turn errors of DuckDB and Arrow into one of the library: their messages can quote values.
 
     Raises:
         InputError: DuckDB could not run the relation.

@@ -302,7 +302,7 @@ class _Run:
 
     def __init__(self, frame: pl.LazyFrame, judging: _Judging) -> None:
         self._frame, self._judging = frame, judging
-        self._ahead: SimpleQueue[_Ahead | None] = SimpleQueue()
+        self._ahead: SimpleQueue[_JudgedBatch | None] = SimpleQueue()
         self._room, self._unwanted = Semaphore(_BATCHES_AHEAD), Event()
         self._sieve_lock = Lock()
         self._given_out, self._end = Event(), Future[None]()
@@ -366,11 +366,11 @@ class _Run:
         if not self._unwanted.is_set():
             with self._sieve_lock:
                 held = sieve.hold(partial(_judged_table, batch))
-            self._ahead.put(_Ahead(batch, held))
+            self._ahead.put(_JudgedBatch(batch, held))
         return self._unwanted.is_set()
 
 
-class _Ahead:
+class _JudgedBatch:
     """A batch that was judged, and whose admitted rows were taken out, before it is asked for."""
 
     def __init__(self, batch: pl.DataFrame, held: Held) -> None:

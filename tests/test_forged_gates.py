@@ -14,7 +14,7 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
-from tests.build import make_consent, make_gate
+from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
 from tests.test_saved import (
     gate_without_channels,
     head_size,
@@ -219,7 +219,7 @@ def test_signed_ids_that_are_no_integers_are_refused(kind: str, tmp_path: Path) 
         (("judge", "consent", "index", "part_slots"), 7, "consent.entries"),
         (("judge", "consent", "valid_from", "bits"), 9, "place of consent.valid_from"),
         (("judge", "consent", "valid_from", "shift"), 40, "type of consent.valid_from"),
-        (("judge", "channels", "public_since"), None, "names of arrays"),
+        (("judge", "channels", "public_since"), None, "words of channels"),
     ],
 )
 def test_an_error_names_the_part_that_does_not_fit(
@@ -230,3 +230,31 @@ def test_an_error_names_the_part_that_does_not_fit(
     with pytest.raises(cg.DamagedGateError) as caught:
         open_forged(tmp_path, file, changed(content_of(file), ("description", *path), value))
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("verify", [False, True])
+@pytest.mark.parametrize(
+    ("part", "bound", "consent", "policy"),
+    [
+        ("consent", "valid_from", {"effective_from": WRITTEN + MICRO}, {}),
+        ("consent", "valid_until", {"expires_at": WRITTEN, "covers_prior": True}, {}),
+        ("consent", "valid_until", {"covers_prior": True}, {"max_consent_age": "P30D"}),
+    ],
+)
+def test_a_gate_that_lost_a_bound_is_refused(
+    part: str,
+    bound: str,
+    consent: dict[str, Any],
+    policy: dict[str, Any],
+    verify: bool,
+    tmp_path: Path,
+) -> None:
+    gate = make_gate(make_consent(**consent), **policy)
+    assert gate.decide(message_table()).num_admitted == 0
+    gate.save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    content = changed(content_of(file), ("description", "judge", part, bound), None)
+    content = without(content, ("arrays", f"{part}.{bound}.rests"))
+    (tmp_path / "forged").write_bytes(forged(file, content))
+    with pytest.raises(cg.DamagedGateError, match=r"words of consent|age limit of consents"):
+        cg.Gate.open(tmp_path / "forged", verify=verify)

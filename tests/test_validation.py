@@ -267,3 +267,132 @@ def is_sound(array: pa.Array) -> bool:
     except pa.ArrowException:
         return False
     return True
+
+
+# --- columns of other lengths than their batch ---------------------------------------------------
+
+
+def struct_of(rows: int, **columns: pa.Array) -> pa.StructArray:
+    """A struct of so many rows, whose children may be longer, as a slice of a struct is."""
+    fields = [pa.field(name, column.type) for name, column in columns.items()]
+    kind, children = pa.struct(fields), list(columns.values())
+    return pa.Array.from_buffers(kind, rows, [None], children=children)
+
+
+def messages_of(senders: list[int], rows: int) -> pa.StructArray:
+    """Messages of senders, of which only the first so many are there."""
+    table = message_table(sender_id=senders).combine_chunks()
+    columns = {name: table[name].chunk(0) for name in table.column_names}
+    columns |= {name: columns[name][:rows] for name in ("channel_id", "message_id")}
+    return struct_of(rows, **columns)
+
+
+REFUSER = make_gate(make_consent(subject_id=[1, 2], status=["given", "refused"]))
+HIDDEN = messages_of([1, 1, 1], 2), messages_of([2, 2], 2)
+"""Joined column by column, the sender of a refused message would be one who has consented."""
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        lambda: pa.chunked_array(HIDDEN),
+        lambda: pa.RecordBatchReader.from_batches(
+            pa.record_batch(HIDDEN[0]).schema, [pa.record_batch(each) for each in HIDDEN]
+        ),
+    ],
+)
+def test_columns_that_are_longer_than_their_batch_are_cut(data: Callable[[], Any]) -> None:
+    expected = [None, None, "consent_refused", "consent_refused"]
+    assert REFUSER.decide(data()).reason.to_pylist() == expected
+    for admitted in (REFUSER.filter(data())[0], REFUSER.stream(data()).read_all()):
+        assert admitted["sender_id"].to_pylist() == [1, 1]
+    assert REFUSER.annotate(data())["reason"].to_pylist() == expected
+
+
+def test_a_batch_whose_columns_are_longer_is_cut_and_a_table_of_such_is_refused() -> None:
+    batches = [pa.record_batch(each) for each in HIDDEN]
+    for batch, expected in zip(batches, (2, 0), strict=True):
+        assert REFUSER.filter(batch)[0].num_rows == expected
+    table = pa.Table.from_batches(batches)
+    for call in CALLS.values():
+        with pytest.raises(cg.MalformedDataError, match="'Table' cannot be read"):
+            call(REFUSER, table)
+
+
+def test_hidden_rows_of_a_snapshot_are_no_records() -> None:
+    table = consent_table(subject_id=[1, 2])
+    records = struct_of(1, **{name: table[name].chunk(0) for name in table.column_names})
+    for data in (records, pa.chunked_array([records]), pa.record_batch(records)):
+        snapshot = cg.ConsentSnapshot.from_arrow(data, as_of=AS_OF)
+        assert snapshot.table["subject_id"].to_pylist() == [1]
+
+
+# --- what validating itself must not do -----------------------------------------------------------
+
+
+def nested_dictionary(*values: str) -> pa.Array:
+    """A dictionary whose values are dictionary-encoded, too."""
+    inner = pa.DictionaryArray.from_arrays(pa.array(range(len(values)), pa.int8()), list(values))
+    return pa.DictionaryArray.from_arrays(pa.array([0, 1], pa.int8()), inner)
+
+
+def test_dictionaries_within_dictionaries_are_carried() -> None:
+    in_struct = pa.StructArray.from_arrays([nested_dictionary("a", "b")], names=["inner"])
+    for column in (
+        nested_dictionary("a", "b"),
+        pa.DictionaryArray.from_arrays(pa.array([1, 0], pa.int8()), in_struct),
+    ):
+        admitted, _ = BY_TEXT.filter(with_column("text", column))
+        assert admitted["text"].to_pylist() == column.to_pylist()
+
+
+def test_a_dictionary_within_a_dictionary_is_validated_in_every_chunk() -> None:
+    """Both outer dictionaries lie in the same place, and only the inner ones differ."""
+    places = pa.array([0, 1], pa.int8())
+    good, bad = (
+        pa.DictionaryArray.from_arrays(
+            places, pa.DictionaryArray.from_arrays(places, values, safe=False)
+        )
+        for values in (pa.array(["a", "b"]), text(0, 4, 2))
+    )
+    tables = [with_column("text", column) for column in (good, bad)]
+    with pytest.raises(cg.MalformedDataError, match="text"):
+        BY_TEXT.filter(pa.concat_tables(tables))
+
+
+def test_extensions_within_unions_are_refused() -> None:
+    storage = pa.array(["a", "b"])
+    outer = pa.ExtensionArray.from_storage(pa.opaque(storage.type, "type", "vendor"), storage)
+    union = pa.UnionArray.from_sparse(pa.array([0, 0], pa.int8()), [outer])
+    with pytest.raises(cg.ColumnTypeError, match="extension types within a union"):
+        BY_TEXT.filter(with_column("text", union))
+
+
+@pytest.mark.parametrize("column", ["sender_id", "seen", "ruled", "text"])
+def test_views_that_share_a_long_text_take_no_more_than_a_limit(column: str) -> None:
+    rows, long = 20_000, b"a" * 100_000
+    cell = np.array([len(long), 0x61616161, 0, 0], "int32").tobytes()
+    shared = pa.Array.from_buffers(
+        pa.string_view(), rows, [None, pa.py_buffer(cell * rows), pa.py_buffer(long)]
+    )
+    plain: dict[str, Any] = dict.fromkeys(("seen", "ruled", "text"), "a")
+    gate = make_gate(
+        NOBODY,
+        columns=cg.Columns(channels=(), visibility="seen"),
+        public_visibilities={"a"},
+        record_rules=[cg.Rule(name="rule", column="ruled", any_of=["b"])],
+    )
+    with pytest.raises(cg.MalformedDataError, match="views of text or binary values share"):
+        gate.filter(message_table(**{"sender_id": ["a"] * rows, **plain, column: shared}))
+
+
+def test_runs_and_large_dictionaries_are_not_written_out() -> None:
+    rows, long = 50_000, "a" * 100_000
+    runs = pa.RunEndEncodedArray.from_arrays(pa.array([rows], pa.int32()), pa.array([long]))
+    values = pa.array([long, *map(str, range(rows))])
+    codes = pa.array(np.zeros(rows, np.int32))
+    table = message_table(sender_id=pa.DictionaryArray.from_arrays(codes, values), text=runs)
+    gate = make_gate(make_consent(subject_id=[long[:60_000], "0"]))
+    assert gate.decide(table).counts == {"no_consent_record": rows}
+    admitted, _ = make_gate().filter(table.set_column(0, "sender_id", pa.array([1] * rows)))
+    assert admitted["text"].chunk(0).values.to_pylist() == [long]

@@ -68,6 +68,9 @@ Values = TypeVar("Values", Bits, Int64s)
 EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 
+_MOST_SHARED_BYTES = 1 << 30
+_MOST_SHARED = 4
+"""Views that share their data are written out up to so many bytes, or so many times the data."""
 _MOST_TYPE_CHARS = 80
 _MOST_NAMES = 50
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -88,18 +91,21 @@ def as_table(data: Any) -> pa.Table:
     Raises:
         NotArrowError: The object speaks neither the stream nor the array PyCapsule interface.
         SchemaMismatchError: A batch of a stream has another schema than the stream.
-        MalformedDataError: pyarrow cannot take the data over.
+        MalformedDataError: pyarrow cannot take the data over, or columns are too short.
     """
     if isinstance(data, pa.Table):
+        with _import_faults_named(data):
+            data.validate()  # that all columns have as many rows
         return data
     if isinstance(data, pa.RecordBatch):
-        return pa.Table.from_batches([data])
+        return pa.Table.from_batches([_of_one_length(data)])
     if hasattr(data, "__arrow_c_stream__"):
         schema, batches = read_stream(data)
         return pa.Table.from_batches(batches, schema)
     if hasattr(data, "__arrow_c_array__"):
         with _import_faults_named(data):
-            return pa.Table.from_batches([pa.record_batch(data)])
+            batch = pa.record_batch(data)
+        return pa.Table.from_batches([_of_one_length(batch)])
     raise NotArrowError(
         f"An object of type '{type(data).__qualname__}' holds no Arrow data; give a pyarrow "
         "table, a Polars data frame, or anything else with __arrow_c_stream__."
@@ -120,7 +126,7 @@ def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
         MalformedDataError: Here or while reading: pyarrow cannot take the data over.
     """
     if isinstance(data, pa.Table):  # exporting malformed data crashes pyarrow 26
-        return data.schema, iter(data.to_batches())
+        return data.schema, iter(as_table(data).to_batches())
     with _import_faults_named(data):
         is_reader = isinstance(data, pa.RecordBatchReader)
         reader = data if is_reader else pa.RecordBatchReader.from_stream(data)
@@ -129,20 +135,42 @@ def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 
 def _batches_of(reader: pa.RecordBatchReader, data: Any) -> Iterator[pa.RecordBatch]:
     while True:
-        with _import_faults_named(data):
+        with _import_faults_named(data, (pa.ArrowException,)):  # others are the producer's own
             try:
                 batch = reader.read_next_batch()
             except StopIteration:
                 return
         refuse_other_schema(reader.schema, batch.schema)
-        yield batch
+        yield _of_one_length(batch)
+
+
+def _of_one_length(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """The batch with all columns as long as it is itself.
+
+    The children of a struct may be longer than the struct, and pyarrow 26 makes a batch of it whose
+    columns are. Whatever joined them would shift rows against each other.
+
+    Raises:
+        MalformedDataError: A column is shorter.
+    """
+    lengths = {len(column) for column in batch.columns} - {batch.num_rows}
+    if not lengths:
+        return batch
+    if min(lengths) < batch.num_rows:
+        raise MalformedDataError(
+            f"A batch of {batch.num_rows} rows has a column of {min(lengths)}; fix the program "
+            "that made it."
+        )
+    return batch.slice(0, batch.num_rows)
 
 
 @contextmanager
-def _import_faults_named(data: Any) -> Iterator[None]:
+def _import_faults_named(
+    data: Any, kinds: tuple[type[Exception], ...] = (pa.ArrowException, ValueError)
+) -> Iterator[None]:
     try:
         yield
-    except pa.ArrowException as error:  # whose words are the producer's, and can quote values
+    except kinds as error:  # its message can quote values
         raise MalformedDataError(
             f"The Arrow data of an object of type '{type(data).__qualname__}' cannot be read "
             f"({type(error).__name__}); see that it can be read without the gate."
@@ -295,7 +323,26 @@ def without_views(column: pa.Array | pa.ChunkedArray) -> Any:
         return column
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array([without_views(chunk) for chunk in column.chunks], plain)
-    return _with_blank_nulls(column).cast(plain)
+    views = _with_blank_nulls(column)
+    _refuse_shared(views)
+    return views.cast(plain)
+
+
+def _refuse_shared(views: pa.Array) -> None:
+    """Raise an error if views that share their data would take far more memory without sharing.
+
+    Raises:
+        MalformedDataError: They would.
+    """
+    lengths = fixed_width_values(views, np.dtype((np.int32, 4)))[:, 0]
+    written = int(lengths.sum(dtype=np.int64))
+    held = sum(data.size for data in views.buffers()[2:] if data is not None)
+    if written > _MOST_SHARED_BYTES and written > _MOST_SHARED * held:
+        raise MalformedDataError(
+            f"{len(views)} views of text or binary values share {held:,} bytes and stand for "
+            f"{written:,}; at most {_MOST_SHARED_BYTES:,} are written out. Cast the column to "
+            "large_string or large_binary, or judge fewer rows at a time."
+        )
 
 
 def plain_layout(kind: pa.DataType) -> pa.DataType | None:

@@ -106,15 +106,18 @@ class Bounds:
 
 
 def pack_bounds(
-    words: Uint64s, first_bit: int, columns: Sequence[Int64s]
+    words: Uint64s, first_bit: int, columns: Sequence[Int64s], *, always: int | None = None
 ) -> tuple[list[Bounds | None], list[Rests]]:
     """Put columns of n bounds each into n words, from a bit on that the words do not use.
+
+    Args:
+        always: the number of a column that gets a layout even if it holds no bound.
 
     Returns:
         The layout of each column, None where it holds no bound; and for each layout the n rests
         that are to lie beside the words.
     """
-    held = [bool((column != EARLIEST).any()) for column in columns]
+    held = [at == always or bool((c != EARLIEST).any()) for at, c in enumerate(columns)]
     bits = (64 - first_bit) // max(1, sum(held))
     layouts: list[Bounds | None] = []
     rests = []

@@ -27,6 +27,7 @@ __all__ = ["BoundsPart", "ChannelPart", "ConsentPart", "Description", "IndexPart
 Arrays = Mapping[str, npt.NDArray[Any]]
 Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 
+_SAMPLED_WORDS = 256
 _DIGESTS = {"snapshot": "consentgate.snapshot_digest", "registry": "consentgate.registry_digest"}
 _INSTANTS = {"snapshot": "consentgate.snapshot_as_of", "registry": "consentgate.registry_as_of"}
 
@@ -115,8 +116,13 @@ class Description(_Part):
     judge: JudgePart
 
     @classmethod
-    def read(cls, content: Any, arrays: Arrays) -> "Description":
+    def read(cls, content: Any, arrays: Arrays, *, verify: bool) -> "Description":
         """A description from its JSON, once it is known to agree with itself and the arrays.
+
+        Args:
+            content: the JSON.
+            arrays: by name.
+            verify: look at all words, and not only at some that lie apart.
 
         Raises:
             ValueError: It does not; the message says where.
@@ -129,7 +135,7 @@ class Description(_Part):
         _check(description.model_dump(mode="json") == content, "its form")
         description._check_parts()
         description._check_evidence()
-        description._check_arrays(arrays)
+        description._check_arrays(arrays, verify=verify)
         return description
 
     def _check_parts(self) -> None:
@@ -137,6 +143,8 @@ class Description(_Part):
         for part in (judge.channels, judge.registry_as_of, judge.channel_family):
             _check((part is not None) == has_channels, "channels and the columns that name them")
         _check(judge.consent.reason_bits == consent_bits(self.policy), "reasons of subjects")
+        may_expire = judge.consent.valid_until is not None or self.policy.max_consent_age is None
+        _check(may_expire, "the age limit of consents")
 
     def _check_evidence(self) -> None:
         """Hold what ledgers will say against what judges."""
@@ -154,7 +162,7 @@ class Description(_Part):
         _check(said == expected, "evidence")
         _check(self.sources.keys() == used.keys(), "sources")
 
-    def _check_arrays(self, arrays: Arrays) -> None:
+    def _check_arrays(self, arrays: Arrays, *, verify: bool) -> None:
         parts: dict[str, tuple[ConsentPart | ChannelPart, IdFamily, int]] = {
             "consent": (self.judge.consent, self.judge.subject_family, consent_bits(self.policy))
         }
@@ -166,14 +174,19 @@ class Description(_Part):
             names |= {f"{name}.{b}.rests" for b, bound in part.bounds.items() if bound is not None}
             _check(names <= arrays.keys(), "names of arrays")
             slots = part.index.check(name, arrays, family)
-            _check_bounds(name, part.bounds, first_bit, slots, arrays)
+            end = _check_bounds(name, part.bounds, first_bit, slots, arrays)
+            _check_words(name, arrays[f"{name}.entries"], end, verify=verify)
         _check(arrays.keys() == names, "names of arrays")
 
 
 def _check_bounds(
     name: str, bounds: Mapping[str, BoundsPart | None], first_bit: int, slots: int, arrays: Arrays
-) -> None:
-    """Raise ValueError unless bounds lie in words as `pack_bounds` lays them, and rests fit."""
+) -> int:
+    """Raise ValueError unless bounds lie in words as `pack_bounds` lays them, and rests fit.
+
+    Returns:
+        The first bit of the words that nothing uses; 64 where there are bounds, which share them.
+    """
     held = {each: bound for each, bound in bounds.items() if bound is not None}
     place, bits = first_bit, (64 - first_bit) // max(1, len(held))
     for each, bound in held.items():
@@ -182,6 +195,15 @@ def _check_bounds(
         _check(rests.dtype == np.min_scalar_type((1 << bound.shift) - 1), f"type of {name}.{each}")
         _check(rests.shape == (slots,), f"number of {name}.{each}")
         place += bits
+    return 64 if held else first_bit
+
+
+def _check_words(name: str, entries: npt.NDArray[Any], end: int, *, verify: bool) -> None:
+    """Raise ValueError if words use bits that nothing describes, such as those of lost bounds."""
+    if end < 64:
+        step = 1 if verify else max(1, len(entries) // _SAMPLED_WORDS)
+        words = entries[::step, entries.shape[1] // 2]
+        _check(not (words >> np.uint64(end)).any(), f"words of {name}")
 
 
 def _check(is_so: bool, what: str) -> None:

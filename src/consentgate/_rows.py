@@ -113,8 +113,7 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
     if is_list(kind):
         return _take_lists(array, rows)
     if pa.types.is_run_end_encoded(kind):
-        values = _take(pc.run_end_decode(array), rows)
-        return pc.run_end_encode(values, run_end_type=kind.run_end_type)
+        return _take_runs(array, rows)
     raise pa.ArrowNotImplementedError(f"a {kind} would keep what is excluded")
 
 
@@ -124,6 +123,15 @@ def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryAr
     places = pc.index_in(codes, pa.array(used, codes.type)).cast(codes.type)
     dictionary = _take(array.dictionary, used.astype(np.int64))
     return pa.DictionaryArray.from_arrays(places, dictionary, ordered=array.type.ordered)
+
+
+def _take_runs(array: pa.RunEndEncodedArray, rows: Int64s) -> pa.RunEndEncodedArray:
+    runs = np.searchsorted(array.run_ends.to_numpy(), rows + array.offset, side="right")
+    firsts = np.flatnonzero(np.diff(runs, prepend=-1))
+    ends = np.append(firsts[1:], len(rows))[: len(firsts)]
+    values = _take(array.values, runs[firsts])
+    ends = pa.array(ends, array.type.run_end_type)
+    return pa.RunEndEncodedArray.from_arrays(ends, values, array.type)
 
 
 def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:

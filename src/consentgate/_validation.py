@@ -49,6 +49,11 @@ class Validator:
                 f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
                 "it out."
             )
+        if _hides_extension(column.type):
+            raise ColumnTypeError(
+                f"Column '{name}' is {type_text(column.type)} and holds extension types within a "
+                "union or run-end-encoded values, which cannot be validated; cast them."
+            )
         try:
             for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
                 self._check(chunk)
@@ -84,7 +89,14 @@ class Validator:
             array.validate(full=True)
 
     def _check_dictionary(self, values: pa.Array) -> None:
-        """Check a dictionary's values, unless that was done. It is known by where it lies."""
+        """Check a dictionary's values, unless that was done.
+
+        A dictionary of plain values is known by where it lies. Where others lie does not tell them
+        apart, so they are checked every time.
+        """
+        if _inner_fields(values.type):
+            self._check(values)
+            return
         buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
         key = (values.type, values.offset, len(values), *buffers)
         with self._lock:
@@ -155,6 +167,14 @@ def _is_too_deep(kind: pa.DataType) -> bool:
             return False
         level = [inner for outer in level for inner in _inner_fields(outer.type)]
     return True
+
+
+def _hides_extension(kind: pa.DataType, *, is_hidden: bool = False) -> bool:
+    """Whether there is an extension type where pyarrow 26 can crash when it validates values."""
+    if is_hidden and isinstance(kind, pa.BaseExtensionType):
+        return True
+    is_hidden |= bool(pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind))
+    return any(_hides_extension(f.type, is_hidden=is_hidden) for f in _inner_fields(kind))
 
 
 def _inner_fields(kind: pa.DataType) -> list[pa.Field]:

@@ -98,7 +98,7 @@ class ConsentFacts:
         reason_bits: how many bits of a word hold reasons.
         valid_from: messages from before this instant predate a consent; None where nobody has one.
         valid_until: the complement of the instant from which on a consent has expired; None where
-            none ever does.
+            none ever does. There is always one where the policy limits the age of consents.
     """
 
     index: Index
@@ -115,9 +115,12 @@ class ConsentFacts:
         words ^= np.uint64(_NO_RECORD)
         words >>= np.uint64(_FIRST_BIT)
         not_after = np.invert(records.valid_until, out=records.valid_until)
-        layouts, rests = pack_bounds(words, reason_bits, [records.valid_from, not_after])
+        bounds = [records.valid_from, not_after]
+        # under an age limit always one for the end, so that a gate's file cannot do without
+        always = None if policy.max_consent_age is None else 1
+        layouts, rests = pack_bounds(words, reason_bits, bounds, always=always)
         ids = read_ids(records.subjects)
-        del records, not_after  # for the peak of memory
+        del records, bounds, not_after  # for the peak of memory
         index, rests = Index.build(ids, words, rests)
         return cls(index, reason_bits, *with_rests(layouts, rests))
 

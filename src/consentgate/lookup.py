@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arrow import decoded, dictionary_codes, valid_mask
+from consentgate._arrow import dictionary_codes, valid_mask, without_views
 from consentgate._ids import read_ids
 from consentgate._threads import row_blocks
 from consentgate.index import Found, Index
@@ -32,7 +32,7 @@ class Lookup:
         if not pa.types.is_dictionary(ids.type):
             return _find(index, ids)
         if len(ids.dictionary) > max(self._rows, len(ids)):
-            return _find(index, decoded(ids))
+            return _find_used(index, ids)
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
@@ -55,6 +55,14 @@ def _find(index: Index, ids: pa.Array) -> Found:
         nothing = np.zeros(len(ids), np.uint64)
         return Found(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
     return index.find(read_ids(ids), valid_mask(ids))
+
+
+def _find_used(index: Index, ids: pa.DictionaryArray) -> Found:
+    """What is held about n ids of a dictionary, of which they use few values."""
+    end = len(ids.dictionary)
+    used, places = np.unique(dictionary_codes(ids), return_inverse=True)
+    values = without_views(ids.dictionary).take(pa.array(used, mask=used == end))
+    return _find(index, values).take(places)
 
 
 def _find_all(index: Index, values: pa.Array) -> Found:

@@ -109,7 +109,7 @@ def open_gate(
             "open the new one with Gate.open, or bring the old file back."
         )
     try:
-        description = Description.read(content, arrays)
+        description = Description.read(content, arrays, verify=verify)
     except ValueError as error:
         raise damaged(path, f"does not describe a gate ({error})") from None
     judge = _put_together(description, arrays)

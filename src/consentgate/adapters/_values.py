@@ -240,8 +240,13 @@ def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
 
 
 def _need_scalars(rule: Rule, values: Values) -> None:
-    if not all(value is None or isinstance(value, _SCALARS) for value in values):
+    if not all(value is None or _is_scalar(value) for value in values):
         raise RuleColumnTypeError(
             f"Rule '{rule.name}' looks at column '{rule.column}', whose values must be single "
             "ones; change the rule or the values."
         )
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is a single one that says of itself whether it is null."""
+    return isinstance(value, _SCALARS) and not isinstance(value, np.complexfloating)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from consentgate._arrow import as_table
+from consentgate._arrow import as_table, read_stream
 from consentgate.adapters._engine import need
 from consentgate.adapters._options import require_count, require_options
 from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
@@ -152,7 +152,8 @@ def _batches(data: Any, batch_rows: int) -> Batches:
     if isinstance(data, str | Path) or _is_of_parquet(data):
         return ParquetBatches.find(data, batch_rows)
     if isinstance(data, pa.RecordBatchReader):
-        return GivenBatches(data)
+        schema, batches = read_stream(data)
+        return GivenBatches(batches, schema=schema)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__"):
         table = as_table(data)
         batches = table.to_batches(max_chunksize=batch_rows)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consentgate._arguments import require
 from consentgate.errors import (
     ColumnAmbiguousError,
     ColumnMissingError,
@@ -411,11 +412,11 @@ def as_micros(instant: datetime, *, name: str) -> int:
     """An aware datetime as microseconds since 1970 in UTC.
 
     Raises:
-        ConfigurationError: It is no datetime or has no time zone.
+        TypeError: It is no datetime.
+        ConfigurationError: It has no time zone, or is pandas' NaT.
     """
-    is_instant = (
-        isinstance(instant, datetime) and instant == instant
-    )  # pandas' NaT is unlike itself
+    require(instant, name, datetime, hint="give a datetime with a time zone")
+    is_instant = instant == instant  # NaT is unlike itself
     if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "

@@ -126,6 +126,7 @@ def read_pointer(folder: Folder) -> Publication | None:
     """What the pointer says; None where there is none.
 
     Raises:
+        GateFileError: It is of an older version.
         DamagedGateError, NewerGateError: It is damaged, or of a newer version.
         UnreadableFileError: It cannot be read.
     """

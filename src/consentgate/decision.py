@@ -23,6 +23,9 @@ class Decision:
             precedence.
         gate_digest: the `digest` of the gate that judged; None where the gate was neither saved nor
             opened, since it would take long to compute.
+
+    Raises:
+        TypeError: `reason_bits` or `reason_names` is of a wrong type.
     """
 
     reason_bits: pa.UInt32Array

@@ -69,6 +69,7 @@ class Gate:
         consent, channels: what the gate was built from; None in a gate that was opened.
 
     Raises:
+        TypeError: An argument is of a wrong type.
         ConfigurationError: There are channel columns but no registry, or the reverse; or
             `judged_at` has no time zone.
         RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
@@ -114,6 +115,7 @@ class Gate:
             path: the file's; one that is there is replaced.
 
         Raises:
+            TypeError: `path` is no path.
             OutputError: The file cannot be written; what was there is still there.
         """
         require_path(path, "path")
@@ -135,6 +137,7 @@ class Gate:
                 files that came over a network or lay about for long.
 
         Raises:
+            TypeError: `path` is no path, or `verify` no bool.
             UnreadableFileError: The file is not there or cannot be read.
             ForeignGateError: It is no saved gate.
             NewerGateError: It was written by a newer version.
@@ -224,6 +227,7 @@ class Gate:
 
         Raises:
             NotArrowError: `data` holds no Arrow data.
+            TypeError: Another argument is of a wrong type.
             MalformedDataError: A column that judging looks at is not what its type says.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
@@ -279,9 +283,12 @@ class Gate:
             first_row: the position of the first of them in the whole input.
 
         Raises:
+            TypeError: An argument is of a wrong type.
             ConfigurationError: `decision` is about another number of rows, or `first_row` is
                 negative or beyond 2**62.
             ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
+            MalformedDataError: A column is not what its type says.
+            ColumnTypeError: A column is nested more than 64 levels deep.
         """
         _check_part(table, decision, first_row)
         place = find_column(table.schema, self.columns.record_id, role="record_id")
@@ -329,6 +336,7 @@ class Gate:
             threads: as in `decide`.
 
         Raises:
+            TypeError: `ledger` is no path.
             OutputError: The ledger cannot be written.
             SchemaMismatchError: While reading: a batch has another schema than the first.
             Whatever `decide` raises: at once for the schema, else while reading.
@@ -355,6 +363,7 @@ class Gate:
                 whose file does not hold it.
 
         Raises:
+            TypeError: An argument is of a wrong type.
             RecordNotFoundError: No row has that id.
             ConfigurationError: Snapshot or registry are not the ones that the gate was built from,
                 or are needed and not given.

@@ -235,6 +235,7 @@ class Policy(_Strict):
         """Read a policy from a `.toml` or `.json` file of at most 1 MiB.
 
         Raises:
+            TypeError: `path` is no path.
             PolicyError: The file cannot be read, is neither, or holds no valid policy.
         """
         require_path(path, "path")

@@ -260,7 +260,8 @@ class _Instant:
         """The caller's, the gate's, or the clock's.
 
         Raises:
-            ConfigurationError: It is no datetime, has no time zone, or lies beyond all years.
+            TypeError: It is no datetime.
+            ConfigurationError: It has no time zone, or lies beyond all years.
         """
         at, origin = _EPOCH + timedelta(microseconds=time.time_ns() // 1000), InstantFrom.CLOCK
         if given is not None:

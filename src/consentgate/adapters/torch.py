@@ -132,6 +132,9 @@ def filter_by_index(
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
+        TypeError: An argument is of a wrong type, or no gate.
+        ConfigurationError: `threads` is less than 1, `judged_at` has no time zone, or `columns` is
+            a text or names a column twice.
         NotArrowError: `data` cannot be asked by index; or, on getting, what it gives holds no Arrow
             data.
         Whatever `Gate.decide` raises: on getting; from workers, too, with its class.

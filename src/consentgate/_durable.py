@@ -164,7 +164,7 @@ def write_faults_named(what: str) -> Iterator[None]:
 
 
 def why(error: OSError) -> str:
-    """What the system says of a fault; it can hold the names of files, but nothing of theirs."""
+    """The system's words for a fault; they can name files, but quote nothing of their content."""
     if error.errno:
         return os.strerror(error.errno)
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__

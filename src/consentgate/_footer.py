@@ -1,4 +1,4 @@
-"""What the footer of a Parquet file says of its columns' chunks, read without pyarrow.
+"""The footer of a Parquet file: what it says of its columns' chunks, read without pyarrow.
 
 pyarrow 26 ends the whole process where it is asked for the chunks of some damaged footers
 (`RowGroupMetaData.column`, and what it returns), because their C++ exceptions are not caught. The

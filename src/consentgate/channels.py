@@ -103,7 +103,7 @@ class ChannelRegistry(_tables.DatedTable):
 
     @property
     def id_family(self) -> IdFamily:
-        """What the channel ids are made of."""
+        """The family of the channel ids."""
         family = id_family(self.table.schema.field("channel_id").type)
         assert family is not None
         return family

@@ -108,8 +108,9 @@ class Gate:
         there, without the snapshot, which only `explain` needs. Once another gate is saved there,
         even an equal one, those pickles are refused: a gate that is built anew gets a new path.
 
-        The file holds no consent records and no readable string id, but it can be asked for ids,
-        and integer ids and UUIDs are in it as they are: guard it as you guard the snapshot.
+        The file holds no consent records. String ids cannot be read from the file, but whoever has
+        the file can test whether an id is in it. Integer ids and UUIDs are in it as they are: guard
+        it as you guard the snapshot.
 
         Args:
             path: the file's; one that is there is replaced.
@@ -179,7 +180,7 @@ class Gate:
 
     @cached_property
     def evidence(self) -> dict[str, str]:
-        """What judges, as ledgers carry it in their metadata.
+        """The evidence of what judges, as ledgers carry it in their metadata.
 
         Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
         `snapshot` and `registry` what ends in `_digest` and `_as_of`.
@@ -258,8 +259,10 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s; here all
-        columns are held to their types, and may be nested 64 levels deep.
+        """Part the rows into admitted and excluded.
+
+        Arguments and errors are `decide`'s. Here every column is checked against its type, not only
+        those that judging looks at, and a column may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;

@@ -174,7 +174,7 @@ class ConsentSnapshot(_tables.DatedTable):
 
     @property
     def id_family(self) -> IdFamily:
-        """What the subject ids are made of."""
+        """The family of the subject ids."""
         family = id_family(self.table.schema.field("subject_id").type)
         assert family is not None
         return family

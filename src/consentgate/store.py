@@ -212,7 +212,7 @@ class GateStore:
             yield check_hold
 
     def _before(self, gate: Gate, looked_at: Publication | None = None) -> Publication | None:
-        """What is current before a gate is published, unless that is newer.
+        """The publication that is current before a gate is published; an error if it is newer.
 
         Args:
             looked_at: what was held against its gate already.
@@ -274,7 +274,7 @@ class GateStore:
         return digest
 
     def _published(self) -> Publication:
-        """What the pointer says."""
+        """The publication that the pointer names."""
         publication = read_pointer(self._folder)
         if publication is None:
             raise UnreadableFileError(
@@ -320,7 +320,7 @@ class GateStore:
 
 
 def _refuse_unfit(gate: Gate) -> None:
-    """Nothing, when a gate can judge by the clock now."""
+    """Raise an error unless a gate can judge by the clock now."""
     if gate.judged_at is not None:
         raise ConfigurationError(
             "A gate with an instant of judgement of its own (judged_at) would never notice that "

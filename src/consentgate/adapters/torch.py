@@ -55,7 +55,8 @@ def filter(
     Rows are read and judged ahead of the batches that are given (of files, up to 32,768 rows or
     8 MiB). When a live gate has changed meanwhile, they are judged again: no batch is given that
     the newer gate would not admit, beyond those that a worker had already sent to the loader
-    (`prefetch_factor` for each worker). Expiry by the clock is looked at when rows are judged.
+    (`prefetch_factor` for each worker). Whether a consent has expired is checked when rows are
+    judged, and not again when they are given out.
 
     `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
     goes on after the batch that it saw last. The gate may be a newer one then.

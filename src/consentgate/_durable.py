@@ -158,9 +158,9 @@ def write_faults_named(what: str) -> Iterator[None]:
         raise OutputError(
             f"{what} cannot be written ({type(error).__name__}): Parquet does not hold "
             "every type that Arrow has; cast run-end encoded, union and empty struct columns."
-        ) from error
-    except pa.ArrowException as error:
-        raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from error
+        ) from None
+    except pa.ArrowException as error:  # its message can quote values
+        raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from None
 
 
 def why(error: OSError) -> str:

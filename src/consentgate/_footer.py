@@ -81,8 +81,8 @@ def column_chunks(footer: bytes) -> Iterator[list[ColumnChunk]]:
                     yield _row_group(thrift)
             else:
                 thrift.skip(kind)
-    except (IndexError, UnicodeDecodeError) as error:
-        raise pa.ArrowInvalid("a footer that is damaged") from error
+    except (IndexError, UnicodeDecodeError):
+        raise pa.ArrowInvalid("a footer that is damaged") from None
 
 
 def _row_group(thrift: "_Thrift") -> list[ColumnChunk]:

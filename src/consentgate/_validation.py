@@ -105,8 +105,8 @@ def refuse_odd_names(schema: pa.Schema) -> None:
             if pa.types.is_timestamp(field.type):
                 str(field.type.tz)
             fields += _inner_fields(field.type)
-    except UnicodeDecodeError as error:
-        raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
+    except UnicodeDecodeError:
+        raise pa.ArrowInvalid("names of columns that are not UTF-8") from None
 
 
 class _MalformedError(Exception):

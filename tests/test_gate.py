@@ -9,13 +9,14 @@ import pickle
 import sys
 import warnings
 from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import nanoarrow as na
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ import pytest
 import consentgate as cg
 from consentgate._arrow import booleans
 from consentgate._threads import BLOCK_ROWS, block_rows, thread_count
+from consentgate.adapters import pandas
 from tests.build import (
     AS_OF,
     MICRO,
@@ -571,9 +573,29 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
     assert GATE.decide(table, threads=1).num_admitted == 3 * BLOCK_ROWS
 
 
-def test_an_instant_without_a_zone_is_refused_at_once() -> None:
-    with pytest.raises(cg.ConfigurationError, match="judged_at"):
-        cg.Gate(cg.Policy(), make_consent(), make_channels(), judged_at=datetime(2026, 1, 1))
+@pytest.mark.parametrize(
+    ("judged_at", "error", "message"),
+    [
+        ("2026-01-01", TypeError, "`judged_at` is of type 'str'"),
+        (0, TypeError, "`judged_at` is of type 'int'"),
+        (date(2026, 1, 1), TypeError, "`judged_at` is of type 'date'"),
+        (datetime(2026, 1, 1), cg.ConfigurationError, "`judged_at` must be a datetime with a time"),
+        (pd.NaT, cg.ConfigurationError, "`judged_at` must be a datetime with a time"),
+    ],
+)
+def test_an_instant_that_cannot_be_one_is_refused_alike_everywhere(
+    judged_at: Any, error: type[Exception], message: str, tmp_path: Path
+) -> None:
+    table = message_table()
+    with pytest.raises(error, match=message):
+        cg.Gate(cg.Policy(), make_consent(), make_channels(), judged_at=judged_at)
+    for judge in (GATE.decide, GATE.filter, GATE.annotate, GATE.stream, pandas.filter):
+        given = (table.to_pandas(), GATE) if judge is pandas.filter else (table,)
+        with pytest.raises(error, match=message):
+            judge(*given, judged_at=judged_at)
+    pq.write_table(table, tmp_path / "in.parquet")
+    with pytest.raises(error, match=message):
+        cg.run(GATE, tmp_path / "in.parquet", tmp_path / "out", judged_at=judged_at)
 
 
 def test_dictionaries_in_the_same_memory_are_told_apart_by_their_type() -> None:

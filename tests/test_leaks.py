@@ -21,7 +21,7 @@ import rich.pretty
 import consentgate as cg
 from consentgate._arrow import read_instants
 from consentgate._ids import read_ids
-from consentgate._parquet import FileForm
+from consentgate._parquet import FileForm, RowGroupWriter
 from consentgate._stream import Sieve
 from consentgate.index import IdHasher, Index, Keys
 from consentgate.lookup import Lookup
@@ -242,6 +242,26 @@ def test_a_policy_file_that_is_something_else_is_not_quoted(tmp_path: Path) -> N
         with pytest.raises(cg.PolicyError, match=r"[.]$") as caught:
             cg.Policy.load(tmp_path / name)
         assert shown_by(caught.value) == []
+
+
+def test_an_instant_that_cannot_be_written_is_not_quoted(tmp_path: Path) -> None:
+    ticks = 2**62 + 123_456
+    table = pa.table({"x": pa.array([ticks], pa.timestamp("s"))})
+    writer = RowGroupWriter(tmp_path / "x.parquet", FileForm(table.schema, {}), "Output")
+    writer.write(table)
+    with pytest.raises(cg.OutputError, match="ArrowInvalid") as error:
+        writer.close()
+    assert not shown_by(error.value, str(ticks))
+    assert str(ticks) in str(error.value.__context__)
+
+
+def test_a_field_of_a_column_that_cannot_be_taken_out_is_not_quoted() -> None:
+    words = pa.array(["a"]).dictionary_encode()
+    union = pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [words], [MARK])
+    with pytest.raises(cg.ColumnTypeError, match="cannot be taken out") as error:
+        make_gate().filter(message_table(x=union))
+    assert not shown_by(error.value, MARK)
+    assert MARK in str(error.value.__context__)
 
 
 def test_a_few_words_outside_the_vocabulary_are_listed_and_many_are_not() -> None:

@@ -7,7 +7,7 @@ import json
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -487,10 +487,21 @@ def test_an_argument_that_is_no_text_is_named(argument: str, value: Any) -> None
         take(TABLE, **{argument: value})
 
 
-@pytest.mark.parametrize("as_of", ["2026-03-01T00:00:00Z", 0, True, datetime(2026, 3, 1)])
-def test_an_instant_is_a_datetime_with_a_zone(as_of: Any) -> None:
+@pytest.mark.parametrize(
+    ("as_of", "error", "message"),
+    [
+        ("2026-03-01T00:00:00Z", TypeError, "`as_of` is of type 'str'"),
+        (0, TypeError, "`as_of` is of type 'int'"),
+        (True, TypeError, "`as_of` is of type 'bool'"),
+        (date(2026, 3, 1), TypeError, "`as_of` is of type 'date'"),
+        (datetime(2026, 3, 1), cg.ConfigurationError, "`as_of` must be a datetime with a time"),
+    ],
+)
+def test_an_instant_is_a_datetime_with_a_zone(
+    as_of: Any, error: type[Exception], message: str
+) -> None:
     for cls, table in ((cg.ConsentSnapshot, TABLE), (cg.ChannelRegistry, channel_table())):
-        with pytest.raises(cg.ConfigurationError, match="`as_of` must be a datetime with a time"):
+        with pytest.raises(error, match=message):
             cls.from_arrow(table, as_of=as_of)
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from consentgate._arguments import require
 from consentgate.errors import (
     ColumnAmbiguousError,
     ColumnMissingError,
@@ -211,7 +212,7 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
 
 
 def quoted(names: Iterable[str]) -> str:
-    """Names as a message shows them, sorted, the first of very many; a word when there are none."""
+    """Names in quotes for a message: sorted, the first 50 of them, and "none" if there are none."""
     in_order = sorted(names)
     more = len(in_order) - _MOST_NAMES
     listed = ", ".join(f"'{name}'" for name in in_order[:_MOST_NAMES]) or "none"
@@ -286,10 +287,11 @@ def spans(starts: Int64s, counts: Int64s) -> Int64s:
 
 
 def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -> Values:
-    """Each of n spans of values united by an operation such as `np.maximum`, where spans overlap.
+    """Combine the values of each of n spans by an operation such as `np.maximum`.
 
-    Takes O(values x log(longest span)) time and the memory of two copies of the values: a span is
-    the union of two shorter ones, whose lengths are powers of two, and which may overlap.
+    Spans may overlap. It takes O(values x log(longest span)) time, and the memory of two copies of
+    the values: each span is covered by two shorter ones, whose lengths are powers of two, and which
+    may overlap.
 
     Args:
         operation: one for which it does not matter that a value counts twice.
@@ -353,7 +355,7 @@ def plain_layout(kind: pa.DataType) -> pa.DataType | None:
 
 
 def _with_blank_nulls(views: pa.Array) -> pa.Array:
-    """The same views with zeros under nulls: pyarrow 26 crashes over what may lie there."""
+    """The same views, with zeros in the cells of nulls, over which pyarrow 26 can crash."""
     valid = bitmap(views)
     if valid is None:
         return views
@@ -458,11 +460,11 @@ def as_micros(instant: datetime, *, name: str) -> int:
     """An aware datetime as microseconds since 1970 in UTC.
 
     Raises:
-        ConfigurationError: It is no datetime or has no time zone.
+        TypeError: It is no datetime.
+        ConfigurationError: It has no time zone, or is pandas' NaT.
     """
-    is_instant = (
-        isinstance(instant, datetime) and instant == instant
-    )  # pandas' NaT is unlike itself
+    require(instant, name, datetime, hint="give a datetime with a time zone")
+    is_instant = instant == instant  # NaT is unlike itself
     if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "
@@ -508,7 +510,7 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
 
 
 def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = None) -> None:
-    """Nothing, when `read_instants` can read a column of that type.
+    """Raise an error unless `read_instants` can read a column of that type.
 
     Raises:
         ColumnTypeError, NaiveTimestampError: As `read_instants`.
@@ -516,18 +518,17 @@ def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = N
     if not pa.types.is_timestamp(kind):
         raise ColumnTypeError(
             f"Column '{name}' is {type_text(kind)} but must be a timestamp with a time zone; "
-            "convert "
-            "it first."
+            "convert it first."
         )
     if kind.tz is None and assume_timezone is None:
         raise NaiveTimestampError(
-            f"Column '{name}' is {kind}, which has no time zone, so its instants are "
-            "unknown; give it one, or for messages say Columns(assume_timezone=…)."
+            f"Column '{name}' is {kind}, which has no time zone, so its instants are unknown; give "
+            "it one, or for messages say Columns(assume_timezone=…)."
         )
 
 
 def check_time_zone(zone: str) -> None:
-    """Nothing, when the zone is known.
+    """Raise an error unless the zone is known.
 
     Raises:
         ConfigurationError: It is not.

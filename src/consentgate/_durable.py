@@ -158,13 +158,13 @@ def write_faults_named(what: str) -> Iterator[None]:
         raise OutputError(
             f"{what} cannot be written ({type(error).__name__}): Parquet does not hold "
             "every type that Arrow has; cast run-end encoded, union and empty struct columns."
-        ) from error
-    except pa.ArrowException as error:
-        raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from error
+        ) from None
+    except pa.ArrowException as error:  # its message can quote values
+        raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from None
 
 
 def why(error: OSError) -> str:
-    """What the system says of a fault; it can hold the names of files, but nothing of theirs."""
+    """The system's words for a fault; they can name files, but quote nothing of their content."""
     if error.errno:
         return os.strerror(error.errno)
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__

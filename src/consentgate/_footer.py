@@ -1,4 +1,4 @@
-"""What the footer of a Parquet file says of its columns' chunks, read without pyarrow.
+"""The footer of a Parquet file: what it says of its columns' chunks, read without pyarrow.
 
 pyarrow 26 ends the whole process where it is asked for the chunks of some damaged footers
 (`RowGroupMetaData.column`, and what it returns), because their C++ exceptions are not caught. The
@@ -81,8 +81,8 @@ def column_chunks(footer: bytes) -> Iterator[list[ColumnChunk]]:
                     yield _row_group(thrift)
             else:
                 thrift.skip(kind)
-    except (IndexError, UnicodeDecodeError) as error:
-        raise pa.ArrowInvalid("a footer that is damaged") from error
+    except (IndexError, UnicodeDecodeError):
+        raise pa.ArrowInvalid("a footer that is damaged") from None
 
 
 def _row_group(thrift: "_Thrift") -> list[ColumnChunk]:

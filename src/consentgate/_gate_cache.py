@@ -20,14 +20,14 @@ from consentgate.saved import open_gate
 __all__ = ["Connection", "open_published", "this_process"]
 
 _CACHED = 3
-"""So many gates of a store stay in a cache."""
+"""Gates of a store that stay in a cache."""
 _FORKED_S = 30.0
-"""So long does a forked process wait for connections of its own."""
+"""Seconds that a forked process waits for connections of its own."""
 
 _process = object()
 _inherited: list[Folder] = []
-"""What is left of the process that this one was forked from: let go, it would say goodbye to the
-store on that one's connections.
+"""Folders of the process that this one was forked from. They are kept, because letting go of them
+would close that process's connections.
 """
 
 
@@ -41,7 +41,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def this_process() -> object:
-    """What stands for this process. Unlike its number, no ancestor of it ever had the same."""
+    """A token of this process. Unlike its number, no ancestor of it ever had the same."""
     return _process
 
 

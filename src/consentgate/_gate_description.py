@@ -1,4 +1,4 @@
-"""What a gate's file says about its gate, checked like any input.
+"""The description of a gate in its file, checked like any input.
 
 A file whose checksums are right can still have been written by a faulty or hostile program. So its
 description is a model, and everything that two of its parts say has to agree: with the policy and
@@ -69,7 +69,7 @@ class BoundsPart(_Part):
 
 
 class ConsentPart(_Part):
-    """What is known about subjects; see `ConsentFacts`."""
+    """The facts about subjects; see `ConsentFacts`."""
 
     index: IndexPart
     reason_bits: int
@@ -83,7 +83,7 @@ class ConsentPart(_Part):
 
 
 class ChannelPart(_Part):
-    """What is known about channels; see `ChannelFacts`."""
+    """The facts about channels; see `ChannelFacts`."""
 
     index: IndexPart
     public_since: BoundsPart | None

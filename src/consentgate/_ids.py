@@ -25,7 +25,7 @@ __all__ = ["IdFamily", "Ids", "Integers", "Strings", "Uuids", "id_family", "read
 
 
 class IdFamily(StrEnum):
-    """What ids are made of. Families never meet: nothing is cast from one to another."""
+    """The kind of value that ids are. Families never meet: nothing is cast from one to another."""
 
     INTEGER = "integer"
     STRING = "string"

@@ -182,7 +182,7 @@ def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Tabl
 
 
 def _without_evidence(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """What a file says apart from the gate that another run has judged it by."""
+    """A file's metadata, without the evidence of another run that has judged it."""
     return {key: value for key, value in metadata.items() if not key.startswith(b"consentgate.")}
 
 

@@ -22,7 +22,7 @@ from consentgate.errors import ConsentGateError, DestinationBusyError, OutputErr
 __all__ = ["lock"]
 
 LEASE_S = 60.0
-"""So long is a lease honoured after it was last renewed."""
+"""Seconds for which a lease holds after it was last renewed."""
 
 
 @contextmanager
@@ -105,7 +105,7 @@ class _Lease:
                     self.renew()
 
     def check(self) -> None:
-        """Nothing, or an error where it ran out or is not there any more."""
+        """Raise an error if the lease ran out or is not there any more."""
         if self._is_over() or self._is_gone():
             raise DestinationBusyError(
                 f"The lease on '{self._folder}' was lost, so another {self._who} may have begun "

@@ -33,11 +33,11 @@ __all__ = [
 ]
 
 BATCH_BYTES = 16 << 20
-"""So much of a file is decoded at a time: enough that a judgement's own price does not show, and
-little enough that memory is used again instead of being fetched anew.
+"""Bytes of a file that are decoded at a time: enough that a judgement's own price does not show,
+and few enough that memory is used again instead of being fetched anew.
 """
 GROUP_BYTES = 32 << 20
-"""Admitted rows are gathered into row groups of so many bytes, as they lie in memory."""
+"""Bytes of a row group that admitted rows are gathered into, as they lie in memory."""
 
 _MOST_ROWS = 262_144
 _PROBE_ROWS = 64
@@ -47,7 +47,7 @@ _MOST_PENDING = 64
 _TELLING_VALUES, _FEW_BYTES = 10_000, 5
 _DECODERS_BYTES = 192 << 20
 _MOST_HELD = 2 << 20
-"""So much does decoding hold of one column: a page and a dictionary, each of about 1 MiB."""
+"""Bytes of one column that decoding holds: a page and a dictionary, each of about 1 MiB."""
 
 
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
@@ -174,7 +174,7 @@ def _old_timestamps(file: ParquetFile) -> list[Any]:
 
 
 def refuse_inexact_timestamps(file: ParquetFile, path: Path) -> None:
-    """Nothing, when microseconds hold every INT96 timestamp of a file exactly.
+    """Raise an error unless microseconds hold every INT96 timestamp of a file exactly.
 
     Args:
         path: where the file is, to be read in other ways, too.

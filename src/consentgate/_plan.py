@@ -1,4 +1,4 @@
-"""What a run has to do: the files of its source, looked at, and those that are done already."""
+"""The plan of a run: the files of its source, looked at, and those that are done already."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -220,7 +220,7 @@ def _read_part(destination: Folder, name: str) -> Part | None:
 
 
 def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | None:
-    """What a part was judged by, as far as its metadata makes sense."""
+    """The evidence of what judged a part, as far as its metadata makes sense."""
     texts = {
         key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
         for key, value in metadata.items()

@@ -1,4 +1,4 @@
-"""What a store's pointer says, what its files are called, and which of two gates is older."""
+"""A store's pointer, the names of its files, and which of two gates is older."""
 
 import re
 import secrets
@@ -115,7 +115,7 @@ class Publication(BaseModel):
 
     @property
     def states(self) -> States:
-        """What must not become older."""
+        """The states of snapshot and registry, which must not become older."""
         states = {"consent snapshot": State(self.as_of, self.snapshot_digest)}
         if self.registry_as_of is not None and self.registry_digest is not None:
             states["channel registry"] = State(self.registry_as_of, self.registry_digest)
@@ -123,9 +123,10 @@ class Publication(BaseModel):
 
 
 def read_pointer(folder: Folder) -> Publication | None:
-    """What the pointer says; None where there is none.
+    """The publication that the pointer names; None where there is no pointer.
 
     Raises:
+        GateFileError: It is of an older version.
         DamagedGateError, NewerGateError: It is damaged, or of a newer version.
         UnreadableFileError: It cannot be read.
     """
@@ -172,7 +173,7 @@ def states_of(evidence: Mapping[str, str]) -> States:
 
 
 def older(new: States, old: States) -> str:
-    """What of the new is older than the old, or may be, in words; empty where nothing is."""
+    """How the new is older than the old, or may be, in words; empty where it is not."""
     for what, before in old.items():
         after = new.get(what, before)
         as_of = after.as_of.isoformat()
@@ -251,7 +252,7 @@ def superseded(names: Iterable[str], current: Publication, *, keep: int) -> list
 
 
 def leftovers(names: Iterable[str], current: Publication | None) -> list[str]:
-    """What publishers that were killed left: drafts, and gates that never were current."""
+    """The files that killed publishers left: drafts, and gates that never were current."""
     newest = 0 if current is None else current.number
     drafts = list(filter(_DRAFT.fullmatch, names))
     return drafts + [name for name, number in _numbers(names).items() if number > newest]

@@ -75,11 +75,11 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
         try:
             if len(rows):
                 kept.append(_take(chunk, rows))
-        except pa.ArrowNotImplementedError as error:
+        except pa.ArrowNotImplementedError:  # its message can quote names of fields
             raise ColumnTypeError(
                 f"Column '{name}' is {type_text(column.type)}, whose rows cannot be taken out; "
                 "cast it."
-            ) from error
+            ) from None
         start += len(chunk)
     return pa.chunked_array(kept, column.type)
 

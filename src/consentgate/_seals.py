@@ -28,7 +28,7 @@ class Seals:
     signer: Signer | None
 
     def checked(self, standing: Standing) -> Standing:
-        """What is in the destination. Its run goes on only if its state has a valid seal."""
+        """The destination's content. Its run goes on only if its state has a valid seal."""
         state = standing.state
         if self.signer is None or state is None:
             return standing

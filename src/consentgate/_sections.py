@@ -73,7 +73,7 @@ class _Place(BaseModel):
 
 
 class _Content(BaseModel):
-    """What a head holds."""
+    """The content of a head."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -89,7 +89,7 @@ class _Content(BaseModel):
 
 
 class Sections(NamedTuple):
-    """What is in a file: a description of the writer's own, the arrays, and the head's SHA-256."""
+    """The content of a file: the writer's own description, the arrays, and the head's SHA-256."""
 
     description: Any
     arrays: dict[str, Array]

@@ -1,4 +1,4 @@
-"""What a run reads: the files behind a path, a pattern, a URI or a pyarrow data set."""
+"""The source of a run: the files behind a path, a pattern, a URI or a pyarrow data set."""
 
 import re
 from collections import Counter
@@ -265,7 +265,7 @@ def _from_dataset(dataset: Any) -> Source:
 
 
 def _refuse_partial(fragments: list[Any]) -> None:
-    """Nothing, when every fragment is a whole file; files that cannot be read are found later."""
+    """Raise an error unless every fragment is a whole file. Unreadable files are found later."""
     for fragment in fragments:
         folder = Folder.within(fragment.filesystem, "")
         with suppress(OSError, pa.ArrowException):

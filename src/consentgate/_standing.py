@@ -1,4 +1,4 @@
-"""What is in a run's destination as it begins: nothing, a run to go on with, or one to follow."""
+"""The state of a run's destination as it begins: nothing, a run to go on with, or one to follow."""
 
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, replace
@@ -39,7 +39,7 @@ __all__ = ["Standing", "refuse_overlap"]
 
 
 def refuse_overlap(folder: Folder, source: Source) -> None:
-    """Nothing, when what is written to a destination cannot become part of the source.
+    """Raise an error if the destination overlaps the source.
 
     Raises:
         OutputError: The destination lies within the source.
@@ -62,7 +62,7 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
 
 @dataclass(frozen=True)
 class Standing:
-    """What is in a destination.
+    """The content of a destination.
 
     Attributes:
         folder: the destination.
@@ -163,7 +163,7 @@ class Standing:
         return is_signed and records == dict(done) and names == self.outputs == set(done)
 
     def next_state(self, judgement: Judgement, instant_from: InstantFrom, own: Newest) -> RunState:
-        """What the destination is to say of a run while it is under way."""
+        """The state that the destination shows while a run is under way."""
         state = RunState(
             judgement=judgement,
             instant_from=instant_from,
@@ -201,7 +201,7 @@ class Standing:
                     self.folder.delete(name)
 
     def _refuse_foreign(self) -> None:
-        """Nothing, when every file that engines would read there was written by a run."""
+        """Raise an error unless a run wrote every file that engines would read there."""
         is_run = self.state is not None or self.manifest is not None
         known = {file.name for file in self.source.files}
         judged = {name for name in self.outputs if ledger_name(name) in self.present}

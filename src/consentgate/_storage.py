@@ -39,12 +39,12 @@ _CHUNK_BYTES = 8 << 20
 MOST_READ_BYTES = 1 << 30
 """Most bytes of a manifest or another file that is read into memory at once."""
 _RETRY_S = 30
-"""So long is Google's storage asked again; pyarrow would go on for a quarter of an hour."""
+"""Seconds for which Google's storage is asked again; pyarrow would go on for 15 minutes."""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What tells one state of a file from another.
+    """Tells one state of a file from another.
 
     Attributes:
         size_bytes: its size.
@@ -151,7 +151,7 @@ class Folder:
         return f"{self.root}/{name}" if name else self.root
 
     def kind(self) -> pa_fs.FileType:
-        """What is at the folder's path.
+        """The kind of thing that is at the folder's path.
 
         Raises:
             SourceError: It cannot be looked at.
@@ -201,7 +201,7 @@ class Folder:
         return dict(sorted(found.items()))
 
     def oddities(self) -> list[str]:
-        """What in a local folder is neither a folder nor a file, or only a link to one."""
+        """The names in a local folder that are neither folders nor files, or only links to one."""
         if not self.is_local:
             return []
         found = []
@@ -214,7 +214,7 @@ class Folder:
         return sorted(found)
 
     def stamp(self, name: str) -> Stamp:
-        """What tells a file's present state from any other.
+        """The stamp of a file's present state.
 
         Raises:
             SourceChangedError: It is not there.

@@ -34,7 +34,7 @@ class Judging(Protocol):
 
     @property
     def evidence(self) -> Mapping[str, str]:
-        """What judges, as ledgers carry it in their metadata."""
+        """The evidence of what judges, as ledgers carry it in their metadata."""
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -43,7 +43,7 @@ class Judging(Protocol):
 
 
 class Current(Protocol):
-    """What knows the gate that judges the next batch: a gate, or a live one."""
+    """Knows the gate that judges the next batch: a gate, or a live one."""
 
     def current(self) -> Judging:
         """That gate."""
@@ -85,7 +85,7 @@ class Sieve:
         return self._gate.current()
 
     def check(self, schema: pa.Schema) -> None:
-        """Judge no rows of that schema, which raises what judging would; begin the ledger's file.
+        """Raise an error unless rows of that schema can be judged; begin the ledger's file.
 
         Raises:
             Whatever `Gate.decide` raises.
@@ -97,7 +97,7 @@ class Sieve:
     ) -> Decision:
         """Judge the next batch; its excluded rows go into the ledger.
 
-        This is for rows that are handed on at once. Rows that wait are `hold`'s.
+        Use it for rows that are given out at once, and `hold` for rows that are given out later.
 
         Args:
             gate: the gate that is current, where that has been asked for already.
@@ -183,7 +183,8 @@ class Held:
     than the one that judged the rows, it judges again all that were not given out yet. The ledger
     gets every row that was given out once, with the reason of the gate that was current then.
 
-    Expiry by the clock is looked at when rows are judged, not when they are given out.
+    Whether a consent has expired is checked when rows are judged, and not again when they are given
+    out.
 
     ::
 
@@ -231,7 +232,7 @@ class Held:
         """Judge the rows that are left again, if another gate is current now.
 
         Returns:
-            Whether it is another one, so that what was made of the rows is to be made again.
+            Whether they were judged again. The caller then has to make again what it made of them.
 
         Raises:
             Whatever `Gate.decide` and a live gate raise. The rows are as before then.
@@ -248,7 +249,7 @@ class Held:
         return True
 
     def peek(self, rows: int | None = None) -> Decision:
-        """What was decided of the next rows, or of all that are left."""
+        """The decision on the next rows, or on all that are left."""
         bits = self._decision.reason_bits.slice(self.done - self._start, rows)
         return replace(self._decision, reason_bits=bits)
 
@@ -257,10 +258,11 @@ class Held:
 
         Args:
             rows: how many.
-            make: makes of what was decided of them what the caller hands on at once.
+            make: a function that takes the decision on these rows, and returns what the caller is
+                going to hand on.
 
         Returns:
-            What `make` returned last. It is called again when the gate changed meanwhile.
+            What `make` returned last. It is called again if the gate changed meanwhile.
         """
         self.refresh()
         made = make(self.peek(rows))

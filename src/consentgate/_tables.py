@@ -1,4 +1,4 @@
-"""What the consent snapshot and the channel registry share.
+"""The common part of the consent snapshot and the channel registry.
 
 Both are tables with one row per key that are true as of one instant. Here their columns are
 checked and brought into the fewest layouts, one chunk each; and their content gets a digest.
@@ -140,8 +140,7 @@ def id_column(table: pa.Table, name: str) -> pa.Array:
     if family is None:
         raise ColumnTypeError(
             f"Column '{name}' is {type_text(column.type)} but must hold ids: integers, strings or "
-            "UUIDs; "
-            "cast it."
+            "UUIDs; cast it."
         )
     ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
     _refuse_nulls(ids, name)
@@ -220,7 +219,7 @@ def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa
 
 
 def refuse_headless(table: pa.Table, path: str | Path, key: str) -> None:
-    """Nothing, when a file of text has names of columns, or is none.
+    """Raise an error if a file of text (CSV, JSON lines) does not name its columns.
 
     Without them, what the reader takes for names are cells, which other errors would show.
 
@@ -236,7 +235,7 @@ def refuse_headless(table: pa.Table, path: str | Path, key: str) -> None:
 
 
 def refuse_repeats(table: pa.Table, key: str, word: str | None, what: str) -> None:
-    """Nothing, when no two rows share their key.
+    """Raise an error if two rows share their key.
 
     Raises:
         DuplicateRecordError: Some do; the message counts the surplus rows.

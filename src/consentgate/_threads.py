@@ -15,8 +15,8 @@ from consentgate.errors import ConfigurationError
 __all__ = ["BLOCK_ROWS", "block_rows", "for_each", "row_blocks", "thread_count"]
 
 BLOCK_ROWS = 262_144
-"""So many rows are worked on at a time: few enough that temporaries stay in the cache that cores
-share, and so many that threads seldom wait for each other to hand over the interpreter.
+"""Rows per block: few enough that temporaries stay in the cache that cores share, and so many
+that threads seldom wait for each other to hand over the interpreter.
 """
 _FEWEST_ROWS = 65_536
 """Blocks are not made smaller than that to give every thread one."""
@@ -60,7 +60,7 @@ def for_each(work: Callable[[T], None], items: Iterable[T], threads: int | None 
 
 
 def thread_count(threads: int | None = None) -> int:
-    """So many threads as are asked for; None: one per available core, or one in a worker process.
+    """The number of threads asked for; None: one per available core, or one in a worker process.
 
     Raises:
         ConfigurationError: `threads` is less than 1.

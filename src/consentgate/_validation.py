@@ -57,12 +57,11 @@ class Validator:
         try:
             for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
                 self._check(chunk)
-        except (pa.ArrowException, _MalformedError):  # whose words can quote a value
+        except (pa.ArrowException, _MalformedError):  # its message can quote values
             raise MalformedDataError(
                 f"Column '{name}' ({type_text(column.type)}) is malformed Arrow data: its offsets, "
-                "indices or "
-                "lengths point outside of its data, it has another number of nulls than it says, "
-                "or its text is not UTF-8. Have its producer write it anew."
+                "indices or lengths point outside of its data, it has another number of nulls than "
+                "it says, or its text is not UTF-8. Fix the program that made it."
             ) from None
 
     def _check(self, array: pa.Array) -> None:
@@ -118,8 +117,8 @@ def refuse_odd_names(schema: pa.Schema) -> None:
             if pa.types.is_timestamp(field.type):
                 str(field.type.tz)
             fields += _inner_fields(field.type)
-    except UnicodeDecodeError as error:
-        raise pa.ArrowInvalid("names of columns that are not UTF-8") from error
+    except UnicodeDecodeError:
+        raise pa.ArrowInvalid("names of columns that are not UTF-8") from None
 
 
 class _MalformedError(Exception):

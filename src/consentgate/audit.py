@@ -164,7 +164,7 @@ def _refuse_odd_manifest(folder: Folder) -> None:
 
 @dataclass(frozen=True)
 class _Odd:
-    """What in a destination is a link, or neither file nor folder, and so is not to be opened."""
+    """Names in a destination that must not be opened: links, pipes, devices and the like."""
 
     names: tuple[str, ...]
 
@@ -211,7 +211,7 @@ class _Check:
         return evidence_of(manifest.policy, manifest.consent, manifest.channels)
 
     def file(self, record: FileRecord) -> list[Finding]:
-        """What is wrong with a file's output, its part of the ledger, and its seal."""
+        """The findings about a file's output, its part of the ledger, and its seal."""
         output, ledger = partial(self._output, record), partial(self._ledger, record)
         findings = [
             finding
@@ -222,7 +222,7 @@ class _Check:
         return [*findings, *self._seal(record)]
 
     def _seal(self, record: FileRecord) -> Iterator[Finding]:
-        """What is wrong with the seal by which a signed run could have been resumed."""
+        """The findings about the seal by which a signed run could have been resumed."""
         name = seal_name(record.input.path)
         if self.has_sealed is None or name not in self.present:
             return
@@ -318,7 +318,7 @@ def _look(
     *,
     owners: Mapping[str, str],
 ) -> list[Finding]:
-    """What is wrong with a file; where its bytes are not the ones written, nothing else is said."""
+    """The findings about a file; only one if its bytes are not the ones that were written."""
     try:
         with folder.fetched(file.path) as path:
             digest, size = digest_file(path), path.stat().st_size
@@ -338,7 +338,7 @@ def _look(
 
 
 def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
-    """What in the manifest contradicts itself."""
+    """The contradictions within the manifest."""
     evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
     if manifest.policy.digest != manifest.policy_digest:
         yield Finding(MANIFEST, "its policy does not have the digest that it names")

@@ -1,4 +1,4 @@
-"""The decision: what a gate says about every row of a batch."""
+"""The decision on every row of a batch."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["Decision"]
 
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """What a gate says about n rows, in their order. Nothing of the rows is copied.
+    """A gate's decision on n rows, in their order. It copies nothing of the rows.
 
     Attributes:
         reason_bits: uint32 array of n entries, never null; 0 = admitted.
@@ -23,6 +23,9 @@ class Decision:
             precedence.
         gate_digest: the `digest` of the gate that judged; None where the gate was neither saved nor
             opened, since it would take long to compute.
+
+    Raises:
+        TypeError: `reason_bits` or `reason_names` is of a wrong type.
     """
 
     reason_bits: pa.UInt32Array

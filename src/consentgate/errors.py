@@ -201,7 +201,7 @@ class UnknownStatusError(SnapshotError):
 
 
 class AsOfError(SnapshotError):
-    """Nobody says as of which instant the data speaks, or two sources disagree."""
+    """Data does not say as of which instant it speaks, or two sources disagree."""
 
     code = "as_of"
 
@@ -326,6 +326,6 @@ class RunIncompleteError(FileError):
 
 
 class ManifestError(FileError):
-    """What a run left as evidence is missing or malformed."""
+    """The evidence that a run left is missing or malformed."""
 
     code = "manifest"

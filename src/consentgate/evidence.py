@@ -1,4 +1,4 @@
-"""What judges, in short: the evidence that ledgers and outputs carry in their metadata."""
+"""The evidence of what judges, which ledgers and outputs carry in their metadata."""
 
 import json
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
-"""What a gate knows about each subject and each channel, compiled for one policy.
+"""A gate's knowledge about each subject and each channel, compiled for one policy.
 
 All that decides nearly every message is in one word beside the id's key, so judging is looking
-that word up. Reason bits are stored flipped by the reason that an unknown id gets: a zero, whether
-an empty slot or memory that was never written, reads as "nothing is known", which excludes.
+that word up. Reason bits are stored XOR the reason that an unknown id gets. So a zero, whether in
+an empty slot or in memory that was never written, means "nothing is known", which excludes.
 """
 
 from collections.abc import Mapping
@@ -88,10 +88,11 @@ def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
 
 @dataclass(frozen=True, repr=False)
 class ConsentFacts:
-    """What is known about each subject, over all the policy's purposes.
+    """All that is known about each subject, over all the policy's purposes.
 
-    A subject's word holds, from its lowest bit on, the reasons from NO_CONSENT_RECORD on that hold
-    at any time, flipped by NO_CONSENT_RECORD; above them the bounds.
+    A subject's word holds, in its lowest bits, the reasons from NO_CONSENT_RECORD on that do not
+    depend on time. They are stored XOR NO_CONSENT_RECORD, so that zero means "no record". The
+    bounds are in the bits above.
 
     Attributes:
         index: each subject's word.
@@ -170,10 +171,11 @@ class ConsentFacts:
 
 @dataclass(frozen=True, repr=False)
 class ChannelFacts:
-    """What is known about each channel.
+    """All that is known about each channel.
 
-    A channel's word holds PRIVATE_CHANNEL and CHANNEL_UNKNOWN as they hold at any time, flipped by
-    CHANNEL_UNKNOWN; above them the bound.
+    A channel's word holds, in its lowest bits, PRIVATE_CHANNEL and CHANNEL_UNKNOWN, as far as they
+    do not depend on time. They are stored XOR CHANNEL_UNKNOWN, so that zero means "unknown". The
+    bound is in the bits above.
 
     Attributes:
         index: each channel's word.
@@ -213,7 +215,7 @@ class ChannelFacts:
 
 
 def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
-    """What n visibilities say: nothing if public, else private, or unknown for a null."""
+    """The reasons that n visibilities give: none if public, else private; unknown for a null."""
     by_word = {word: Reason(0) for word in policy.public_visibilities}
     return _bits_of_words(words, by_word, other=Reason.PRIVATE_CHANNEL, null=Reason.CHANNEL_UNKNOWN)
 

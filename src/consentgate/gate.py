@@ -69,6 +69,7 @@ class Gate:
         consent, channels: what the gate was built from; None in a gate that was opened.
 
     Raises:
+        TypeError: An argument is of a wrong type.
         ConfigurationError: There are channel columns but no registry, or the reverse; or
             `judged_at` has no time zone.
         RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
@@ -107,13 +108,15 @@ class Gate:
         there, without the snapshot, which only `explain` needs. Once another gate is saved there,
         even an equal one, those pickles are refused: a gate that is built anew gets a new path.
 
-        The file holds no consent records and no readable string id, but it can be asked for ids,
-        and integer ids and UUIDs are in it as they are: guard it as you guard the snapshot.
+        The file holds no consent records. String ids cannot be read from the file, but whoever has
+        the file can test whether an id is in it. Integer ids and UUIDs are in it as they are: guard
+        it as you guard the snapshot.
 
         Args:
             path: the file's; one that is there is replaced.
 
         Raises:
+            TypeError: `path` is no path.
             OutputError: The file cannot be written; what was there is still there.
         """
         require_path(path, "path")
@@ -135,6 +138,7 @@ class Gate:
                 files that came over a network or lay about for long.
 
         Raises:
+            TypeError: `path` is no path, or `verify` no bool.
             UnreadableFileError: The file is not there or cannot be read.
             ForeignGateError: It is no saved gate.
             NewerGateError: It was written by a newer version.
@@ -176,7 +180,7 @@ class Gate:
 
     @cached_property
     def evidence(self) -> dict[str, str]:
-        """What judges, as ledgers carry it in their metadata.
+        """The evidence of what judges, as ledgers carry it in their metadata.
 
         Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
         `snapshot` and `registry` what ends in `_digest` and `_as_of`.
@@ -224,6 +228,7 @@ class Gate:
 
         Raises:
             NotArrowError: `data` holds no Arrow data.
+            TypeError: Another argument is of a wrong type.
             MalformedDataError: A column that judging looks at is not what its type says.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
@@ -254,8 +259,10 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded. Arguments and errors are `decide`'s; here all
-        columns are held to their types, and may be nested 64 levels deep.
+        """Part the rows into admitted and excluded.
+
+        Arguments and errors are `decide`'s. Here every column is checked against its type, not only
+        those that judging looks at, and a column may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;
@@ -279,9 +286,12 @@ class Gate:
             first_row: the position of the first of them in the whole input.
 
         Raises:
+            TypeError: An argument is of a wrong type.
             ConfigurationError: `decision` is about another number of rows, or `first_row` is
                 negative or beyond 2**62.
             ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
+            MalformedDataError: A column is not what its type says.
+            ColumnTypeError: A column is nested more than 64 levels deep.
         """
         _check_part(table, decision, first_row)
         place = find_column(table.schema, self.columns.record_id, role="record_id")
@@ -329,6 +339,7 @@ class Gate:
             threads: as in `decide`.
 
         Raises:
+            TypeError: `ledger` is no path.
             OutputError: The ledger cannot be written.
             SchemaMismatchError: While reading: a batch has another schema than the first.
             Whatever `decide` raises: at once for the schema, else while reading.
@@ -355,6 +366,7 @@ class Gate:
                 whose file does not hold it.
 
         Raises:
+            TypeError: An argument is of a wrong type.
             RecordNotFoundError: No row has that id.
             ConfigurationError: Snapshot or registry are not the ones that the gate was built from,
                 or are needed and not given.

@@ -34,7 +34,7 @@ _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _SUMS = 4
 _SECTION_BYTES = 56
 _NUMBERS = 4 + _SECTION_BYTES // 2
-"""So many 16-bit numbers times 32 bits still add up to less than 2**53."""
+"""16-bit numbers that are added up at once: times 32 bits, their sum is less than 2**53."""
 _PRODUCT_ROWS = 2_048
 """A matrix product of so few rows stays in the cache, and in the thread that asks for it."""
 _PIECE_ROWS = 8 * _PRODUCT_ROWS
@@ -120,7 +120,7 @@ class StringHasher:
     def _sums(
         self, section: int, data: npt.NDArray[np.uint8], starts: Int64s, left: Int64s
     ) -> Uint64s:
-        """What one section of each of n strings adds to its sums: (4, n).
+        """One section's part of the sums of each of n strings: (4, n).
 
         Args:
             data: with at least a section and 8 bytes behind the last string.

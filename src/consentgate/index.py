@@ -28,7 +28,7 @@ __all__ = ["Found", "IdHasher", "Index", "Keys", "count_repeats"]
 
 _TOP_BIT = np.uint64(1 << 63)
 _SECRETS = 8
-"""So many secrets are tried before ids are believed to be equal."""
+"""Secrets that are tried before ids are believed to be equal."""
 _LINE_WORDS = 8
 
 
@@ -47,7 +47,7 @@ class Keys(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What is held about n ids.
+    """The index's answer about n ids.
 
     `words` (uint64) are 0 where nothing is; `slots` (int64) say where they lie; `valid` (bool) is
     false where the id is null, and None when none is.
@@ -61,7 +61,7 @@ class Found(NamedTuple):
         return f"<Found: {len(self.words)}>"
 
     def take(self, rows: Int64s) -> "Found":
-        """What is held about the ids of those rows."""
+        """The answer about the ids of those rows."""
         valid = None if self.valid is None else self.valid[rows]
         return Found(self.words[rows], self.slots[rows], valid)
 
@@ -158,7 +158,7 @@ class Index:
         return cls(hasher.seed, is_signed, places, entries), laid
 
     def find(self, ids: Ids, valid: Bools | None = None) -> Found:
-        """What is held about n ids of the family that the index holds.
+        """Look up n ids of the family that the index holds.
 
         Args:
             valid: where an id is not null; None when none is.

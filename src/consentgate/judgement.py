@@ -185,7 +185,7 @@ class Judge:
     def _judge_apart(
         self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
-        """The reasons against n rows, each of which names some subjects, judged by mention."""
+        """The reasons against n rows that each name some subjects, judged mention by mention."""
         bounds = np.cumsum(counts) - counts
         has_others = len(found.words) > counts.sum()  # such as those of null lists
         if has_others or not np.array_equal(starts, bounds):
@@ -210,8 +210,7 @@ def _check_record_id(schema: pa.Schema, name: str) -> None:
     if id_family(kind) is None:
         raise ColumnTypeError(
             f"Column '{name}' (record_id) is {type_text(kind)} but must be an integer, string, "
-            "UUID or "
-            "16-byte binary; cast it."
+            "UUID or 16-byte binary; cast it."
         )
 
 
@@ -224,15 +223,13 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
         wanted = "ids or lists of ids" if lists else "ids"
         raise ColumnTypeError(
             f"Column '{name}' is {type_text(kind)} but must hold {wanted}: integers, strings or "
-            "UUIDs; "
-            "cast it."
+            "UUIDs; cast it."
         )
     if found is not None and found is not family:
         where = "consent snapshot" if lists else "channel registry"
         raise IdFamilyError(
             f"Column '{name}' is {type_text(kind)}, so its ids are {found}s, but those of the "
-            f"{where} are "
-            f"{family}s; cast one of them."
+            f"{where} are {family}s; cast one of them."
         )
 
 

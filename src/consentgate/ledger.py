@@ -60,6 +60,7 @@ class Ledger:
             may write into one directory.
 
     Raises:
+        TypeError: `directory` is no path.
         OutputError: From here and every method: the directory cannot be written to.
     """
 

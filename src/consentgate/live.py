@@ -51,11 +51,12 @@ class LiveGate:
     It judges as a `Gate` does. Each call, and in a stream each batch, is judged by one gate, which
     `Decision.gate_digest` names; a stream's ledger begins a new part when the gate changes. Once a
     newer gate is current, streams and adapters give out nothing that it would not admit, even if
-    it was judged before. When the store cannot be looked at, or what is published there cannot be
-    used, every call is an error until that is mended: nothing is judged by a gate that may not be
-    current any more.
-    Nor is it when the store goes back to a gate of an older snapshot, or to an earlier one of the
-    same: that is what a backup or a mirror that lags behind looks like, and would undo withdrawals.
+    it was judged before.
+
+    Every call is an error as long as the store cannot be read, or what is published there cannot be
+    used: the gate may not be current any more. The same holds when the store goes back to a gate of
+    an older snapshot, or to an earlier gate of the same snapshot, as a restored backup or a mirror
+    that lags behind does. Judging by that gate would undo withdrawals.
 
     May be used by many threads; while one opens a new gate, which takes milliseconds (or as long as
     fetching it), those that need it wait. Pickles and copies as the store and the interval, so
@@ -170,4 +171,4 @@ class LiveGate:
 
 
 AnyGate: TypeAlias = Gate | LiveGate
-"""What adapters judge by; `current()` gives the gate for the next batch."""
+"""A gate that adapters judge by; `current()` gives the one for the next batch."""

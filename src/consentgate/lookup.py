@@ -28,7 +28,7 @@ class Lookup:
         self._lock = Lock()
 
     def find(self, index: Index, ids: pa.Array) -> Found:
-        """What is held about n ids; `valid` is false for a null."""
+        """Look up n ids; `valid` is false for a null."""
         if not pa.types.is_dictionary(ids.type):
             return _find(index, ids)
         if len(ids.dictionary) > max(self._rows, len(ids)):
@@ -36,7 +36,7 @@ class Lookup:
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
-        """What is held about a dictionary's values, and behind them about a null.
+        """Look up a dictionary's values, and behind them a null.
 
         Where a dictionary lies tells it apart, as long as it is held here and its memory is not
         used again. Threads wait for the first one that asks.
@@ -50,7 +50,7 @@ class Lookup:
 
 
 def _find(index: Index, ids: pa.Array) -> Found:
-    """What is held about n ids that are not dictionary-encoded."""
+    """Look up n ids that are not dictionary-encoded."""
     if pa.types.is_null(ids.type):
         nothing = np.zeros(len(ids), np.uint64)
         return Found(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
@@ -66,7 +66,7 @@ def _find_used(index: Index, ids: pa.DictionaryArray) -> Found:
 
 
 def _find_all(index: Index, values: pa.Array) -> Found:
-    """What is held about any number of ids, and behind them about a null."""
+    """Look up any number of ids, and behind them a null."""
     count = len(values) + 1
     words, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     valid = np.zeros(count, np.bool_)

@@ -118,7 +118,7 @@ class Evidence(_Record):
     def of(
         cls, evidence: Mapping[str, str], sources: Mapping[str, str], what: str
     ) -> "Evidence | None":
-        """What a gate says about its `snapshot` or `registry`, if it has one."""
+        """The evidence that a gate has of its `snapshot` or `registry`; None if it has none."""
         digest = evidence.get(f"consentgate.{what}_digest")
         if digest is None:
             return None
@@ -154,7 +154,7 @@ class ReadFile(WrittenFile):
 
 
 class Outcome(_Record):
-    """What became of one file's rows.
+    """The fate of one file's rows.
 
     Attributes:
         input: the messages.
@@ -177,7 +177,7 @@ class Outcome(_Record):
 
 
 class FileRecord(Outcome):
-    """What became of one file's rows, and where the ledger says so.
+    """The fate of one file's rows, and where the ledger records it.
 
     Attributes:
         ledger: the part of the ledger that holds its excluded rows.
@@ -271,7 +271,7 @@ class Newest(_Record):
         )
 
     def what_is_older(self, before: "Newest") -> str:
-        """What of this is older than what judged before, in words; empty where nothing is."""
+        """How this is older than what judged before, in words; empty where it is not."""
         for what, own, other in (
             ("consent snapshot", self.consent, before.consent),
             ("channel registry", self.channels, before.channels),
@@ -300,14 +300,14 @@ def _newer(one: Evidence | None, other: Evidence | None) -> Evidence | None:
 
 
 class PartRecord(_Record):
-    """What a part of the ledger says in its own metadata, so that it can be used again."""
+    """The record in the metadata of a part of the ledger, so that the part can be used again."""
 
     judgement: Judgement
     outcome: Outcome
 
 
 class SealedFile(_Record):
-    """What a signed run vouches for as soon as a file is done.
+    """The record that a signed run seals as soon as a file is done.
 
     Attributes:
         source: as in the manifest.
@@ -403,7 +403,7 @@ class Manifest(_Record):
 
     @property
     def own(self) -> Newest:
-        """What this run judged by."""
+        """The snapshot, registry and instant that this run judged by."""
         return Newest(
             consent=self.consent, channels=self.channels, judged_at=self.judgement.judged_at
         )
@@ -474,7 +474,7 @@ def parse_record(kind: type[Record], content: bytes, name: str) -> Record:
 
 
 def refuse_loss(name: str, totals: Totals) -> None:
-    """Nothing, when every row has exactly one fate.
+    """Raise an error unless every row has exactly one fate.
 
     Raises:
         ConservationError: One was lost or doubled.
@@ -487,7 +487,7 @@ def refuse_loss(name: str, totals: Totals) -> None:
 
 
 def loss(totals: Totals) -> str:
-    """What does not add up, in words; empty where every row has exactly one fate."""
+    """The numbers that do not add up, in words; empty where every row has exactly one fate."""
     reasons = sum(totals.counts.values())
     if totals.admitted + totals.excluded == totals.rows and reasons == totals.excluded:
         return ""

@@ -1,4 +1,4 @@
-"""The policy: what a training run accepts."""
+"""The policy: the conditions under which a training run accepts messages."""
 
 import json
 import re
@@ -71,7 +71,7 @@ _FAULTS = {
     "tuple_type": "must be a list",
     "string_unicode": "half of a surrogate pair is no text",
 }
-"""What some of pydantic's faults are in our words, by their type."""
+"""Our words for some of pydantic's faults, by their type."""
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",
     "invite", "hidden", "unlisted", "protected", "closed", "follower", "friend",
@@ -174,7 +174,7 @@ Words = Annotated[frozenset[Word], Field(min_length=1)]
 
 
 class Policy(_Strict):
-    """What a training run accepts. Frozen; unknown keys are errors.
+    """The conditions under which a training run accepts messages. Frozen; unknown keys are errors.
 
     Attributes:
         name: what people call this policy.
@@ -235,6 +235,7 @@ class Policy(_Strict):
         """Read a policy from a `.toml` or `.json` file of at most 1 MiB.
 
         Raises:
+            TypeError: `path` is no path.
             PolicyError: The file cannot be read, is neither, or holds no valid policy.
         """
         require_path(path, "path")
@@ -247,7 +248,7 @@ class Policy(_Strict):
         return cls(**fields)
 
     def lint(self) -> tuple[str, ...]:
-        """What weakens this policy, one sentence each; empty when nothing does."""
+        """The weaknesses of this policy, one sentence each; empty when there are none."""
         findings = [
             f"Method '{method}' is accepted, but it is no affirmative act "
             "(GDPR Recital 32: silence and pre-ticked boxes are not consent)."
@@ -271,7 +272,7 @@ class Policy(_Strict):
 
 
 def _read(path: Path) -> tuple[Any, str]:
-    """What is in a policy file, and why it cannot be read; empty where it can."""
+    """The content of a policy file, and why it cannot be read; the second is empty if it can."""
     try:
         return _parse(path.suffix.lower(), _text(path)), ""
     except OSError as error:
@@ -309,7 +310,7 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked(model: str, build: Callable[..., Any], /, *values: Any, **fields: Any) -> Any:
-    """What pydantic builds. Its own error quotes values, so ours is raised without it."""
+    """The model that pydantic builds. Its own error quotes values, so ours is raised without it."""
     try:
         return build(*values, **fields)
     except ValidationError as error:

@@ -44,8 +44,7 @@ def check_rule(rule: Rule, kind: pa.DataType) -> None:
         )
         raise RuleColumnTypeError(
             f"Rule '{rule.name}' looks at column '{rule.column}', which is {type_text(kind)} but "
-            "must "
-            f"{wanted}; change the rule or cast the column."
+            f"must {wanted}; change the rule or cast the column."
         )
 
 

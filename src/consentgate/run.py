@@ -260,7 +260,8 @@ class _Instant:
         """The caller's, the gate's, or the clock's.
 
         Raises:
-            ConfigurationError: It is no datetime, has no time zone, or lies beyond all years.
+            TypeError: It is no datetime.
+            ConfigurationError: It has no time zone, or lies beyond all years.
         """
         at, origin = _EPOCH + timedelta(microseconds=time.time_ns() // 1000), InstantFrom.CLOCK
         if given is not None:
@@ -292,7 +293,7 @@ def _refuse_unfit(gate: Gate, found: Sequence[FoundFile], given: datetime | None
 def _judgement(
     gate: Gate, instant: _Instant, standing: Standing, *, allow_older: bool
 ) -> tuple[Judgement, Newest]:
-    """What will decide, and what it judges by, which must not be older than what judged before.
+    """The judgement to make, and its evidence, which must not be older than what judged before.
 
     Raises:
         StaleSnapshotError: It is older.
@@ -393,7 +394,7 @@ class _Tally:
         self._advance(files_done=1)
 
     def go_on(self) -> None:
-        """Nothing, unless somebody called `stop`."""
+        """Raise an error if somebody called `stop`."""
         if self._stopped.is_set():
             raise _StoppedError
 

@@ -51,7 +51,7 @@ class GateFile:
 
 @dataclass(frozen=True)
 class SavedGate:
-    """What is kept of a gate.
+    """The parts of a gate that its file keeps.
 
     Attributes:
         judge: all that judging takes.
@@ -126,7 +126,7 @@ def preload(judge: Judge) -> None:
 
 
 def _take_apart(judge: Judge, arrays: Arrays) -> JudgePart:
-    """What a judge is made of; its arrays are added to `arrays`."""
+    """A judge's parts without their arrays, which are added to `arrays`."""
     consent, channels = judge.consent, judge.channels
     return JudgePart(
         consent=ConsentPart(

@@ -105,7 +105,7 @@ def is_seal(seal: str, record: BaseModel, public_key: Any) -> bool:
 
 
 def _sealed(record: BaseModel) -> bytes:
-    """What a seal is over; it begins otherwise than what signatures of manifests are over."""
+    """The bytes that a seal signs; those that sign a manifest begin in another way."""
     content = json.dumps(record.model_dump(mode="json"), sort_keys=True)
     return f"consentgate-seal-1 {type(record).__name__} {content}".encode()
 

@@ -87,7 +87,10 @@ class ConsentSnapshot(_tables.DatedTable):
             source: None means the path.
 
         Raises:
+            TypeError: An argument is of a wrong type.
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+            ColumnMissingError: A file of text does not name its columns, or has no `subject_id`.
+            Whatever `from_arrow` raises.
         """
         require_path(path, "path")
         table = read_table(path, _TEXT_FILE_TYPES, "subject_id")
@@ -125,6 +128,9 @@ class ConsentSnapshot(_tables.DatedTable):
 
         Raises:
             TypeError: An argument is of a wrong type.
+            NotArrowError: `data` holds no Arrow data.
+            ConfigurationError: `as_of` has no time zone, or a text holds half of a surrogate pair.
+            SchemaMismatchError: A batch of a stream has another schema than the stream.
             MalformedDataError: A column is not what its type says.
             AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
             ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
@@ -168,7 +174,7 @@ class ConsentSnapshot(_tables.DatedTable):
 
     @property
     def id_family(self) -> IdFamily:
-        """What the subject ids are made of."""
+        """The family of the subject ids."""
         family = id_family(self.table.schema.field("subject_id").type)
         assert family is not None
         return family

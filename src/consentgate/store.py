@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from consentgate._arguments import require
+from consentgate._arguments import require, require_path
 from consentgate._durable import write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
@@ -80,10 +80,13 @@ class GateStore:
             of a machine read the store, as data loaders' workers do. A directory needs none.
 
     Raises:
+        TypeError: `place` or `cache` is no path.
         SourceError: The URI is malformed, or nothing answers there.
     """
 
     def __init__(self, place: str | Path, *, cache: str | Path | None = None) -> None:
+        require_path(place, "place")
+        require_path(cache, "cache", None)
         self._connection = Connection(place)
         self._cache = None if cache is None else Path(cache).absolute()
 
@@ -107,6 +110,7 @@ class GateStore:
                 To go back to another policy, build a gate of it with the newest snapshot.
 
         Raises:
+            TypeError: `gate` is no `Gate`.
             ConfigurationError: The gate has an instant of judgement of its own.
             StaleSnapshotError: Its snapshot or registry is older than its policy allows, or than
                 the current gate's, or is another one as of the same instant.
@@ -114,6 +118,7 @@ class GateStore:
             DestinationBusyError: Another publisher is at work; or, with an object store, one was
                 killed less than a minute ago.
             OutputError: The store cannot be written to, or is a folder of other files.
+            GateFileError: The pointer is of an older version.
             DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, or
                 the pointer contradicts the gate that it names, so nobody knows whether the gate is
                 older.
@@ -138,6 +143,7 @@ class GateStore:
 
         Raises:
             UnreadableFileError: Nothing has been published, or it cannot be read.
+            GateFileError: The pointer is of an older version.
             DamagedGateError, ForeignGateError, NewerGateError, ReplacedGateError: The pointer or
                 the gate's file is damaged, of a newer version, or not what was published.
             OutputError: The cache cannot be written to.
@@ -148,11 +154,12 @@ class GateStore:
         """A gate that is always the current one; see `LiveGate`.
 
         Args:
-            check_every: so long may pass before the pointer is looked at again. That takes some
-                microseconds in a directory, but some requests to an object store, in which the
+            check_every: the time after which the pointer is looked at again. That takes some
+                microseconds in a directory, but some requests to an object store, for which the
                 caller waits: there, give half a minute or more.
 
         Raises:
+            TypeError: `check_every` is no timedelta.
             ConfigurationError: `check_every` is negative.
             Whatever `current` raises.
         """
@@ -174,11 +181,13 @@ class GateStore:
             The names of the files removed.
 
         Raises:
+            TypeError: `keep` is no integer.
             ConfigurationError: `keep` is less than 1.
             DestinationBusyError: A publisher is at work.
             OutputError: The store cannot be written to.
             Whatever `current` raises about the pointer.
         """
+        require(keep, "keep", int, hint="give a whole number")
         if keep < 1:
             raise ConfigurationError(f"keep is {keep}; give 1 or more, for the current gate stays.")
         self._published()
@@ -203,7 +212,7 @@ class GateStore:
             yield check_hold
 
     def _before(self, gate: Gate, looked_at: Publication | None = None) -> Publication | None:
-        """What is current before a gate is published, unless that is newer.
+        """The publication that is current before a gate is published; an error if it is newer.
 
         Args:
             looked_at: what was held against its gate already.
@@ -265,7 +274,7 @@ class GateStore:
         return digest
 
     def _published(self) -> Publication:
-        """What the pointer says."""
+        """The publication that the pointer names."""
         publication = read_pointer(self._folder)
         if publication is None:
             raise UnreadableFileError(
@@ -311,7 +320,7 @@ class GateStore:
 
 
 def _refuse_unfit(gate: Gate) -> None:
-    """Nothing, when a gate can judge by the clock now."""
+    """Raise an error unless a gate can judge by the clock now."""
     if gate.judged_at is not None:
         raise ConfigurationError(
             "A gate with an instant of judgement of its own (judged_at) would never notice that "

@@ -139,7 +139,7 @@ class Task:
             yield True if reason is None else (False, reason)
 
     def check_keys(self) -> None:
-        """Nothing, when for every key that is needed there was a document with it.
+        """Raise an error unless every key that is needed was in some document.
 
         Raises:
             ColumnMissingError, RuleColumnMissingError: There was none.
@@ -175,7 +175,7 @@ class Task:
 
 
 def _attributes(gate: Gate) -> dict[str, str]:
-    """What of a document stands for a column where its metadata has no such key."""
+    """The attributes of a document that stand for columns that its metadata does not have."""
     return {"id": "id", "text": "text", gate.columns.record_id: "id"}
 
 

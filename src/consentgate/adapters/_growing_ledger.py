@@ -86,7 +86,7 @@ class Entry(NamedTuple):
 
 
 class _Writer:
-    """What one process writes."""
+    """Writes the parts of one process."""
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._lock = directory, Lock()

@@ -1,4 +1,4 @@
-"""What judges the streams of `huggingface.filter`; here, because its base class is datasets'.
+"""The judge of `huggingface.filter`'s streams, apart because its base class is datasets'.
 
 That class is not public. What `IterableDataset.map` makes is no use here: it hands a batch on row
 by row, whatever becomes of the gate meanwhile.
@@ -27,7 +27,7 @@ __all__ = ["GatedExamples", "HeldBatch", "StreamJudge"]
 
 
 class StreamJudge:
-    """What judges the batches of a stream, in any process and from any thread.
+    """Judges the batches of a stream, in any process and from any thread.
 
     Args:
         gate: the gate, or a live one.
@@ -121,7 +121,7 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
 
     @property
     def iter_arrow(self) -> Any:
-        """What gives tables, if the stream is one of tables."""
+        """The function that gives tables, if the stream is one of tables."""
         return self._iter_arrow if self._mapped.iter_arrow else None
 
     @property

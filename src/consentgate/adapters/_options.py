@@ -40,7 +40,6 @@ def require_options(
     require_gate(gate)
     require_path(ledger, "ledger", None)
     require(threads, "threads", int, None)
-    require(judged_at, "judged_at", datetime, None, hint="give a datetime with a time zone")
     if judged_at is not None:
         as_micros(judged_at, name="judged_at")
     if threads is not None:

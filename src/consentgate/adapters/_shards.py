@@ -30,8 +30,8 @@ from consentgate.hashing import digest_json
 __all__ = ["Batches", "Block", "GivenBatches", "ParquetBatches", "Position", "Shard"]
 
 _JUDGED_ROWS, _JUDGED_BYTES = 32_768, 8 << 20
-"""So many rows are judged at once; of fewer, each judgement's own price shows, and more would fill
-the workers' memory.
+"""Most rows and bytes judged at once. With fewer, each judgement's own price would show, and more
+would fill the workers' memory.
 """
 
 
@@ -77,7 +77,7 @@ class Batches(Protocol):
 
     @property
     def identity(self) -> str:
-        """What a position belongs to; empty where nothing tells."""
+        """Identifies the input that a position belongs to; empty where nothing does."""
 
     @property
     def schema(self) -> pa.Schema | None:

@@ -55,7 +55,7 @@ class Replica(NamedTuple):
 
     @classmethod
     def given(cls, replica: Any) -> "Replica":
-        """What a caller gave as (rank, how many).
+        """The replica that a caller gave as (rank, how many).
 
         Raises:
             TypeError: It is no pair of integers.
@@ -70,7 +70,7 @@ class Replica(NamedTuple):
 
     @classmethod
     def of_environment(cls) -> "Replica | None":
-        """What `torchrun` says in the environment; None where it says nothing.
+        """The replica that `torchrun` names in the environment; None where it names none.
 
         Raises:
             ConfigurationError: It is no rank.
@@ -87,7 +87,7 @@ class Replica(NamedTuple):
 
 
 class Judge:
-    """What judges in every process, and what they count together.
+    """Judges in every process, and counts for all of them together.
 
     Args:
         gate: the gate, or a live one.
@@ -109,11 +109,11 @@ class Judge:
         self.tally = Tally()
 
     def sieve(self) -> Sieve:
-        """What judges batches in this process."""
+        """A sieve that judges batches in this process."""
         return Sieve(self._gate, **self._options)
 
     def check(self, gate: Gate, table: pa.Table) -> None:
-        """Nothing, when a gate can judge rows such as a table's, and give their columns."""
+        """Raise an error unless a gate can judge rows such as a table's, and give their columns."""
         gate.decide(table, judged_at=self._options["judged_at"], threads=self._options["threads"])
         self._given(table)
 
@@ -150,7 +150,7 @@ class Judge:
 
 
 class _Counted:
-    """What can be asked of both kinds of data set."""
+    """The counts that both kinds of data set have."""
 
     _judge: Judge
 
@@ -292,8 +292,9 @@ def _without_columns(rows: int, metadata: dict[Any, Any]) -> pa.RecordBatch:
 
 
 def _reduced(batch: pa.RecordBatch) -> Any:
-    """How a batch goes from a worker to its parent. pyarrow 26 would forget how many rows a batch
-    without columns has.
+    """The function and arguments by which a batch is made again in a worker's parent process.
+
+    A batch without columns needs a way of its own, because pyarrow 26 loses its number of rows.
     """
     if batch.num_columns:
         return batch.__reduce__()

@@ -76,7 +76,7 @@ class ValueColumns:
         return pa.table({name: readers[name](_with_nulls(columns[name])) for name in names})
 
     def _readers(self, gate: Gate) -> dict[str, Callable[[Values], pa.Array]]:
-        """What makes each column; of several roles that one has, the last one here counts."""
+        """The function that makes each column. Of several roles, the last one here counts."""
         columns, readers = gate.columns, dict[str, Callable[[Values], pa.Array]]()
         for rule in sorted(gate.policy.record_rules, key=lambda rule: bool(rule.values)):
             readers[rule.column] = partial(self._ruled, rule)

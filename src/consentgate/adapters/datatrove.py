@@ -39,7 +39,8 @@ def consent_filter(
 
     Documents are judged batch by batch and passed on one by one. When a live gate has changed
     meanwhile, those that are left are judged again: no document is passed on that the newer gate
-    would not admit. Expiry by the clock is looked at when documents are judged.
+    would not admit. Whether a consent has expired is checked when documents are judged, and not
+    again when they are passed on.
 
     A document's columns are what its metadata holds under their names; `id` and `text` are its own,
     and its `id` is also the record id where the metadata has none. Where a key is not there, the

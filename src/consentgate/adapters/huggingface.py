@@ -47,18 +47,20 @@ def filter(
     """The data set's admitted rows, in its order, with its features, format, split and info.
 
     A `Dataset` is judged at once, by one gate, as of one instant. What is published afterwards does
-    not change the result. What is on disk stays there: the admitted rows go to a file in the data
-    set's cache, and nothing of the others does. From there they are taken the next time, when the
-    data set, the instant and this package are the same, and the gate is an equal one. That takes an
-    instant that is given: as of the clock's, all is judged anew each time. So it is with a
-    `ledger`, too, which is then complete. What earlier snapshots admitted stays in the cache, too,
-    until `dataset.cleanup_cache_files()`.
+    not change the result.
+
+    The admitted rows of a data set on disk go to a file in its cache, and nothing of the others
+    does. They are read from there the next time if the data set, `judged_at`, the version of this
+    package and the gate are the same. Results are cached only if `judged_at` is given (here or to
+    the gate) and there is no `ledger`; otherwise everything is judged again, and the ledger is
+    complete. Rows that earlier snapshots admitted stay in the cache until
+    `dataset.cleanup_cache_files()`.
 
     An `IterableDataset` is judged batch by batch as it is iterated over, each by the gate that is
     current then. Its rows are given out one by one. When a live gate has changed meanwhile, the
     rows that are left are judged again: none is given out that the newer gate would not admit,
-    beyond those that later steps (`shuffle`, a batched `map`) or a loader already hold. Expiry by
-    the clock is looked at when rows are judged.
+    beyond those that later steps (`shuffle`, a batched `map`) or a loader already hold. Whether a
+    consent has expired is checked when rows are judged, and not again when they are given out.
 
     Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` are as they were. Nothing
     tells a stream's end, and workers are killed, so the ledger is complete after every batch: each
@@ -120,7 +122,7 @@ def filter(
 
 @dataclass(frozen=True)
 class _How:
-    """What `filter` was told beside the data and the gate."""
+    """The options of `filter`."""
 
     ledger: Path | None
     judged_at: datetime | None
@@ -207,7 +209,7 @@ def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
 
 
 def _stored(dataset: Any) -> list[list[Any]]:
-    """What tells the data set's files from others that were put in their place."""
+    """Tells the data set's files from others that were put in their place."""
     stored = []
     for file in dataset.cache_files:
         try:

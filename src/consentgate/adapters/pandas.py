@@ -88,7 +88,8 @@ def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
         if isinstance(label, str):
             is_judged = label in judged
             column = _as_arrow(frame.iloc[:, place], label, gate) if is_judged else None
-            names.append(label.encode(errors="backslashreplace").decode())  # as surrogates need
+            # Arrow takes no half of a surrogate pair
+            names.append(label.encode(errors="backslashreplace").decode())
             arrays.append(pa.nulls(len(frame)) if column is None else column)
     return pa.Table.from_arrays(arrays, names=names)
 
@@ -99,8 +100,8 @@ def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
             array = pa.array(column.array, from_pandas=True)
             return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         values = column.to_numpy(copy=True)
-        values[column.isna()] = None  # which pandas has several of
-    except Exception:  # of whatever class a column's own code raises; its words can quote values
+        values[column.isna()] = None  # pandas has several nulls, Arrow one
+    except Exception:  # a column's own code raises any class; its message can quote values
         kind = column.dtype if isinstance(column.dtype, np.dtype) else type(column.dtype).__name__
         raise ColumnTypeError(  # other types can show values, as that of sparse columns does
             f"Column '{name}' is {kind} and cannot be converted to Arrow; convert it first."

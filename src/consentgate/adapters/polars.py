@@ -176,7 +176,7 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
         return none.to_arrow(compat_level=pl.CompatLevel.newest()).schema.field(0)
     except (pa.ArrowException, pl.exceptions.PolarsError, pl.exceptions.PanicException):
         raise ColumnTypeError(
-            f"Column '{name}' is {_in_short(kind)}, of which Arrow has nothing alike; cast it."
+            f"Column '{name}' is {_in_short(kind)}, for which Arrow has no type; cast it."
         ) from None
 
 
@@ -226,7 +226,8 @@ def _copied(column: pl.Series) -> pl.Series:
         return pl.Series(column.name, plain)
     try:
         return _written_and_read(column)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):  # whose words can hold values
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        # without the error itself, whose message can quote values
         raise ColumnTypeError(
             f"Column '{column.name}' is {_in_short(kind)}, which Polars cannot write to Arrow, so "
             "its rows cannot be copied; cast it, or leave it out."
@@ -248,7 +249,7 @@ def _written_and_read(column: pl.Series) -> pl.Series:
 
 @dataclass(frozen=True, repr=False)
 class _Source:
-    """What Polars asks for the admitted rows of a query, at every run."""
+    """Gives Polars the admitted rows of a query, at every run."""
 
     frame: pl.LazyFrame
     judging: _Judging

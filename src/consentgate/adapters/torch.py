@@ -55,7 +55,8 @@ def filter(
     Rows are read and judged ahead of the batches that are given (of files, up to 32,768 rows or
     8 MiB). When a live gate has changed meanwhile, they are judged again: no batch is given that
     the newer gate would not admit, beyond those that a worker had already sent to the loader
-    (`prefetch_factor` for each worker). Expiry by the clock is looked at when rows are judged.
+    (`prefetch_factor` for each worker). Whether a consent has expired is checked when rows are
+    judged, and not again when they are given out.
 
     `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
     goes on after the batch that it saw last. The gate may be a newer one then.
@@ -132,6 +133,9 @@ def filter_by_index(
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
+        TypeError: An argument is of a wrong type, or no gate.
+        ConfigurationError: `threads` is less than 1, `judged_at` has no time zone, or `columns` is
+            a text or names a column twice.
         NotArrowError: `data` cannot be asked by index; or, on getting, what it gives holds no Arrow
             data.
         Whatever `Gate.decide` raises: on getting; from workers, too, with its class.

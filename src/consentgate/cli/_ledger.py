@@ -184,7 +184,7 @@ class Ledger:
 
     @cached_property
     def words(self) -> dict[str, str]:
-        """What every reason means, by its code, in order of precedence."""
+        """The meaning of every reason, by its code, in order of precedence."""
         names = sorted({named for part in self.parts for named in part.names.items()})
         words = dict.fromkeys((name for _, name in names), "a rule of the policy excludes it")
         words |= {reason.code: text for reason, text in REASON_WORDS.items()}
@@ -258,7 +258,7 @@ class Ledger:
                 row += batch.num_rows
 
     def _judge(self, part: Part) -> dict[str, str]:
-        """What judged a part's rows; the manifest knows where snapshot and registry are from."""
+        """The evidence of a part, with the sources of snapshot and registry from the manifest."""
         sources = {}
         if self.manifest is not None:
             sources["snapshot_source"] = self.manifest.consent.source
@@ -268,7 +268,7 @@ class Ledger:
 
 
 def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[Part]) -> None:
-    """Nothing, when a run's ledger has the parts that its manifest names."""
+    """Raise an error unless a run's ledger has the parts that its manifest names."""
     named = {(record.ledger.path, record.ledger.rows) for record in manifest.files}
     for name, _ in sorted(named ^ {(part.name, part.rows) for part in parts}):
         raise ManifestError(
@@ -331,7 +331,7 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
 
 
 def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
-    """What judged, a line for each part of it."""
+    """The evidence of what judged, a line for each part of it."""
     if "judged_at" in judge:
         yield f"{'judged at:':<18} {judge['judged_at']}, by consentgate {judge['version']}"
     yield f"{'policy:':<18} {judge.get('policy_digest', 'unknown')}"

@@ -20,7 +20,7 @@ __all__ = ["EXIT_CODES", "JudgeOptions", "takes_judge"]
 
 EXIT_CODES = (
     "Exit codes: 0 done; 1 the input or the policy is at fault, or an output cannot be written, or "
-    "stdout, where all else is done; 2 the command line is at fault; 130 interrupted."
+    "all is done but stdout cannot be written; 2 the command line is at fault; 130 interrupted."
 )
 
 
@@ -203,7 +203,7 @@ class JudgeOptions:
         return Gate(policy, consent, registry, columns=columns, judged_at=self.judged_at)
 
     def _refuse_parts(self) -> None:
-        """Nothing, when no option names what a saved gate holds already."""
+        """Raise an error if an option names something that a saved gate holds already."""
         for option in fields(self):
             if option.name in ("gate_file", "judged_at"):
                 continue

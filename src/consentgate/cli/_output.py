@@ -18,7 +18,7 @@ __all__ = ["TableWriter", "refuse_outputs", "written_together"]
 def refuse_outputs(
     directory: Path, names: Iterable[str], inputs: Iterable[Path], *, overwrite: bool
 ) -> None:
-    """Nothing, when these files may be written into the directory.
+    """Raise an error unless these files may be written into the directory.
 
     Raises:
         OutputError: The directory is none, or an output is there and may not be replaced.

@@ -1,4 +1,4 @@
-"""What `filter` says in the end: how many rows met which fate, and why."""
+"""The summary that `filter` ends with: how many rows met which fate, and why."""
 
 import sys
 from collections.abc import Sequence

@@ -105,7 +105,7 @@ class FilterRun:
                 advance(self._rows, self._rows - self._by_primary.total(), total)
 
     def summary(self) -> Summary:
-        """What has been judged so far."""
+        """The counts of all rows that were judged so far."""
         reasons = [
             (name, self._by_primary[name], self._by_any[name])
             for name in self._names.values()

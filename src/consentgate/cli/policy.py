@@ -116,7 +116,7 @@ def check(
 
 
 def describe(policy: Policy) -> dict[str, str]:
-    """What a policy accepts, in words by key."""
+    """A policy's conditions, in words by key."""
     rules = {"record rule": policy.record_rules, "subject rule": policy.subject_rules}
     return {
         "name": policy.name,

@@ -122,7 +122,7 @@ def run_files(
 
 
 def _tell_stop(done: list[Progress], *, as_json: bool) -> None:
-    """What is done, and how to do the rest; whatever was half done is gone."""
+    """Print what is done and how to do the rest; what was half done is gone."""
     if as_json:
         known = {"files_done": done[0].files_done, "files": done[0].files} if done else {}
         typer.echo(json.dumps({"event": "stopped", **known}))

@@ -74,7 +74,7 @@ class DatedTable:
     table: pa.Table
     as_of: datetime
     source: str
-    _rows: ClassVar[str] = "rows"
+    _rows: ClassVar[str]
     """The word by which `repr` counts rows."""
 
     def __init__(self, *_fields: object, **_more: object) -> None:

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import consentgate as cg
-from consentgate._validation import Validator
+from consentgate._validation import Validator, refuse_odd_names
 from tests.build import AS_OF, consent_table, make_consent, make_gate, message_table
 from tests.layouts import LAYOUT_BYTES, Layout
 from tests.malformed import MALFORMED, coded, lists, miscounted, text
@@ -396,3 +396,20 @@ def test_runs_and_large_dictionaries_are_not_written_out() -> None:
     assert gate.decide(table).counts == {"no_consent_record": rows}
     admitted, _ = make_gate().filter(table.set_column(0, "sender_id", pa.array([1] * rows)))
     assert admitted["text"].chunk(0).values.to_pylist() == [long]
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pa.timestamp("us", "QQQQ"),
+        pa.list_(pa.timestamp("us", "QQQQ")),
+        pa.struct([("QQQQ", pa.int8())]),
+        pa.dictionary(pa.int8(), pa.timestamp("us", "QQQQ")),
+    ],
+    ids=str,
+)
+def test_names_and_time_zones_that_are_not_utf8_are_found_at_any_depth(kind: pa.DataType) -> None:
+    octets = pa.schema([("column", kind)]).serialize().to_pybytes().replace(b"QQQQ", b"Q\xffQQ")
+    refuse_odd_names(pa.schema([("column", kind)]))
+    with pytest.raises(pa.ArrowInvalid, match="UTF-8"):
+        refuse_odd_names(pa.ipc.read_schema(pa.py_buffer(octets)))

@@ -39,7 +39,7 @@ MODULES = {
     "_validation": ["arrow", "validation"],
     "channels": ["sources", "snapshot"],
     "decision": ["gate", "sources"],
-    "facts": ["judgement", "not_yet"],
+    "facts": ["judgement", "not_yet", "run_instant"],
     "gate": ["gate"],
     "hashing": ["index"],
     "index": ["index"],

@@ -25,6 +25,7 @@ from consentgate.errors import (
 from consentgate.hashing import digest_file
 from consentgate.ledger import LEDGER_COLUMNS
 from consentgate.manifest import (
+    Evidence,
     FileRecord,
     Judgement,
     Newest,
@@ -227,7 +228,7 @@ def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | Non
     }
     sources = dict.fromkeys(("snapshot", "registry"), "a part of the ledger")
     try:
-        return Newest.of(texts, sources, record.judgement.judged_at)
+        return Newest.of(*Evidence.both_of(texts, sources), record.judgement.judged_at)
     except (ValueError, KeyError):
         return None
 

@@ -53,6 +53,7 @@ from consentgate.errors import (
 )
 from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.manifest import (
+    Evidence,
     FileRecord,
     InstantFrom,
     Judgement,
@@ -304,7 +305,7 @@ def _judgement(
             ahead = standing.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
         judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
-    own = Newest.of(gate.evidence, gate.sources, judgement.judged_at)
+    own = Newest.of(*Evidence.both_of(gate.evidence, gate.sources), judgement.judged_at)
     standing.refuse_older(own, allow=allow_older)
     return judgement, own
 
@@ -444,14 +445,15 @@ def _finish(
 ) -> Manifest:
     """Write the manifest, and with that end the run."""
     files = tuple(done[name] for name in sorted(done))
+    consent, channels = Evidence.both_of(gate.evidence, gate.sources)
     manifest = Manifest.sealed(
         judgement=state.judgement,
         libraries={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         policy=gate.policy,
         policy_digest=gate.policy.digest,
         columns=gate.columns,
-        consent=own.consent,
-        channels=own.channels,
+        consent=consent,
+        channels=channels,
         newest=state.newest,
         allowed_older_snapshot=bool(own.what_is_older(state.newest)),
         gate_file=None if gate.path is None else str(gate.path),

@@ -118,7 +118,9 @@ def run(
 
     Run again with the same arguments, and a run that was stopped, killed or failed goes on where
     it was. Files are judged anew if they changed, or if the gate, this library's version or the
-    instant did; outputs that no longer hold are removed before that. A run that took its instant
+    instant did; outputs that no longer hold are removed before that. Whether a file changed, its
+    digest says: inputs and outputs that are done are read again, which takes less time than to
+    judge them. A run that took its instant
     from the clock keeps it when it goes on within a day, unless a consent has expired since:
     then all files are judged anew, as at now. An instant that was given is never kept for a call
     that does not give it. A run that has ended is done anew, as at the new instant; where
@@ -193,7 +195,16 @@ def run(
         instant = _Instant.of(gate, judged_at)
         judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
         is_sealed = partial(seals.is_sealed, judgement, files.label)
-        done = finished(folder, found, judgement, parts, is_believed=is_sealed)
+        at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
+        done = finished(
+            files.folder,
+            folder,
+            found,
+            judgement,
+            parts,
+            is_believed=is_sealed,
+            threads=at_once,
+        )
         if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
             assert standing.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
@@ -207,7 +218,7 @@ def run(
             judge = FileJudge(
                 gate, judgement, files.folder, folder, drafts, helpers, seal, tally.add, check_hold
             )
-            failures += _judge_all(judge, todo, done, tally, threads, fail_fast=fail_fast)
+            failures += _judge_all(judge, todo, done, tally, at_once, fail_fast=fail_fast)
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
@@ -335,7 +346,7 @@ def _judge_all(
     todo: Sequence[FoundFile],
     done: dict[str, FileRecord],
     tally: "_Tally",
-    threads: int | None,
+    at_once: int,
     *,
     fail_fast: bool,
 ) -> list[Failure]:
@@ -353,7 +364,7 @@ def _judge_all(
             return None
 
     failures: list[Failure] = []
-    with ThreadPoolExecutor(min(thread_count(threads), _MOST_FILES_AT_ONCE)) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
         try:
             for future in as_completed([pool.submit(attempt, file) for file in largest_first]):

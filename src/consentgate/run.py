@@ -128,7 +128,8 @@ def run(
 
     A run does not undo what a newer snapshot took out. It is refused where its snapshot, its
     registry or its instant of judgement is older than that of any run before it in the destination,
-    or where a snapshot or registry of the same `as_of` has other content.
+    or where a snapshot or registry of the same `as_of` has other content: each of the two has to be
+    allowed from then on, until a newer one has judged.
 
     Each file of the source is judged once. A link to a file or folder elsewhere is followed, but
     one file under two names, through links of any kind, is an error.

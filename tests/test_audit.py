@@ -10,12 +10,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.manifest import Manifest, RunState, to_json
-from tests.build import AS_OF, NOW, make_consent, make_gate
+from consentgate import _source
+from consentgate.manifest import FileRecord, Manifest, RunState, Totals, to_json
+from tests.build import AS_OF, NOW, make_consent, make_gate, message_table
 from tests.runs import EVIDENCE, all_files, mixed_gate, write_files
 
 NAMES = ["a.parquet", "b.parquet", "day=1/c.parquet"]
@@ -128,6 +130,71 @@ def test_an_input_that_changed(name: str, src: Path, dst: Path) -> None:
         file.write(b"more")
     assert found(dst) == {}
     assert found(dst, source=src).keys() == {name}
+
+
+NOT_JUDGED = "is in the source, but not in the manifest"
+
+
+def test_an_input_that_no_run_judged(src: Path, dst: Path) -> None:
+    write_files(src, ["day=1/new.parquet", "_hidden.parquet"])
+    assert found(dst) == {}
+    (finding,) = cg.audit(dst, source=src)
+    assert finding.path == "day=1/new.parquet" and finding.what.startswith(NOT_JUDGED)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_that_was_taken_out_of_all_evidence(name: str, src: Path, dst: Path) -> None:
+    manifest = Manifest.model_validate_json((dst / MANIFEST).read_bytes())
+    files = tuple(record for record in manifest.files if record.input.path != name)
+    rewrite_manifest(dst, manifest, files)
+    (dst / name).unlink()
+    (dst / EVIDENCE / "ledger" / name).unlink()
+    assert found(dst) == {}
+    (finding,) = cg.audit(dst, source=src, gate=mixed_gate(name="second"))
+    assert finding.path == name and finding.what.startswith(NOT_JUDGED)
+
+
+def rewrite_manifest(dst: Path, manifest: Manifest, files: tuple[FileRecord, ...]) -> None:
+    """A manifest of other files, whose totals and digest fit."""
+    forged = manifest.model_copy(update={"files": files, "totals": Totals.of(files)})
+    forged = forged.model_copy(update={"digest": forged.content_digest()})
+    (dst / MANIFEST).write_bytes(to_json(forged))
+
+
+@pytest.mark.parametrize("folder", ["sender_id=1", "sender_id=__HIVE_DEFAULT_PARTITION__", "x"])
+def test_a_file_that_was_judged_as_another_partition(
+    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everything in the destination agrees; only the source's folders tell."""
+    names = ["sender_id=1/a.parquet", "sender_id=4/a.parquet"]
+    for name in names:
+        (tmp_path / "src" / name).parent.mkdir(parents=True)
+        rows = message_table(message_id=[1, 2, 3]).drop_columns(["sender_id"])
+        if folder == "x":
+            rows = message_table(message_id=[1, 2, 3], sender_id=[1, 1, 1])
+        pq.write_table(rows, tmp_path / "src" / name)
+    with monkeypatch.context() as patched:
+        texts = _source._partition_texts
+        patched.setattr(_source, "_partition_texts", lambda _: texts(f"{folder}/a.parquet"))
+        cg.run(mixed_gate(), tmp_path / "src", tmp_path / "out")
+    assert found(tmp_path / "out", gate=mixed_gate()) == {}
+    findings = found(tmp_path / "out", gate=mixed_gate(), source=tmp_path / "src")
+    assert findings.keys() == (set(names[1:]) if folder == "sender_id=1" else set(names))
+    assert all("other partition columns" in what for what in findings.values())
+
+
+def test_the_source_of_a_run_of_a_data_set(tmp_path: Path) -> None:
+    for sender in (1, 4):
+        folder = tmp_path / "src" / f"sender_id={sender}"
+        folder.mkdir(parents=True)
+        rows = message_table(message_id=[1, 2]).drop_columns(["sender_id"])
+        pq.write_table(rows, folder / "a.parquet")
+    hive, bare = (ds.dataset(tmp_path / "src", partitioning=kind) for kind in ("hive", None))
+    assert hive.schema.field("sender_id").type == pa.int32()  # a path's folders give int64
+    cg.run(mixed_gate(), hive, tmp_path / "out")
+    for source in (hive, tmp_path / "src", f"{tmp_path}/src/*/*.parquet"):
+        assert found(tmp_path / "out", source=source, gate=mixed_gate()) == {}
+    assert len(found(tmp_path / "out", source=bare)) == 2
 
 
 def test_an_older_manifest_that_was_altered(dst: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -36,6 +39,7 @@ from tests.runs import (
     mixed_messages,
     write_files,
 )
+from tests.test_signing import write_keys
 
 NAMES = ["a.parquet", "b.parquet", "deep/er/c.parquet"]
 
@@ -775,6 +779,70 @@ def test_a_file_of_the_same_size_and_another_time_is_judged_anew(
     os.utime(src / "a.parquet", ns=(status.st_atime_ns, status.st_mtime_ns + 1))
     cg.run(mixed_gate(), src, dst)
     assert spy.since() == {"a.parquet"}
+
+
+def plain(rows: int, sender: int) -> bytes:
+    """A file of messages of one sender; such files have the same size, whoever it is."""
+    table = message_table(sender_id=[sender] * rows, message_id=list(range(rows)))
+    content = io.BytesIO()
+    pq.write_table(table, content, compression="none", use_dictionary=False, write_statistics=False)
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("ended", [True, False])
+@pytest.mark.parametrize("is_signed", [True, False])
+@pytest.mark.parametrize("where", ["disk", "filesystem without times"])
+def test_a_file_that_was_exchanged_quietly_is_judged_anew(
+    where: str, is_signed: bool, ended: bool, tmp_path: Path, dst: Path, spy: Spy
+) -> None:
+    """Its size is the same, and its time of modification was put back, or there is none."""
+    key = write_keys(tmp_path)[0] if is_signed else None
+    place = tmp_path / "in"
+    source: Any = place
+    if where != "disk":
+        memory: Any = import_module("fsspec").filesystem("memory")  # it ships no types
+        place = Path("/", *tmp_path.parts[1:])
+        wrapped = pa_fs.PyFileSystem(pa_fs.FSSpecHandler(memory))
+
+    def put(name: str, sender: int) -> None:
+        if where != "disk":
+            memory.pipe(f"{place}/{name}", plain(20, sender))
+            return
+        place.mkdir(exist_ok=True)
+        (place / name).write_bytes(plain(20, sender))
+        os.utime(place / name, ns=(0, 10**18))
+
+    def judge(dst: Path, **options: Any) -> cg.Manifest:
+        given = source if where == "disk" else ds.dataset(str(place), filesystem=wrapped)
+        return cg.run(mixed_gate(), given, dst, sign_with=key, threads=1, **options)
+
+    for name in ("a.parquet", "b.parquet"):
+        put(name, 1)
+    with nullcontext() if ended else pytest.raises(KeyboardInterrupt):
+        judge(dst, on_progress=None if ended else stop_after(1))
+    (done, *_) = ledger_files(dst)
+    put(done, 4)  # who withdrew
+    spy.since()
+    manifest = judge(dst)
+    assert done in spy.since()
+    assert (manifest.totals.rows, manifest.totals.admitted) == (40, 20)
+    assert judge(dst) == manifest
+    assert not spy.since()
+
+
+def test_a_done_input_that_cannot_be_read_any_more_fails_alone(
+    src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cg.run(mixed_gate(), src, dst)
+    fetched = Folder.fetched
+
+    def fails(self: Folder, name: str) -> Any:
+        if self.root == str(src) and name == "a.parquet":
+            raise cg.UnreadableFileError("The disk is broken.")
+        return fetched(self, name)
+
+    monkeypatch.setattr(Folder, "fetched", fails)
+    incomplete(mixed_gate(), src, dst, "1 of 3 files could not be judged, and 2 are done")
 
 
 def test_an_added_file_is_judged_and_the_others_are_not(src: Path, dst: Path, spy: Spy) -> None:

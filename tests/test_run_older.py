@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import shutil
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import consentgate as cg
+from consentgate.manifest import Seen, to_json
 from tests.build import AS_OF, MICRO, NOW, make_channels, make_consent, make_gate
 from tests.command import Runner, assert_paragraph
 from tests.runs import EVIDENCE, all_files, as_of, data_files, digest, mixed_gate, write_files
@@ -61,6 +63,12 @@ def gate(
 
 def stop(_: cg.Progress) -> None:
     raise KeyboardInterrupt
+
+
+def reseal(manifest: cg.Manifest, change: dict[str, Any]) -> bytes:
+    """A manifest with other fields and a digest that fits, as it would be written."""
+    draft = manifest.model_copy(update=change)
+    return to_json(draft.model_copy(update={"digest": draft.content_digest()}))
 
 
 def everything(dst: Path) -> dict[str, str]:
@@ -139,6 +147,59 @@ def test_what_was_allowed_once_is_not_allowed_for_ever(src: Path, dst: Path) -> 
     assert cg.audit(dst) == ()
 
 
+@pytest.mark.parametrize("what", ["snapshots", "registries"])
+@pytest.mark.parametrize("how", ["ended", "begun", "manifest lost"])
+def test_of_two_that_differ_as_of_one_instant_neither_is_forgotten(
+    how: str, what: str, src: Path, dst: Path
+) -> None:
+    one, other = gate(), gate(withdrawn=9)
+    if what == "registries":
+        policy, consent = cg.Policy(), one.consent
+        registry = cg.ChannelRegistry.from_arrow(make_channels(channel_id=[11]).table, as_of=AS_OF)
+        assert consent is not None
+        other = cg.Gate(policy, consent, registry, judged_at=NOW)
+    cg.run(one, src, dst)
+    with pytest.raises(KeyboardInterrupt) if how == "begun" else nullcontext():
+        cg.run(
+            other,
+            src,
+            dst,
+            allow_older_snapshot=True,
+            on_progress=stop if how == "begun" else None,
+        )
+    if how == "manifest lost":
+        for path in (dst / EVIDENCE / "manifest.json", *(dst / name for name in NAMES)):
+            path.unlink()
+    for each in (one, other, one):
+        refused(each, src, dst, "cannot be told which")
+        manifest = cg.run(each, src, dst, allow_older_snapshot=True)
+        assert manifest.allowed_older_snapshot
+        seen = manifest.newest.consent if what == "snapshots" else manifest.newest.channels
+        assert seen is not None and len(seen.digests) == 2
+        if how != "manifest lost":
+            assert cg.audit(dst, gate=each, source=src) == ()
+    newer = cg.run(gate(LATER, LATER), src, dst)
+    assert not newer.allowed_older_snapshot
+    for each in (one, other):
+        refused(each, src, dst, "is as of")
+
+
+def test_a_manifest_that_forgets_one_of_two_is_a_finding(src: Path, dst: Path) -> None:
+    one, other = gate(), gate(withdrawn=9)
+    cg.run(one, src, dst)
+    manifest = cg.run(other, src, dst, allow_older_snapshot=True)
+    forged = reseal(manifest, {"newest": manifest.own, "allowed_older_snapshot": False})
+    (dst / EVIDENCE / "manifest.json").write_bytes(forged)
+    (finding,) = cg.audit(dst)
+    assert "leaves out what the run that it follows was judged by" in str(finding)
+
+
+@pytest.mark.parametrize("order", [["b", "a"], ["a", "a"], []])
+def test_digests_stand_in_order_once(order: list[str]) -> None:
+    with pytest.raises(ValidationError):
+        Seen(as_of=AS_OF, digests=tuple(letter * 64 for letter in order))
+
+
 def test_allowing_what_need_not_be_allowed_is_not_recorded(src: Path, dst: Path) -> None:
     assert not cg.run(gate(), src, dst, allow_older_snapshot=True).allowed_older_snapshot
     assert not cg.run(gate(LATER), src, dst, allow_older_snapshot=True).allowed_older_snapshot
@@ -195,10 +256,7 @@ def test_a_manifest_that_hides_what_came_before_is_a_finding(src: Path, dst: Pat
         {"allowed_older_snapshot": False, "newest": manifest.own},
     ]
     for change in changes:
-        draft = manifest.model_copy(update=change)
-        sealed = draft.model_copy(update={"digest": draft.content_digest()})
-        content = json.dumps(sealed.model_dump(mode="json"), indent=2, ensure_ascii=False)
-        (dst / EVIDENCE / "manifest.json").write_text(content + "\n")
+        (dst / EVIDENCE / "manifest.json").write_bytes(reseal(manifest, change))
         assert [finding.path for finding in cg.audit(dst)] == [f"{EVIDENCE}/manifest.json"]
 
 

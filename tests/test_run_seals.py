@@ -16,8 +16,8 @@ from consentgate._layout import seal_name
 from consentgate.hashing import digest_file
 from consentgate.manifest import Manifest, RunState, to_json
 from consentgate.signing import Signer
-from tests.build import MICRO, NOW, make_consent, make_gate
-from tests.runs import EVIDENCE, all_files, data_files, mixed_gate, write_files
+from tests.build import AS_OF, MICRO, NOW, make_consent, make_gate
+from tests.runs import EVIDENCE, all_files, as_of, data_files, mixed_gate, write_files
 from tests.test_run import Spy
 from tests.test_signing import ENVELOPE, MANIFEST, write_keys
 
@@ -184,7 +184,7 @@ def test_what_was_sealed_for_something_else_is_not_believed(
     other, lax = tmp_path / "other", mixed_gate()
     source, options = src, {"judged_at": NOW}
     if how == "older gate":
-        lax = make_gate(make_consent(subject_id=list(range(1, 41))))
+        lax = as_of(make_gate(make_consent(subject_id=list(range(1, 41)))), AS_OF - MICRO)
     elif how == "another source":
         source = tmp_path / "elsewhere" / "src"
         shutil.copytree(src, source)

@@ -25,6 +25,7 @@ from consentgate.errors import (
 from consentgate.hashing import digest_file
 from consentgate.ledger import LEDGER_COLUMNS
 from consentgate.manifest import (
+    Evidence,
     FileRecord,
     Judgement,
     Newest,
@@ -227,48 +228,66 @@ def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | Non
     }
     sources = dict.fromkeys(("snapshot", "registry"), "a part of the ledger")
     try:
-        return Newest.of(texts, sources, record.judgement.judged_at)
+        return Newest.of(*Evidence.both_of(texts, sources), record.judgement.judged_at)
     except (ValueError, KeyError):
         return None
 
 
 def finished(
+    source: Folder,
     destination: Folder,
     found: Sequence[FoundFile],
     judgement: Judgement,
     parts: Mapping[str, Part],
     *,
     is_believed: Callable[[FileRecord], bool],
+    threads: int,
 ) -> dict[str, FileRecord]:
     """The files that the same judgement has judged already, as they still are.
+
+    Every input and output is read, and its digest compared. Size and time of modification do not
+    tell: programs put times back, and some filesystems have none.
 
     Args:
         found: the files of the source.
         parts: those of the ledger in the destination, by name.
         is_believed: says whether a record that fits everything in the destination is true.
+        threads: how many files are read side by side.
     """
-    records = {}
-    for file in found:
+
+    def record_of(file: FoundFile) -> FileRecord | None:
         part = parts.get(ledger_name(file.name))
-        if part is not None and part.record.judgement == judgement:
-            record = _finished_file(destination, file, part)
-            if record is not None and is_believed(record):
-                records[file.name] = record
-    return records
+        if part is None or part.record.judgement != judgement:
+            return None
+        record = _recorded(file, part)
+        if record is None or not is_believed(record):
+            return None
+        is_same = _holds(source, record.input) and _holds(destination, record.output)
+        return record if is_same else None
+
+    with ThreadPoolExecutor(threads) as pool:
+        records = list(pool.map(record_of, found))
+    return {record.input.path: record for record in records if record is not None}
 
 
-def _finished_file(destination: Folder, file: FoundFile, part: Part) -> FileRecord | None:
+def _recorded(file: FoundFile, part: Part) -> FileRecord | None:
+    """What a part of the ledger says of a file, where the file is of the same size, time and so on.
+
+    It need not be true.
+    """
     outcome = part.record.outcome
-    then, output = outcome.input, outcome.output
+    then, stamp, found = outcome.input, file.stamp, file.file
     seen = (then.path, then.size_bytes, then.version, then.rows, then.partition)
-    stamp, found = file.stamp, file.file
     if seen != (file.name, stamp.size_bytes, stamp.version, file.rows, found.partition):
         return None
     record = FileRecord(**dict(outcome), ledger=part.written)
-    if loss(Totals.of([record])):
-        return None
+    return None if loss(Totals.of([record])) else record
+
+
+def _holds(folder: Folder, file: WrittenFile) -> bool:
+    """Whether a file has the bytes that its record names; one that cannot be read does not."""
     try:
-        with destination.fetched(output.path) as path:
-            return record if digest_file(path) == output.sha256 else None
-    except (OSError, SourceChangedError):
-        return None
+        with folder.fetched(file.path) as path:
+            return digest_file(path) == file.sha256
+    except (OSError, FileError):
+        return False

@@ -32,7 +32,7 @@ from consentgate._layout import (
     seal_name,
 )
 from consentgate._parquet import open_parquet, read_batches
-from consentgate._source import Partition, find_source, with_partition
+from consentgate._source import Partition, Source, find_source, with_partition
 from consentgate._storage import Folder
 from consentgate._threads import thread_count
 from consentgate.decision import Decision
@@ -84,7 +84,7 @@ def audit(
     destination: str | Path,
     *,
     gate: Gate | None = None,
-    source: str | Path | None = None,
+    source: Any = None,
     public_key: str | Path | None = None,
     threads: int | None = None,
 ) -> tuple[Finding, ...]:
@@ -100,7 +100,9 @@ def audit(
     Args:
         destination: the path or URI of a run that has ended.
         gate: judge every admitted row anew, at the instant of the run: the gate that judged then.
-        source: the run's source, to compare the inputs, too.
+        source: the run's source, as it was given to the run, to compare the inputs, too: their
+            content and their folders' names. Files that are in there and that no run judged are
+            named.
         public_key: the Ed25519 public key, in PEM, that the manifest has to be signed with; needed
             for a manifest that is signed.
         threads: how many files are looked at side by side; None: one per available core.
@@ -134,7 +136,9 @@ def audit(
     with ThreadPoolExecutor(thread_count(threads)) as pool:
         by_file = list(pool.map(check.file, manifest.files))
         if source is not None:
-            compare = partial(_look, find_source(source).folder, lambda _path: (), owners={})
+            found = find_source(source)
+            by_file.append(list(_check_source(found, manifest)))
+            compare = partial(_look, found.folder, lambda _path: (), owners={})
             by_file += pool.map(compare, [record.input for record in manifest.files])
     return (
         *_check_manifest(manifest),
@@ -349,6 +353,32 @@ def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
     for record in manifest.files:
         if fault := loss(Totals.of([record])):
             yield Finding(MANIFEST, f"'{record.input.path}' {fault}")
+
+
+def _check_source(source: Source, manifest: Manifest) -> Iterator[Finding]:
+    """Files that no run judged, and those whose folders have other names than the manifest says.
+
+    A column's type is not compared: a data set has its own, and a path's folders have no types.
+    """
+    judged = {record.input.path: record.input.partition for record in manifest.files}
+    for file in source.files:
+        partition = judged.get(file.name)
+        if partition is None:
+            yield Finding(
+                file.name,
+                "is in the source, but not in the manifest: it was added after the run, or what "
+                "became of it was taken out",
+            )
+        elif _values(partition) != _values(file.partition):
+            yield Finding(
+                file.name,
+                "has other partition columns in the manifest than in the source; for a run of a "
+                "pyarrow data set, give that data set as the source",
+            )
+
+
+def _values(partition: Partition) -> dict[str, str | None]:
+    return {column.name: column.value for column in partition}
 
 
 def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:

@@ -43,6 +43,7 @@ __all__ = [
     "ReadFile",
     "RunState",
     "SealedFile",
+    "Seen",
     "Totals",
     "WrittenFile",
     "loss",
@@ -64,6 +65,12 @@ def _dated(instant: datetime) -> datetime:
     except OverflowError:
         raise ValueError("an instant must lie within the years 1 to 9999 in UTC") from None
     return instant
+
+
+def _ascending(digests: tuple[str, ...]) -> tuple[str, ...]:
+    if any(before >= digest for before, digest in pairwise(digests)):
+        raise ValueError("digests must be in order, each named once")
+    return digests
 
 
 def _typed(partition: tuple[PartitionValue, ...]) -> tuple[PartitionValue, ...]:
@@ -115,15 +122,27 @@ class Evidence(_Record):
     source: str
 
     @classmethod
-    def of(
-        cls, evidence: Mapping[str, str], sources: Mapping[str, str], what: str
-    ) -> "Evidence | None":
-        """The evidence that a gate has of its `snapshot` or `registry`; None if it has none."""
-        digest = evidence.get(f"consentgate.{what}_digest")
-        if digest is None:
-            return None
-        as_of = datetime.fromisoformat(evidence[f"consentgate.{what}_as_of"])
-        return cls(digest=digest, as_of=as_of, source=sources[what])
+    def both_of(
+        cls, evidence: Mapping[str, str], sources: Mapping[str, str]
+    ) -> "tuple[Evidence, Evidence | None]":
+        """The evidence that a gate has of its snapshot, and of its registry if it has one.
+
+        Raises:
+            KeyError, ValueError: It says nothing of a snapshot, or nothing that makes sense.
+        """
+        with_registry = "consentgate.registry_digest" in evidence
+        consent = cls._named("snapshot", evidence, sources)
+        return consent, cls._named("registry", evidence, sources) if with_registry else None
+
+    @classmethod
+    def _named(
+        cls, what: str, evidence: Mapping[str, str], sources: Mapping[str, str]
+    ) -> "Evidence":
+        return cls(
+            digest=evidence[f"consentgate.{what}_digest"],
+            as_of=datetime.fromisoformat(evidence[f"consentgate.{what}_as_of"]),
+            source=sources[what],
+        )
 
 
 class WrittenFile(_Record):
@@ -237,36 +256,58 @@ class Judgement(_Record):
     judged_at: Instant
 
 
+class Seen(_Record):
+    """All snapshots, or all registries, of one instant that judged in a destination.
+
+    Attributes:
+        as_of: the instant as of which they speak.
+        digests: of their contents, in order; more than one where they differ.
+    """
+
+    as_of: Instant
+    digests: Annotated[tuple[Digest, ...], Field(min_length=1), AfterValidator(_ascending)]
+
+    @classmethod
+    def of(cls, evidence: Evidence) -> "Seen":
+        """One snapshot or registry."""
+        return cls(as_of=evidence.as_of, digests=(evidence.digest,))
+
+    def joined(self, other: "Seen") -> "Seen":
+        """The newer; both where they are as of the same instant."""
+        if self.as_of != other.as_of:
+            return max(self, other, key=lambda seen: seen.as_of)
+        both = {*self.digests, *other.digests}
+        return Seen(as_of=self.as_of, digests=tuple(sorted(both)))
+
+
 class Newest(_Record):
     """The newest of all that has judged in a destination.
 
     Attributes:
-        consent: the newest consent snapshot.
-        channels: the newest channel registry; None where no run had one.
+        consent: the newest consent snapshot; all of them where several have its `as_of`.
+        channels: likewise the newest channel registry; None where no run had one.
         judged_at: the latest instant of judgement.
     """
 
-    consent: Evidence
-    channels: Evidence | None
+    consent: Seen
+    channels: Seen | None
     judged_at: Instant
 
     @classmethod
-    def of(
-        cls, evidence: Mapping[str, str], sources: Mapping[str, str], judged_at: datetime
-    ) -> "Newest":
-        """A gate's own, by what it says of itself."""
-        consent, channels = (
-            Evidence.of(evidence, sources, what) for what in ("snapshot", "registry")
-        )
-        return cls.model_validate(
-            {"consent": consent, "channels": channels, "judged_at": judged_at}
+    def of(cls, consent: Evidence, channels: Evidence | None, judged_at: datetime) -> "Newest":
+        """What one run judges by."""
+        return cls(
+            consent=Seen.of(consent),
+            channels=None if channels is None else Seen.of(channels),
+            judged_at=judged_at,
         )
 
     def joined(self, later: "Newest") -> "Newest":
-        """The newer of each; this one's where both are as of the same instant."""
+        """The newer of each; both where they are as of the same instant."""
+        channels = [each.channels for each in (self, later) if each.channels is not None]
         return Newest(
-            consent=_newer(self.consent, later.consent) or self.consent,
-            channels=_newer(self.channels, later.channels),
+            consent=self.consent.joined(later.consent),
+            channels=channels[0].joined(channels[-1]) if channels else None,
             judged_at=max(self.judged_at, later.judged_at),
         )
 
@@ -280,7 +321,7 @@ class Newest(_Record):
                 continue
             if own.as_of < other.as_of:
                 return f"its {what} is as of {own.as_of}, an earlier one as of {other.as_of}"
-            if own.as_of == other.as_of and own.digest != other.digest:
+            if own.as_of == other.as_of and not {*other.digests} <= {*own.digests}:
                 return (
                     f"its {what} and an earlier one are both as of {own.as_of} but differ, so it "
                     "cannot be told which of them is newer"
@@ -291,12 +332,6 @@ class Newest(_Record):
                 "consents that have expired in between would count again"
             )
         return ""
-
-
-def _newer(one: Evidence | None, other: Evidence | None) -> Evidence | None:
-    if one is None or other is None:
-        return one or other
-    return other if other.as_of > one.as_of else one
 
 
 class PartRecord(_Record):
@@ -403,10 +438,8 @@ class Manifest(_Record):
 
     @property
     def own(self) -> Newest:
-        """The snapshot, registry and instant that this run judged by."""
-        return Newest(
-            consent=self.consent, channels=self.channels, judged_at=self.judgement.judged_at
-        )
+        """What this run judged by."""
+        return Newest.of(self.consent, self.channels, self.judgement.judged_at)
 
     def content_digest(self) -> str:
         """The SHA-256 of everything but the digest itself."""

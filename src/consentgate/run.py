@@ -53,6 +53,7 @@ from consentgate.errors import (
 )
 from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.manifest import (
+    Evidence,
     FileRecord,
     InstantFrom,
     Judgement,
@@ -117,7 +118,9 @@ def run(
 
     Run again with the same arguments, and a run that was stopped, killed or failed goes on where
     it was. Files are judged anew if they changed, or if the gate, this library's version or the
-    instant did; outputs that no longer hold are removed before that. A run that took its instant
+    instant did; outputs that no longer hold are removed before that. Whether a file changed, its
+    digest says: inputs and outputs that are done are read again, which takes less time than to
+    judge them. A run that took its instant
     from the clock keeps it when it goes on within a day, unless a consent has expired since:
     then all files are judged anew, as at now. An instant that was given is never kept for a call
     that does not give it. A run that has ended is done anew, as at the new instant; where
@@ -125,7 +128,8 @@ def run(
 
     A run does not undo what a newer snapshot took out. It is refused where its snapshot, its
     registry or its instant of judgement is older than that of any run before it in the destination,
-    or where a snapshot or registry of the same `as_of` has other content.
+    or where a snapshot or registry of the same `as_of` has other content: each of the two has to be
+    allowed from then on, until a newer one has judged.
 
     Each file of the source is judged once. A link to a file or folder elsewhere is followed, but
     one file under two names, through links of any kind, is an error.
@@ -192,7 +196,16 @@ def run(
         instant = _Instant.of(gate, judged_at)
         judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
         is_sealed = partial(seals.is_sealed, judgement, files.label)
-        done = finished(folder, found, judgement, parts, is_believed=is_sealed)
+        at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
+        done = finished(
+            files.folder,
+            folder,
+            found,
+            judgement,
+            parts,
+            is_believed=is_sealed,
+            threads=at_once,
+        )
         if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
             assert standing.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
@@ -206,7 +219,7 @@ def run(
             judge = FileJudge(
                 gate, judgement, files.folder, folder, drafts, helpers, seal, tally.add, check_hold
             )
-            failures += _judge_all(judge, todo, done, tally, threads, fail_fast=fail_fast)
+            failures += _judge_all(judge, todo, done, tally, at_once, fail_fast=fail_fast)
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
@@ -305,7 +318,7 @@ def _judgement(
             ahead = standing.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
         judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
-    own = Newest.of(gate.evidence, gate.sources, judgement.judged_at)
+    own = Newest.of(*Evidence.both_of(gate.evidence, gate.sources), judgement.judged_at)
     standing.refuse_older(own, allow=allow_older)
     return judgement, own
 
@@ -335,7 +348,7 @@ def _judge_all(
     todo: Sequence[FoundFile],
     done: dict[str, FileRecord],
     tally: "_Tally",
-    threads: int | None,
+    at_once: int,
     *,
     fail_fast: bool,
 ) -> list[Failure]:
@@ -353,7 +366,7 @@ def _judge_all(
             return None
 
     failures: list[Failure] = []
-    with ThreadPoolExecutor(min(thread_count(threads), _MOST_FILES_AT_ONCE)) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
         try:
             for future in as_completed([pool.submit(attempt, file) for file in largest_first]):
@@ -445,14 +458,15 @@ def _finish(
 ) -> Manifest:
     """Write the manifest, and with that end the run."""
     files = tuple(done[name] for name in sorted(done))
+    consent, channels = Evidence.both_of(gate.evidence, gate.sources)
     manifest = Manifest.sealed(
         judgement=state.judgement,
         libraries={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
         policy=gate.policy,
         policy_digest=gate.policy.digest,
         columns=gate.columns,
-        consent=own.consent,
-        channels=own.channels,
+        consent=consent,
+        channels=channels,
         newest=state.newest,
         allowed_older_snapshot=bool(own.what_is_older(state.newest)),
         gate_file=None if gate.path is None else str(gate.path),

@@ -23,7 +23,7 @@ from consentgate._layout import (
 )
 from consentgate._parquet import open_parquet
 from consentgate._source import Source
-from consentgate._storage import Folder
+from consentgate._storage import ODD, Folder, printable
 from consentgate.errors import OutputError, StaleSnapshotError, UnreadableFileError
 from consentgate.manifest import (
     FileRecord,
@@ -94,11 +94,11 @@ class Standing:
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
         for name in folder.oddities():  # before anything there is read, which could wait forever
             raise OutputError(
-                f"'{name}' in destination '{folder}' is a link, or neither file nor folder; take "
-                "it away, so that nothing is written or removed elsewhere."
+                f"'{printable(name)}' in destination '{folder}' {ODD}; take it away, so that "
+                "nothing is written or removed elsewhere."
             )
         state, manifest = RunState.read(folder), Manifest.read(folder)
-        present = folder.listing().keys()
+        present = folder.listing(follow_links=False).keys()
         newest = _joined([state, manifest])
         if newest is None:
             newest = _joined(_past_manifests(folder, present))

@@ -257,6 +257,36 @@ def test_a_store_whose_path_cannot_be_is_an_error(name: str, tmp_path: Path) -> 
             act()
 
 
+RELATIVE: dict[str, Callable[[], object]] = {
+    "run": lambda: cg.run(make_gate(), "src", "dst"),
+    "audit": lambda: cg.audit("dst"),
+    "store": lambda: cg.GateStore("gates"),
+    "cache": lambda: cg.GateStore("/gates", cache="cache"),
+    "save": lambda: make_gate().save("gate"),
+    "open": lambda: cg.Gate.open("gate"),
+    "policy": lambda: cg.Policy.load("policy.toml"),
+    "snapshot": lambda: cg.ConsentSnapshot.read("consent.parquet"),
+    "stream": lambda: make_gate().stream([message_table()], ledger="ledger").read_all(),
+}
+
+
+@pytest.mark.parametrize("act", RELATIVE.values(), ids=RELATIVE)
+def test_a_working_directory_that_is_gone_is_an_error(
+    act: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises((cg.FileError, cg.PolicyError), match=r"\.$"):
+        act()
+
+
+def test_a_file_uri_has_no_query(tmp_path: Path) -> None:
+    with pytest.raises(cg.SourceError, match="no URI of a file"):
+        Folder.at(f"file://{tmp_path}/x?y=1")
+    assert Folder.at(f"file://{tmp_path}/x%3Fy=1").root == f"{tmp_path}/x?y=1"
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "x" * 238])
 def test_a_name_may_be_as_long_as_the_system_lets_it(name: str, tmp_path: Path) -> None:
     gate = make_gate()

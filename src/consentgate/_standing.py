@@ -1,13 +1,16 @@
 """What is in a run's destination as it begins: nothing, a run to go on with, or one to follow."""
 
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
+from os.path import realpath
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
+from consentgate._durable import write_faults_named
 from consentgate._layout import (
     GATE_KEY,
     LEDGER,
@@ -42,13 +45,15 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
     """Nothing, when what is written to a destination cannot become part of the source.
 
     Raises:
-        OutputError: The destination lies within the source.
+        OutputError: The destination lies within the source, or its path leads nowhere.
     """
     if folder.is_local and source.folder.is_local:
-        own = f"{folder.path('').resolve()}/"
-        reached = (f"{source.folder.path(file.name).resolve()}" for file in source.files)
+        with write_faults_named(f"Destination '{folder}'"), suppress(FileNotFoundError):
+            folder.path("").stat()
+        own = f"{realpath(folder.root).rstrip('/')}/"
+        reached = (realpath(source.folder.path(file.name)) for file in source.files)
         overlaps = any(path.startswith(own) for path in reached)
-        inner, outer = own, f"{str(source.folder.path('').resolve()).rstrip('/')}/"
+        inner, outer = own, f"{realpath(source.folder.path('')).rstrip('/')}/"
     else:
         inner, outer = f"{folder}/", f"{source.folder}/"
         overlaps = False

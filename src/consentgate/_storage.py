@@ -23,6 +23,7 @@ import pyarrow.fs as pa_fs
 
 from consentgate._arguments import is_utf8
 from consentgate._durable import (
+    absolute,
     check_regular,
     read_regular,
     refuse_odd_target,
@@ -90,7 +91,7 @@ class Folder:
                 raise SourceError(
                     f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
                 )
-            return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
+            return cls(pa_fs.LocalFileSystem(), str(absolute(Path(text), SourceError)))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
             folder = cls._at_uri(text)
             if folder is not None:
@@ -107,6 +108,8 @@ class Folder:
         pyarrow takes no notice of ports and fragments: of `s3://KEY:12/REST@bucket`, where a secret
         is not percent-encoded, it makes a bucket and its port. And stores take `a/../b` for `b`.
         """
+        if uri.startswith("file:") and "?" in uri:  # pyarrow would take no notice of the rest
+            return None
         authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
         if ":" in authority.rpartition("@")[2] or "#" in uri:
             return None
@@ -124,10 +127,17 @@ class Folder:
 
     @classmethod
     def within(cls, filesystem: pa_fs.FileSystem, root: str) -> "Folder":
-        """A folder of any of pyarrow's filesystems, by its path in there."""
+        """A folder of any of pyarrow's filesystems, by its path in there.
+
+        pyarrow's `SubTreeFileSystem` and fsspec's local filesystem are recognized as this machine's
+        disks. Other filesystems that are written in Python are not: there, a file that has two
+        names is taken for two files, and a destination within the source is not noticed.
+        """
         while isinstance(filesystem, pa_fs.SubTreeFileSystem):
             root = f"{filesystem.base_path.rstrip('/')}/{root.lstrip('/')}"
             filesystem = filesystem.base_fs
+        if _is_local_fsspec(filesystem):
+            filesystem = pa_fs.LocalFileSystem()
         return cls(filesystem, root.rstrip("/"))
 
     @property
@@ -146,7 +156,7 @@ class Folder:
 
     def path(self, name: str) -> Path:
         """A file of a local folder."""
-        return Path(self.root, name)
+        return Path(self.root, name.lstrip("/"))  # a leading slash would lead out of the folder
 
     def key(self, name: str) -> str:
         """A file of the folder, as the filesystem calls it."""
@@ -442,6 +452,14 @@ class Folder:
                 f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
                 "you may read it."
             ) from error
+
+
+def _is_local_fsspec(filesystem: pa_fs.FileSystem) -> bool:
+    handler = getattr(filesystem, "handler", None)
+    if not isinstance(handler, pa_fs.FSSpecHandler):
+        return False
+    protocol = handler.fs.protocol
+    return not {"file", "local"}.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
 
 
 def printable(name: str) -> str:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from consentgate._arguments import require
-from consentgate._durable import write_faults_named
+from consentgate._durable import absolute, write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
 from consentgate._lock import lock
@@ -104,12 +104,13 @@ class GateStore:
             of a machine read the store, as data loaders' workers do. A directory needs none.
 
     Raises:
-        SourceError: The URI is malformed, or nothing answers there.
+        SourceError: The URI is malformed, or nothing answers there. Or the path is relative, but
+            the working directory is gone; for `cache`, this is an OutputError.
     """
 
     def __init__(self, place: str | Path, *, cache: str | Path | None = None) -> None:
         self._connection = Connection(place)
-        self._cache = None if cache is None else Path(cache).absolute()
+        self._cache = None if cache is None else absolute(Path(cache), OutputError)
 
     def __repr__(self) -> str:
         return f"<GateStore: {self._connection}>"

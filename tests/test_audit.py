@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -81,6 +82,27 @@ def test_any_file_that_is_missing(dst: Path) -> None:
         (dst / name).rename(dst.parent / "away")
         assert found(dst) == {name: "is missing"}
         (dst.parent / "away").rename(dst / name)
+
+
+@pytest.mark.parametrize("target", ["/dev", ".", "gone", "not UTF-8"])
+def test_a_link_in_the_destination_is_not_followed(target: str, dst: Path) -> None:
+    elsewhere = dst.parent / "not UTF-8"
+    elsewhere.mkdir()
+    (elsewhere / os.fsdecode(b"\xff")).touch()
+    target = str(elsewhere) if target == "not UTF-8" else target
+    (dst / "x").symlink_to(target)
+    (dst / "a.parquet").unlink()
+    assert set(found(dst)) == {"x", "a.parquet"}
+    assert found(dst)["x"].startswith("is a link")
+
+
+def test_a_name_that_is_not_utf8_is_a_finding(dst: Path) -> None:
+    (dst / os.fsdecode(b"d\xff")).mkdir()
+    (dst / os.fsdecode(b"d\xff/e")).touch()
+    (dst / os.fsdecode(b"f\xfe")).touch()
+    findings = found(dst)
+    assert set(findings) == {r"d\udcff", r"d\udcff/e", r"f\udcfe"}
+    assert all("a name that is not UTF-8" in what for what in findings.values())
 
 
 @pytest.mark.parametrize(

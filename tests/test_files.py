@@ -257,6 +257,62 @@ def test_a_store_whose_path_cannot_be_is_an_error(name: str, tmp_path: Path) -> 
             act()
 
 
+@pytest.mark.parametrize("short", [0, None])
+def test_long_values_that_repeat_do_not_fill_the_memory(short: int | None, tmp_path: Path) -> None:
+    rows, first = 2_000, 200
+    indices = pa.array([short] * first + [1] * (rows - first), pa.int32())
+    text = pa.DictionaryArray.from_arrays(indices, pa.array(["", "x" * (1 << 18)]))
+    table = pa.table({"text": text, "place": range(rows)})
+    pq.write_table(table, tmp_path / "small", store_schema=False, compression="zstd")
+    assert (tmp_path / "small").stat().st_size < 1 << 20
+    places, largest = [], 0
+    for batch in _parquet.read_batches(open_parquet(tmp_path / "small", columns=2)):
+        assert pa.types.is_string(batch.schema.field("text").type)
+        places += batch["place"].to_pylist()
+        largest = max(largest, batch.nbytes)
+    assert places == list(range(rows))
+    assert largest < 128 << 20
+
+
+def test_short_rows_are_joined_into_large_batches(tmp_path: Path) -> None:
+    table = pa.table({"place": range(100_000), "kind": pa.array(["a", "b"] * 50_000)})
+    table = table.append_column("few", table["kind"].dictionary_encode())
+    pq.write_table(table, tmp_path / "short")
+    batches = list(_parquet.read_batches(open_parquet(tmp_path / "short", columns=3)))
+    assert len(batches) == 1
+    assert pa.Table.from_batches(batches).equals(table.unify_dictionaries().combine_chunks())
+
+
+RELATIVE: dict[str, Callable[[], object]] = {
+    "run": lambda: cg.run(make_gate(), "src", "dst"),
+    "audit": lambda: cg.audit("dst"),
+    "store": lambda: cg.GateStore("gates"),
+    "cache": lambda: cg.GateStore("/gates", cache="cache"),
+    "save": lambda: make_gate().save("gate"),
+    "open": lambda: cg.Gate.open("gate"),
+    "policy": lambda: cg.Policy.load("policy.toml"),
+    "snapshot": lambda: cg.ConsentSnapshot.read("consent.parquet"),
+    "stream": lambda: make_gate().stream([message_table()], ledger="ledger").read_all(),
+}
+
+
+@pytest.mark.parametrize("act", RELATIVE.values(), ids=RELATIVE)
+def test_a_working_directory_that_is_gone_is_an_error(
+    act: Callable[[], object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises((cg.FileError, cg.PolicyError), match=r"\.$"):
+        act()
+
+
+def test_a_file_uri_has_no_query(tmp_path: Path) -> None:
+    with pytest.raises(cg.SourceError, match="no URI of a file"):
+        Folder.at(f"file://{tmp_path}/x?y=1")
+    assert Folder.at(f"file://{tmp_path}/x%3Fy=1").root == f"{tmp_path}/x?y=1"
+
+
 @pytest.mark.parametrize("name", ["x" * 255, "ü" * 127, "x" * 238])
 def test_a_name_may_be_as_long_as_the_system_lets_it(name: str, tmp_path: Path) -> None:
     gate = make_gate()

@@ -6,6 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
+import fsspec
 import pyarrow.dataset as ds
 import pyarrow.fs as pa_fs
 import pytest
@@ -88,7 +89,9 @@ def test_a_name_that_the_pattern_leaves_out_is_no_twin(src: Path, dst: Path) -> 
     assert data_files(dst).keys() == {"a.parquet", "deep/b.parquet"}
 
 
-@pytest.mark.parametrize("second", ["{}/a.parquet", "{}/./a.parquet", "{}/deep/../a.parquet"])
+@pytest.mark.parametrize(
+    "second", ["{}/a.parquet", "{}/./a.parquet", "{}//a.parquet", "{}/deep/../a.parquet"]
+)
 def test_a_data_set_that_names_a_file_twice(second: str, src: Path, dst: Path) -> None:
     whole = next(ds.dataset(src / "a.parquet", format="parquet").get_fragments())
     paths = [f"{src}/a.parquet", second.format(src)]
@@ -101,6 +104,52 @@ def test_a_data_set_within_a_folder_of_its_own(src: Path, dst: Path) -> None:
     (src / "z.parquet").hardlink_to(src / "a.parquet")
     inner = pa_fs.SubTreeFileSystem(str(src), pa_fs.LocalFileSystem())
     refused(ds.dataset("/", filesystem=inner, format="parquet"), dst, "a.parquet", "z.parquet")
+
+
+FSSPEC = pa_fs.PyFileSystem(pa_fs.FSSpecHandler(fsspec.filesystem("file")))
+
+
+@pytest.mark.parametrize("how", LINKS)
+def test_a_data_set_over_the_local_filesystem_of_fsspec(how: str, src: Path, dst: Path) -> None:
+    LINKS[how](src / "z.parquet", src / "a.parquet")
+    for filesystem, path in (
+        (FSSPEC, str(src)),
+        (pa_fs.SubTreeFileSystem(str(src), FSSPEC), "/"),
+        (pa_fs.PyFileSystem(pa_fs.FSSpecHandler(fsspec.filesystem("local"))), str(src)),
+    ):
+        paths = [f"{path}/{name}".replace("//", "/") for name in ("a.parquet", "z.parquet")]
+        refused(ds.dataset(paths, filesystem=filesystem, format="parquet"), dst, "z.parquet")
+
+
+def test_a_destination_within_a_data_set_over_fsspec(src: Path) -> None:
+    source = ds.dataset(str(src), filesystem=FSSPEC, format="parquet")
+    with pytest.raises(cg.OutputError, match="lies within the source"):
+        cg.run(mixed_gate(), source, src / "out")
+    with pytest.raises(cg.OutputError, match="lies within the source"):
+        cg.run(mixed_gate(), source, src)
+    assert not (src / "out").exists()
+
+
+def test_a_data_set_over_fsspec_is_judged(src: Path, dst: Path) -> None:
+    source = ds.dataset(str(src), filesystem=FSSPEC, format="parquet")
+    cg.run(mixed_gate(), source, dst)
+    assert cg.audit(dst, source=source, gate=mixed_gate()) == ()
+    assert data_files(dst).keys() == {"a.parquet", "deep/b.parquet"}
+
+
+@pytest.mark.parametrize("below", ["", "below"])
+def test_a_link_that_leads_to_itself_as_destination(below: str, src: Path, dst: Path) -> None:
+    dst.symlink_to("dst")
+    with pytest.raises(cg.OutputError, match="Too many levels of symbolic links"):
+        cg.run(mixed_gate(), src, dst / below)
+
+
+def test_a_link_that_leads_to_itself_in_the_source(src: Path, dst: Path) -> None:
+    (src / "z.parquet").symlink_to("z.parquet")
+    (src / "y.parquet").symlink_to("x.parquet")
+    (src / "x.parquet").symlink_to("y.parquet")
+    with pytest.raises(cg.RunIncompleteError, match="3 of 5 files could not be judged"):
+        cg.run(mixed_gate(), src, dst)
 
 
 def test_a_folder_that_is_mounted_twice(src: Path, dst: Path) -> None:

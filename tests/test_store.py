@@ -609,6 +609,119 @@ def test_a_store_that_goes_back_is_not_followed(what: str, place: Path) -> None:
     assert seen(live) == newest.digest
 
 
+def bring_back_pointer(place: Path, gates: list[cg.Gate]) -> None:
+    """Publish some gates, then bring the pointer back that there was before them."""
+    store, old = cg.GateStore(place), pointer(place)
+    for gate in gates:
+        store.publish(gate)
+    set_pointer(place, old)
+
+
+def lose_pointer(place: Path, gates: list[cg.Gate]) -> None:
+    """Publish some gates, then lose the pointer."""
+    bring_back_pointer(place, gates)
+    (place / POINTER).unlink()
+
+
+LOSSES = [lose_pointer, bring_back_pointer]
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+@pytest.mark.parametrize("what", ["snapshot", "registry", "same instant"])
+def test_an_older_gate_is_refused_where_the_pointer_is_lost(
+    lose: Callable[[Path, list[cg.Gate]], None], what: str, place: Path
+) -> None:
+    lose(place, [numbered_gate(5), numbered_gate(6)])
+    other = {
+        "snapshot": lambda: numbered_gate(5, registry_as_of=NOW),
+        "registry": lambda: numbered_gate(0, as_of=NOW, registry_as_of=BASE),
+        "same instant": lambda: numbered_gate(1, as_of=BASE + timedelta(milliseconds=6)),
+    }[what]()
+    before = all_files(place)
+    for _ in range(2):
+        with pytest.raises(cg.StaleSnapshotError, match=r"older than gate .0000000[23]-.*: its"):
+            cg.GateStore(place).publish(other)
+    assert all_files(place) == before
+    published = cg.GateStore(place).publish(numbered_gate(6))
+    assert published.number == 4
+    assert cg.GateStore(place).current().digest == numbered_gate(6).digest
+    with pytest.raises(cg.StaleSnapshotError, match="older than the current one"):
+        cg.GateStore(place).publish(numbered_gate(5))
+
+
+def test_pruning_leaves_a_newer_gate_than_the_current_one(place: Path) -> None:
+    bring_back_pointer(place, [numbered_gate(2)])
+    newer = gate_files(place)[-1]
+    left = f"00000007{newer[8:]}"
+    numbered_gate(0).save(place / left)
+    assert cg.GateStore(place).prune(keep=1) == (left,)
+    with pytest.raises(cg.StaleSnapshotError, match=newer):
+        cg.GateStore(place).publish(numbered_gate(1))
+
+
+def test_the_registry_of_a_lost_pointer_is_remembered(place: Path) -> None:
+    store = cg.GateStore(place)
+    consent = cg.ConsentSnapshot.from_arrow(consent_table(), as_of=BASE + timedelta(seconds=1))
+    without = cg.Gate(
+        cg.Policy(), consent, columns=cg.Columns(channels=(), visibility="visibility")
+    )
+    (place / POINTER).unlink()
+    assert store.publish(without).registry_as_of == BASE
+    with pytest.raises(cg.StaleSnapshotError, match="its channel registry"):
+        store.publish(numbered_gate(0, as_of=NOW, registry_as_of=BASE - timedelta(seconds=1)))
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+@pytest.mark.parametrize("damage", ["altered head", "cut off", "blank", "empty", "foreign"])
+def test_a_damaged_gate_without_a_pointer_does_not_stop_publishers(
+    lose: Callable[[Path, list[cg.Gate]], None], damage: str, place: Path
+) -> None:
+    lose(place, [numbered_gate(2)])
+    last = place / gate_files(place)[-1]
+    content = last.read_bytes()
+    last.write_bytes(
+        {
+            "altered head": content[:100] + bytes([content[100] ^ 1]) + content[101:],
+            "cut off": content[:100],
+            "blank": bytes(len(content)),
+            "empty": b"",
+            "foreign": b"PAR1" * 99,
+        }[damage]
+    )
+    with suppress(cg.StaleSnapshotError):
+        cg.GateStore(place).publish(numbered_gate(0, as_of=BASE - timedelta(seconds=1)))
+        pytest.fail("the first gate's file is intact, and newer")
+    assert cg.GateStore(place).publish(numbered_gate(1)).number == 3
+    assert seen(cg.GateStore(place).live()) == numbered_gate(1).digest
+    assert not last.exists()
+
+
+@pytest.mark.parametrize("lose", LOSSES)
+@pytest.mark.parametrize("kind", ["newer", "pipe", "link to a folder"])
+def test_a_gate_that_may_be_newer_and_cannot_be_read_stops_publishers(
+    lose: Callable[[Path, list[cg.Gate]], None], kind: str, place: Path
+) -> None:
+    lose(place, [numbered_gate(2)])
+    last = place / gate_files(place)[-1]
+    if kind == "newer":
+        flip(last, 9)
+    else:
+        last.unlink()
+        os.mkfifo(last) if kind == "pipe" else last.symlink_to("/dev")
+    error = cg.NewerGateError if kind == "newer" else cg.UnreadableFileError
+    with pytest.raises(error, match=last.name):
+        cg.GateStore(place).publish(numbered_gate(3))
+    last.unlink()
+    cg.GateStore(place).publish(numbered_gate(3))
+
+
+def test_numbers_come_to_an_end(place: Path) -> None:
+    name = f"{10**15 - 1}{gate_files(place)[0][8:]}"
+    numbered_gate(0).save(place / name)
+    with pytest.raises(cg.OutputError, match="no higher one"):
+        cg.GateStore(place).publish(numbered_gate(1))
+
+
 SAME = "differs from the other's, but both are as of"
 
 

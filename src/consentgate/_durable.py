@@ -17,10 +17,11 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
-from consentgate.errors import OutputError
+from consentgate.errors import FileError, OutputError
 
 __all__ = [
     "SMALL_FILE_BYTES",
+    "absolute",
     "check_regular",
     "make_folder",
     "open_regular",
@@ -44,6 +45,24 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
+
+
+def absolute(path: Path, error: type[FileError]) -> Path:
+    """A path that leads to the same place from every working directory.
+
+    Args:
+        error: the class of error to raise.
+
+    Raises:
+        FileError: The path is relative, and the working directory is not there any more.
+    """
+    try:
+        return path.absolute()
+    except OSError as fault:
+        raise error(
+            f"The path '{path}' is relative, but the working directory cannot be found: "
+            f"{why(fault)}; give an absolute path, or start from another directory."
+        ) from fault
 
 
 def check_regular(path: Path, *, most_bytes: int | None = None) -> os.stat_result:

@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from consentgate._durable import refuse_odd_target, replacing, write_faults_named
-from consentgate._publication import POINTER, Publication, refuse_misfit
+from consentgate._publication import POINTER, Publication, refuse_misfit, states_of
 from consentgate._storage import Folder
 from consentgate.errors import GateFileError, UnreadableFileError
 from consentgate.gate import Gate
@@ -117,7 +117,7 @@ def open_published(folder: Folder, published: Publication, cache: Path | None) -
         OutputError: The cache cannot be written to.
     """
     gate = _open_file(folder, published, cache)
-    refuse_misfit(published, gate.evidence, folder.shown(POINTER))
+    refuse_misfit(published, states_of(gate.evidence), folder.shown(POINTER))
     return gate
 
 

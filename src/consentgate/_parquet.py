@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from consentgate._arrow import quoted
@@ -41,7 +42,13 @@ GROUP_BYTES = 32 << 20
 
 _MOST_ROWS = 262_144
 _PROBE_ROWS = 64
+_STEP_ROWS, _UNKNOWN_STEP_ROWS, _STEP_BYTES = 4096, 512, 64 << 20
+"""So many rows are decoded at once, and then joined into a batch: a small file can hold very many
+rows whose values are long and repeat, and its first rows need not look like the others. The longest
+values of dictionaries tell how few rows a step takes; where they are unknown, it takes fewer.
+"""
 _BUFFERS_BYTES = 32 << 20
+_SIDE_BY_SIDE = 64
 _LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
 _MOST_PENDING = 64
 _TELLING_VALUES, _FEW_BYTES = 10_000, 5
@@ -54,11 +61,14 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     """A Parquet file that is open for reading.
 
     Ask it for its columns' chunks, never `metadata.row_group(…).column(…)`; see `_footer`.
+
+    Attributes:
+        place: what it was opened from.
     """
 
     def __init__(self, source: Any, **options: Any) -> None:
         super().__init__(source, **options)
-        self._place = source
+        self.place = source
         self._chunks: list[list[ColumnChunk]] = []
         self._more_chunks: Iterator[list[ColumnChunk]] | None = None
 
@@ -69,7 +79,7 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
             pyarrow.ArrowInvalid: The footer is damaged.
         """
         if self._more_chunks is None:
-            self._more_chunks = column_chunks(read_footer(self._place))
+            self._more_chunks = column_chunks(read_footer(self.place))
         while len(self._chunks) <= group:
             found = next(self._more_chunks, [])
             if len(found) != self.metadata.num_columns:
@@ -222,9 +232,64 @@ def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.
     decoded = _decoded_row_bytes(file)
     for groups, rows, size in _spans(file.metadata):
         batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
-        for batch in _read_groups(file, groups, batch_rows, scratch):
+        step_rows = min(batch_rows, _step_rows(file, groups))
+        for batch in _joined(_read_groups(file, groups, step_rows, scratch), batch_rows):
             decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
             yield batch
+
+
+def _step_rows(file: ParquetFile, groups: list[int]) -> int:
+    """How many rows can be decoded at once, whichever values of the dictionaries they hold."""
+    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
+    if any("." in leaf.path or leaf.max_repetition_level for leaf in texts):
+        return _UNKNOWN_STEP_ROWS  # a row can be without any value, and then tells of no dictionary
+    width = max(_longest_row_bytes(file, group, texts) for group in groups)
+    return max(1, min(_STEP_ROWS, _STEP_BYTES // max(width, 1)))
+
+
+def _longest_row_bytes(file: ParquetFile, group: int, texts: Sequence[Any]) -> int:
+    """How wide a row is whose texts are the longest ones of a row group's dictionaries."""
+    width = 0
+    names = [leaf.path for leaf in texts]
+    for start in range(0, len(names), _SIDE_BY_SIDE):
+        some = names[start : start + _SIDE_BY_SIDE]
+        options = {"metadata": file.metadata, "read_dictionary": some, "buffer_size": _LEAST_BUFFER}
+        reader = pq.ParquetFile(file.place, pre_buffer=False, **options)
+        batches = reader.iter_batches(1, row_groups=[group], columns=some, use_threads=False)
+        for row in islice(batches, 1):
+            width += sum(map(_longest_bytes, row.columns))
+    return width
+
+
+def _longest_bytes(column: pa.Array) -> int:
+    """The length of the longest text or bytes in a column's dictionary, or a guess."""
+    if not pa.types.is_dictionary(column.type):
+        return _STEP_BYTES // _UNKNOWN_STEP_ROWS
+    longest = pc.max(pc.binary_length(column.dictionary))
+    return int(longest.as_py() or 0)
+
+
+def _joined(steps: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
+    """The same rows, in batches of at most so many rows and, if possible, of BATCH_BYTES."""
+    parts: list[pa.RecordBatch] = []
+    rows = size = 0
+    for step in steps:
+        if parts and (rows + step.num_rows > batch_rows or size + step.nbytes > BATCH_BYTES):
+            yield from _concatenated(parts)
+            parts, rows, size = [], 0, 0
+        parts.append(step)
+        rows, size = rows + step.num_rows, size + step.nbytes
+    if parts:
+        yield from _concatenated(parts)
+
+
+def _concatenated(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+    """The parts as one batch, where pyarrow can join them; it refuses some layouts."""
+    try:
+        return [pa.concat_batches(parts)] if len(parts) > 1 else parts
+    except pa.ArrowException:
+        return parts
 
 
 def _rows_within(size: int, row_bytes: float) -> int:

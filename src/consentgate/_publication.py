@@ -20,12 +20,13 @@ from pydantic import (
 )
 
 from consentgate._layout import LEASES, LOCK
-from consentgate._sections import read_description
+from consentgate._sections import damaged, read_description
 from consentgate._storage import Folder
 from consentgate.errors import (
     DamagedGateError,
     GateFileError,
     NewerGateError,
+    OutputError,
     SourceChangedError,
 )
 from consentgate.manifest import Digest
@@ -36,9 +37,12 @@ __all__ = [
     "Publication",
     "State",
     "States",
+    "drafts",
     "gate_name",
+    "gates_beside",
     "is_own",
-    "leftovers",
+    "newest_of",
+    "next_number",
     "older",
     "read_pointer",
     "refuse_altered_pointer",
@@ -54,10 +58,10 @@ TRIES = 8
 _PAUSE_S = 0.02
 _POINTER_BYTES = 64 << 10
 """Most bytes of a pointer, which has less than a thousand."""
-_GATE = re.compile(r"(\d{8,})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
+_GATE = re.compile(r"(\d{8,15})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
 _HEAD_BYTES = 1 << 20
 """How much of a gate's file is asked for at once; few heads are longer."""
-_MOST_NUMBER = 10**15
+_MOST_NUMBER = 10**15 - 1
 _DRAFT = re.compile(rf"\.({_GATE.pattern}|{re.escape(POINTER)})\.[0-9a-f]{{16}}")
 
 
@@ -184,15 +188,24 @@ def older(new: States, old: States) -> str:
     return ""
 
 
-def refuse_misfit(published: Publication, evidence: Mapping[str, str], pointer: str) -> None:
+def newest_of(found: Iterable[States]) -> States:
+    """The newest snapshot and the newest registry among those of several gates."""
+    newest: States = {}
+    for states in found:
+        for what, state in states.items():
+            newest[what] = max(newest.get(what, state), state)
+    return newest
+
+
+def refuse_misfit(published: Publication, states: States, pointer: str) -> None:
     """Raise `DamagedGateError` if a pointer says something else of a gate than the gate itself.
 
     Args:
         published: what the pointer says.
-        evidence: the gate's own.
+        states: what the gate itself says.
         pointer: what the error calls the pointer.
     """
-    for what, state in states_of(evidence).items():
+    for what, state in states.items():
         if published.states.get(what) != state:
             raise DamagedGateError(
                 f"Pointer '{pointer}' says something else of the {what} than the gate that it "
@@ -209,12 +222,23 @@ def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
     Raises:
         UnreadableFileError: The gate's file cannot be read.
     """
-    content, digest = None, ""
-    with suppress(SourceChangedError, GateFileError), folder.opened(published.name) as file:
-        head = pa.BufferedInputStream(file, _HEAD_BYTES)
-        content, digest = read_description(head, Path(folder.shown(published.name)))
+    states, digest = States(), ""
+    with suppress(SourceChangedError, GateFileError):
+        states, digest = _read_states(folder, published.name)
     if digest == published.file_digest:
-        refuse_misfit(published, _evidence_in(content), folder.shown(POINTER))
+        refuse_misfit(published, states, folder.shown(POINTER))
+
+
+def _read_states(folder: Folder, name: str) -> tuple[States, str]:
+    """What a gate was made of, as its file says it, and the file's digest."""
+    path = Path(folder.shown(name))
+    with folder.opened(name) as file:
+        content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)
+    with suppress(ValueError):
+        states = states_of(_evidence_in(content))
+        if all(state.as_of.tzinfo is not None for state in states.values()):
+            return states, digest
+    raise damaged(path, "does not say as of when its snapshot and registry speak")
 
 
 def _evidence_in(content: Any) -> dict[str, str]:
@@ -251,11 +275,57 @@ def superseded(names: Iterable[str], current: Publication, *, keep: int) -> list
     return oldest_last[keep - 1 :]
 
 
-def leftovers(names: Iterable[str], current: Publication | None) -> list[str]:
-    """The files that killed publishers left: drafts, and gates that never were current."""
+def drafts(names: Iterable[str]) -> list[str]:
+    """Among some names, files that publishers were writing when they were killed."""
+    return list(filter(_DRAFT.fullmatch, names))
+
+
+def gates_beside(
+    folder: Folder, names: Iterable[str], current: Publication | None
+) -> dict[str, States]:
+    """The gates that came after the one that the pointer names, and what they were made of.
+
+    A publisher that was killed leaves such a gate. A gate that was current is one, too, where the
+    pointer was lost, or was brought back from a backup. A damaged file says nothing of its gate.
+
+    Args:
+        names: of the files in the folder.
+        current: what the pointer says; without a pointer, all gates count.
+
+    Raises:
+        NewerGateError, UnreadableFileError: A gate's file cannot be read.
+    """
     newest = 0 if current is None else current.number
-    drafts = list(filter(_DRAFT.fullmatch, names))
-    return drafts + [name for name, number in _numbers(names).items() if number > newest]
+    numbers = _numbers(names).items()
+    beside = [name for name, number in numbers if number >= newest]
+    return {
+        name: _states_in(folder, name) for name in beside if current is None or name != current.name
+    }
+
+
+def _states_in(folder: Folder, name: str) -> States:
+    try:
+        return _read_states(folder, name)[0]
+    except NewerGateError:
+        raise
+    except (SourceChangedError, GateFileError):
+        return {}
+
+
+def next_number(names: Iterable[str], current: Publication | None) -> int:
+    """The number of the next publication, which is higher than any that was given before.
+
+    Raises:
+        OutputError: There is no higher number.
+    """
+    newest = 0 if current is None else current.number
+    number = max(newest, *_numbers(names).values(), 0) + 1
+    if number > _MOST_NUMBER:
+        raise OutputError(
+            f"A gate has the number {number - 1}, and no higher one can be given; take its file "
+            "away if no publisher wrote it, or publish into an empty folder."
+        )
+    return number
 
 
 def _numbers(names: Iterable[str]) -> dict[str, int]:

@@ -1,13 +1,16 @@
 """The state of a run's destination as it begins: nothing, a run to go on with, or one to follow."""
 
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import reduce
+from os.path import realpath
 
 import pyarrow as pa
 import pyarrow.fs as pa_fs
 
+from consentgate._durable import write_faults_named
 from consentgate._layout import (
     GATE_KEY,
     LEDGER,
@@ -23,7 +26,7 @@ from consentgate._layout import (
 )
 from consentgate._parquet import open_parquet
 from consentgate._source import Source
-from consentgate._storage import Folder
+from consentgate._storage import ODD, Folder, printable
 from consentgate.errors import OutputError, StaleSnapshotError, UnreadableFileError
 from consentgate.manifest import (
     FileRecord,
@@ -42,13 +45,15 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
     """Raise an error if the destination overlaps the source.
 
     Raises:
-        OutputError: The destination lies within the source.
+        OutputError: The destination lies within the source, or its path leads nowhere.
     """
     if folder.is_local and source.folder.is_local:
-        own = f"{folder.path('').resolve()}/"
-        reached = (f"{source.folder.path(file.name).resolve()}" for file in source.files)
+        with write_faults_named(f"Destination '{folder}'"), suppress(FileNotFoundError):
+            folder.path("").stat()
+        own = f"{realpath(folder.root).rstrip('/')}/"
+        reached = (realpath(source.folder.path(file.name)) for file in source.files)
         overlaps = any(path.startswith(own) for path in reached)
-        inner, outer = own, f"{str(source.folder.path('').resolve()).rstrip('/')}/"
+        inner, outer = own, f"{realpath(source.folder.path('')).rstrip('/')}/"
     else:
         inner, outer = f"{folder}/", f"{source.folder}/"
         overlaps = False
@@ -94,11 +99,11 @@ class Standing:
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
         for name in folder.oddities():  # before anything there is read, which could wait forever
             raise OutputError(
-                f"'{name}' in destination '{folder}' is a link, or neither file nor folder; take "
-                "it away, so that nothing is written or removed elsewhere."
+                f"'{printable(name)}' in destination '{folder}' {ODD}; take it away, so that "
+                "nothing is written or removed elsewhere."
             )
         state, manifest = RunState.read(folder), Manifest.read(folder)
-        present = folder.listing().keys()
+        present = folder.listing(follow_links=False).keys()
         newest = _joined([state, manifest])
         if newest is None:
             newest = _joined(_past_manifests(folder, present))

@@ -23,6 +23,7 @@ import pyarrow.fs as pa_fs
 
 from consentgate._arguments import is_utf8
 from consentgate._durable import (
+    absolute,
     check_regular,
     read_regular,
     refuse_odd_target,
@@ -33,11 +34,13 @@ from consentgate._durable import (
 )
 from consentgate.errors import OutputError, SourceChangedError, SourceError, UnreadableFileError
 
-__all__ = ["MOST_READ_BYTES", "Folder", "Stamp"]
+__all__ = ["MOST_READ_BYTES", "ODD", "Folder", "Stamp", "printable"]
 
 _CHUNK_BYTES = 8 << 20
 MOST_READ_BYTES = 1 << 30
 """Most bytes of a manifest or another file that is read into memory at once."""
+ODD = "is a link, or neither file nor folder, or has a name that is not UTF-8"
+"""What errors and findings say of what `Folder.oddities` names."""
 _RETRY_S = 30
 """Seconds for which Google's storage is asked again; pyarrow would go on for 15 minutes."""
 
@@ -88,7 +91,7 @@ class Folder:
                 raise SourceError(
                     f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
                 )
-            return cls(pa_fs.LocalFileSystem(), str(Path(text).absolute()))
+            return cls(pa_fs.LocalFileSystem(), str(absolute(Path(text), SourceError)))
         with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
             folder = cls._at_uri(text)
             if folder is not None:
@@ -105,6 +108,8 @@ class Folder:
         pyarrow takes no notice of ports and fragments: of `s3://KEY:12/REST@bucket`, where a secret
         is not percent-encoded, it makes a bucket and its port. And stores take `a/../b` for `b`.
         """
+        if uri.startswith("file:") and "?" in uri:  # pyarrow would take no notice of the rest
+            return None
         authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
         if ":" in authority.rpartition("@")[2] or "#" in uri:
             return None
@@ -122,10 +127,17 @@ class Folder:
 
     @classmethod
     def within(cls, filesystem: pa_fs.FileSystem, root: str) -> "Folder":
-        """A folder of any of pyarrow's filesystems, by its path in there."""
+        """A folder of any of pyarrow's filesystems, by its path in there.
+
+        pyarrow's `SubTreeFileSystem` and fsspec's local filesystem are recognized as this machine's
+        disks. Other filesystems that are written in Python are not: there, a file that has two
+        names is taken for two files, and a destination within the source is not noticed.
+        """
         while isinstance(filesystem, pa_fs.SubTreeFileSystem):
             root = f"{filesystem.base_path.rstrip('/')}/{root.lstrip('/')}"
             filesystem = filesystem.base_fs
+        if _is_local_fsspec(filesystem):
+            filesystem = pa_fs.LocalFileSystem()
         return cls(filesystem, root.rstrip("/"))
 
     @property
@@ -144,7 +156,7 @@ class Folder:
 
     def path(self, name: str) -> Path:
         """A file of a local folder."""
-        return Path(self.root, name)
+        return Path(self.root, name.lstrip("/"))  # a leading slash would lead out of the folder
 
     def key(self, name: str) -> str:
         """A file of the folder, as the filesystem calls it."""
@@ -159,22 +171,28 @@ class Folder:
         with self._listing_faults_named():
             return self.filesystem.get_file_info(self.root).type
 
-    def listing(self, below: str = "") -> dict[str, float]:
+    def listing(self, below: str = "", *, follow_links: bool = True) -> dict[str, float]:
         """Every file in the folder, or below one of its folders; none where there is no folder.
 
         On a disk, whatever is no folder counts as a file. A pipe, a device or a link that leads
         nowhere is an error where it is read, not left out.
+
+        Args:
+            follow_links: list what is in folders that links lead to, as a source needs it. Without
+                that, as in a folder that is written to, a link is listed as a file, and so is a
+                file whose name is not UTF-8.
 
         Returns:
             The time of each one's modification, in seconds since 1970 by the clock of whoever
             stores it, by its path relative to this folder, in order.
 
         Raises:
-            SourceError: It cannot be listed, or a link leads to a folder for the second time.
+            SourceError: It cannot be listed. Or links are followed, and one leads to a folder for
+                the second time, or a name is not UTF-8.
         """
         if self.is_local:
             with self._listing_faults_named():
-                return self._local_listing(below)
+                return self._local_listing(below) if follow_links else self._own_listing(below)
         selector = pa_fs.FileSelector(self.key(below), recursive=True, allow_not_found=True)
         with self._listing_faults_named():
             found = self.filesystem.get_file_info(selector)
@@ -200,17 +218,29 @@ class Folder:
                     found[name] = path.lstat().st_mtime
         return dict(sorted(found.items()))
 
+    def _own_listing(self, below: str) -> dict[str, float]:
+        found = {}
+        for folder, folders, names in os.walk(self.path(below), onerror=_raise):
+            links = [name for name in folders if Path(folder, name).is_symlink()]
+            for path in (Path(folder, name) for name in (*names, *links)):
+                with suppress(FileNotFoundError):  # it is gone by now
+                    found[str(path.relative_to(self.root))] = path.lstat().st_mtime
+        return dict(sorted(found.items()))
+
     def oddities(self) -> list[str]:
-        """The names in a local folder that are neither folders nor files, or only links to one."""
+        """The names in a local folder that no run and no store makes.
+
+        That is whatever is neither a folder nor a file, links, and names that are not UTF-8.
+        """
         if not self.is_local:
             return []
         found = []
         for folder, folders, names in os.walk(self.root):
             for path in (Path(folder, name) for name in (*folders, *names)):
                 with suppress(FileNotFoundError):  # what vanishes meanwhile is not odd
-                    mode = path.lstat().st_mode
-                    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
-                        found.append(str(path.relative_to(self.root)))
+                    mode, name = path.lstat().st_mode, str(path.relative_to(self.root))
+                    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or not is_utf8(name):
+                        found.append(name)
         return sorted(found)
 
     def stamp(self, name: str) -> Stamp:
@@ -422,6 +452,19 @@ class Folder:
                 f"'{self}' cannot be listed: {_first_line(error)}; see that it is there and that "
                 "you may read it."
             ) from error
+
+
+def _is_local_fsspec(filesystem: pa_fs.FileSystem) -> bool:
+    handler = getattr(filesystem, "handler", None)
+    if not isinstance(handler, pa_fs.FSSpecHandler):
+        return False
+    protocol = handler.fs.protocol
+    return not {"file", "local"}.isdisjoint([protocol] if isinstance(protocol, str) else protocol)
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be printed, though the name need not be UTF-8."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _raise(error: OSError) -> None:

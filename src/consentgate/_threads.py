@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from multiprocessing import parent_process
 from typing import TypeVar
@@ -86,4 +87,5 @@ def _keep_freed_memory() -> None:
     Otherwise half of the time goes into page faults. glibc raises its thresholds to the size of
     what it frees, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD); the memory here is never touched.
     """
-    np.empty(_KEEPS_MEMORY, dtype=np.uint8)
+    with suppress(MemoryError):  # where memory is short, nothing is kept
+        np.empty(_KEEPS_MEMORY, dtype=np.uint8)

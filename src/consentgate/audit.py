@@ -33,7 +33,7 @@ from consentgate._layout import (
 )
 from consentgate._parquet import open_parquet, read_batches
 from consentgate._source import Partition, Source, find_source, with_partition
-from consentgate._storage import Folder
+from consentgate._storage import ODD, Folder, printable
 from consentgate._threads import thread_count
 from consentgate.decision import Decision
 from consentgate.errors import (
@@ -127,7 +127,7 @@ def audit(
             f"{manifest.judgement.gate_digest}; give that one."
         )
     odd = _Odd.within(folder)
-    present = {name for name in folder.listing() if not odd.holds(name)}
+    present = {name for name in folder.listing(follow_links=False) if not odd.holds(name)}
     manifests, faults = _followed(folder, manifest, odd)
     key = None if public_key is None else read_public_key(public_key)
     signatures = list(_check_signatures(folder, manifests, present, key))
@@ -147,7 +147,7 @@ def audit(
         *faults,
         *signatures,
         *_check_names(folder, manifests, present),
-        *(Finding(name, "is a link, or neither file nor folder") for name in odd.names),
+        *(Finding(printable(name), ODD) for name in odd.names),
     )
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate._bounds import Bounds
+from consentgate._durable import absolute
 from consentgate._gate_description import (
     BoundsPart,
     ChannelPart,
@@ -24,7 +25,7 @@ from consentgate._gate_description import (
 )
 from consentgate._perfect_hash import PerfectHash
 from consentgate._sections import damaged, open_sections, write_sections
-from consentgate.errors import ReplacedGateError
+from consentgate.errors import OutputError, ReplacedGateError, UnreadableFileError
 from consentgate.facts import ChannelFacts, ConsentFacts
 from consentgate.index import Index
 from consentgate.judgement import Judge
@@ -72,7 +73,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
     Raises:
         OutputError: It cannot be written.
     """
-    path = path.absolute()
+    path = absolute(path, OutputError)
     arrays: Arrays = {}
     description = Description(
         policy=gate.judge.policy,
@@ -101,7 +102,7 @@ def open_gate(
             version, or truncated, altered or blank, or what it says does not fit together.
         ReplacedGateError: It has another digest.
     """
-    path = path.absolute()
+    path = absolute(path, UnreadableFileError)
     content, arrays, found = open_sections(path, verify=verify)
     if digest is not None and found != digest:
         raise ReplacedGateError(

@@ -12,15 +12,15 @@ reads it, and whenever a publisher is killed, finds the gate from before or the 
 
 import copy
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from consentgate._arguments import require, require_path
-from consentgate._durable import write_faults_named
+from consentgate._durable import absolute, write_faults_named
 from consentgate._gate_cache import Connection, open_published
 from consentgate._layout import EVIDENCE
 from consentgate._lock import lock
@@ -28,16 +28,20 @@ from consentgate._publication import (
     POINTER,
     TRIES,
     Publication,
+    States,
+    drafts,
     gate_name,
+    gates_beside,
     is_own,
-    leftovers,
+    newest_of,
+    next_number,
     older,
     read_pointer,
     refuse_altered_pointer,
     states_of,
     superseded,
 )
-from consentgate._storage import Folder
+from consentgate._storage import Folder, printable
 from consentgate.errors import (
     ConfigurationError,
     OutputError,
@@ -51,6 +55,26 @@ from consentgate.manifest import to_json
 from consentgate.saved import open_gate
 
 __all__ = ["GateStore"]
+
+
+class _Before(NamedTuple):
+    """What is in a store before a gate is published.
+
+    Attributes:
+        names: the names of all files there.
+        current: what the pointer says.
+        beside: the gates that came after the current one; see `gates_beside`.
+    """
+
+    names: tuple[str, ...]
+    current: Publication | None
+    beside: dict[str, States]
+
+    @property
+    def states(self) -> dict[str, States]:
+        """What the next gate must not be older than, by what an error calls it."""
+        states = {} if self.current is None else {"the current one": self.current.states}
+        return states | {f"gate '{name}'": states for name, states in self.beside.items()}
 
 
 class GateStore:
@@ -81,14 +105,15 @@ class GateStore:
 
     Raises:
         TypeError: `place` or `cache` is no path.
-        SourceError: The URI is malformed, or nothing answers there.
+        SourceError: The URI is malformed, or nothing answers there. Or the path is relative, but
+            the working directory is gone; for `cache`, this is an OutputError.
     """
 
     def __init__(self, place: str | Path, *, cache: str | Path | None = None) -> None:
         require_path(place, "place")
         require_path(cache, "cache", None)
         self._connection = Connection(place)
-        self._cache = None if cache is None else Path(cache).absolute()
+        self._cache = None if cache is None else absolute(Path(cache), OutputError)
 
     def __repr__(self) -> str:
         return f"<GateStore: {self._connection}>"
@@ -100,20 +125,23 @@ class GateStore:
         """Make a gate the current one.
 
         Killed at any moment, a publisher leaves the gate from before or the new one current. What
-        else it leaves does no harm and goes with the next publication. The first publication wants
-        an empty folder. `gate` stays as it is, and pickles as before.
+        else it leaves does no harm and goes with the next publication or with `prune`. The first
+        publication wants an empty folder. `gate` stays as it is, and pickles as before.
 
         Args:
             gate: built or opened; without an instant of judgement (`judged_at`), because it must
                 notice how time passes. Its snapshot and registry must be as of a later instant than
                 those of the current gate, or the same ones: otherwise withdrawals could be undone.
-                To go back to another policy, build a gate of it with the newest snapshot.
+                To go back to another policy, build a gate of it with the newest snapshot. The same
+                holds for every gate with a higher number than the current one's, and for all gates
+                in the folder where the pointer is gone: a pointer that is lost, or is brought back
+                from a backup, lets no older gate in.
 
         Raises:
             TypeError: `gate` is no `Gate`.
             ConfigurationError: The gate has an instant of judgement of its own.
             StaleSnapshotError: Its snapshot or registry is older than its policy allows, or than
-                the current gate's, or is another one as of the same instant.
+                the current gate's or a later one's, or is another one as of the same instant.
             FutureSnapshotError: They claim an `as_of` that the clock has not reached.
             DestinationBusyError: Another publisher is at work; or, with an object store, one was
                 killed less than a minute ago.
@@ -127,12 +155,14 @@ class GateStore:
         _refuse_unfit(gate)
         looked_at = self._before(gate)  # where it is refused, nothing is created
         with self._held() as check_hold:
-            before = self._before(gate, looked_at)
-            for name in leftovers(self._folder.listing(), before):
+            before = self._before(gate, looked_at.current)
+            for name in drafts(before.names):
                 self._folder.delete(name)
             publication = self._written(gate, before)
             check_hold()
             self._folder.write(POINTER, to_json(publication))
+            for name in before.beside:  # only now, so that an older gate is refused until then
+                self._folder.delete(name)
         return publication
 
     def current(self) -> Gate:
@@ -168,7 +198,10 @@ class GateStore:
         return live
 
     def prune(self, *, keep: int) -> tuple[str, ...]:
-        """Remove gates that were current once, but for the newest.
+        """Remove gates that were current once, but for the newest, and what killed publishers left.
+
+        A gate stays that is newer than the current one, because it may have been current before the
+        pointer was brought back from a backup. A newer publication removes it.
 
         Processes go on with a removed gate that they have opened. A network file system does not
         know that other machines have it open, and would end their processes: there, keep what may
@@ -185,6 +218,7 @@ class GateStore:
             ConfigurationError: `keep` is less than 1.
             DestinationBusyError: A publisher is at work.
             OutputError: The store cannot be written to.
+            NewerGateError, UnreadableFileError: A later gate than the current one cannot be read.
             Whatever `current` raises about the pointer.
         """
         require(keep, "keep", int, hint="give a whole number")
@@ -192,8 +226,10 @@ class GateStore:
             raise ConfigurationError(f"keep is {keep}; give 1 or more, for the current gate stays.")
         self._published()
         with self._held():
-            current, names = self._published(), self._folder.listing()
-            removed = (*superseded(names, current, keep=keep), *leftovers(names, current))
+            current, names = self._published(), self._folder.listing(follow_links=False)
+            beside = gates_beside(self._folder, names, current).items()
+            left = [name for name, states in beside if not older(current.states, states)]
+            removed = (*superseded(names, current, keep=keep), *drafts(names), *left)
             for name in removed:
                 self._folder.delete(name)
         return removed
@@ -211,39 +247,40 @@ class GateStore:
         with lock(folder, who="publisher") as check_hold:
             yield check_hold
 
-    def _before(self, gate: Gate, looked_at: Publication | None = None) -> Publication | None:
-        """The publication that is current before a gate is published; an error if it is newer.
+    def _before(self, gate: Gate, looked_at: Publication | None = None) -> "_Before":
+        """The state of the store before a gate is published; an error if something there is newer.
 
         Args:
             looked_at: what was held against its gate already.
         """
         current = read_pointer(self._folder)
+        names = tuple(self._folder.listing(follow_links=False))
         if current is None:
-            self._refuse_foreign()
-            return None
-        if current != looked_at:
+            self._refuse_foreign(names)
+        elif current != looked_at:
             refuse_altered_pointer(self._folder, current)
-        if what := older(states_of(gate.evidence), current.states):
-            raise StaleSnapshotError(
-                f"The gate is, or may be, older than the current one of '{self._folder}', so "
-                f"withdrawals would be undone: {what}; build it from the newest data."
-            )
-        return current
+        before = _Before(names, current, gates_beside(self._folder, names, current))
+        for other, states in before.states.items():
+            if what := older(states_of(gate.evidence), states):
+                raise StaleSnapshotError(
+                    f"The gate is, or may be, older than {other} of '{self._folder}', so "
+                    f"withdrawals would be undone: {what}; build it from the newest data."
+                )
+        return before
 
-    def _refuse_foreign(self) -> None:
-        for name in self._folder.listing():
+    def _refuse_foreign(self, names: Iterable[str]) -> None:
+        for name in names:
             if not is_own(name):
                 raise OutputError(
-                    f"'{self._folder}' holds files, such as '{name}', but no gate was published "
-                    "there; name an empty folder."
+                    f"'{self._folder}' holds files, such as '{printable(name)}', but no gate was "
+                    "published there; name an empty folder."
                 )
 
-    def _written(self, gate: Gate, before: Publication | None) -> Publication:
+    def _written(self, gate: Gate, before: "_Before") -> Publication:
         """Write the gate's file; returns what the pointer is to say."""
-        number = 1 if before is None else before.number + 1
+        number = next_number(before.names, before.current)
         name = gate_name(number, gate.digest)
-        states = {} if before is None else before.states
-        states |= states_of(gate.evidence)
+        states = newest_of(before.states.values()) | states_of(gate.evidence)
         snapshot, registry = states["consent snapshot"], states.get("channel registry")
         return Publication(
             number=number,

@@ -382,8 +382,9 @@ def test_whichever_write_is_refused_the_old_gate_or_the_new_is_current(
 PUBLISH = """
 import sys
 import consentgate as cg
+from datetime import datetime
 from tests.test_store import numbered_gate
-gate = numbered_gate(1)
+gate = numbered_gate(1, as_of=datetime.fromisoformat(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()
 cg.GateStore(sys.argv[1]).publish(gate)
@@ -396,8 +397,9 @@ cg.GateStore(sys.argv[1]).publish(gate)
 def test_a_publisher_that_is_killed_leaves_the_old_gate(
     gates: cg.GateStore, store: Store, name: str, query: str
 ) -> None:
+    as_of = BASE + timedelta(milliseconds=1)
     with subprocess.Popen(
-        [sys.executable, "-c", PUBLISH, store.uri("gates")],
+        [sys.executable, "-c", PUBLISH, store.uri("gates"), as_of.isoformat()],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -130,6 +130,9 @@ class Gate:
         Nothing may write into the file or shorten it while it is open: as with every mapped file,
         the system would end the process. `save` puts a new file in its place, which does no harm.
 
+        The checks find damage, and a head that contradicts itself or the arrays. They cannot find a
+        forgery: whoever can write the file can make a gate that admits anybody.
+
         Args:
             path: of a file that `save` wrote.
             verify: check every byte of the file. Otherwise what takes the same time however large

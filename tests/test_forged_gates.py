@@ -258,3 +258,12 @@ def test_a_gate_that_lost_a_bound_is_refused(
     (tmp_path / "forged").write_bytes(forged(file, content))
     with pytest.raises(cg.DamagedGateError, match=r"words of consent|age limit of consents"):
         cg.Gate.open(tmp_path / "forged", verify=verify)
+
+
+def test_of_several_parts_that_are_none_the_first_is_named(tmp_path: Path) -> None:
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    content = changed(content_of(file), ("description", "judged_at"), "then")
+    content = changed(content, ("description", "sources"), 3)
+    with pytest.raises(cg.DamagedGateError, match=r"does not describe a gate \(judged_at\)"):
+        open_forged(tmp_path, file, content)

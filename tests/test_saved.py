@@ -420,3 +420,9 @@ def test_a_policy_may_be_large(tmp_path: Path) -> None:
     assert (tmp_path / "a.gate").stat().st_size > 10 << 20
     table = message_table(sender_id=[1, 1], word=[words[-1], "other"])
     assert reasons(cg.Gate.open(tmp_path / "a.gate"), table) == [["listed"], []]
+
+
+def test_a_gate_with_an_age_limit_and_no_valid_consent_can_be_opened(tmp_path: Path) -> None:
+    make_gate(make_consent(status="refused"), max_consent_age="P30D").save(tmp_path / "g")
+    counts = cg.Gate.open(tmp_path / "g").decide(message_table()).counts
+    assert counts == {"consent_refused": 1}

@@ -413,3 +413,25 @@ def test_names_and_time_zones_that_are_not_utf8_are_found_at_any_depth(kind: pa.
     refuse_odd_names(pa.schema([("column", kind)]))
     with pytest.raises(pa.ArrowInvalid, match="UTF-8"):
         refuse_odd_names(pa.ipc.read_schema(pa.py_buffer(octets)))
+
+
+@pytest.mark.parametrize(
+    ("build", "arrays", "places"),
+    [
+        (pa.list_, pa.ListArray, [[0, 1, 3]]),
+        (pa.large_list, pa.LargeListArray, [[0, 1, 3]]),
+        (pa.list_view, pa.ListViewArray, [[0, 1], [1, 2]]),
+        (pa.large_list_view, pa.LargeListViewArray, [[0, 1], [1, 2]]),
+    ],
+)
+def test_lists_keep_the_name_and_nullability_of_their_items(
+    build: Callable[..., Any], arrays: Any, places: list[list[int]]
+) -> None:
+    words = pa.dictionary(pa.int8(), pa.string())
+    kind = build(pa.field("word", words, nullable=False))
+    width = pa.int64() if build in (pa.large_list, pa.large_list_view) else pa.int32()
+    items = pa.array(["a", "b", "a"]).dictionary_encode().cast(words)
+    column = arrays.from_arrays(*(pa.array(each, width) for each in places), items, type=kind)
+    admitted, _ = BY_TEXT.filter(with_column("words", column))
+    assert admitted.schema.field("words").type.equals(kind, check_metadata=True)
+    assert admitted["words"].to_pylist() == [["a"], ["b", "a"]]

@@ -43,9 +43,11 @@ GROUP_BYTES = 32 << 20
 _MOST_ROWS = 262_144
 _PROBE_ROWS = 64
 _STEP_ROWS, _UNKNOWN_STEP_ROWS, _STEP_BYTES = 4096, 512, 64 << 20
-"""So many rows are decoded at once, and then joined into a batch: a small file can hold very many
-rows whose values are long and repeat, and its first rows need not look like the others. The longest
-values of dictionaries tell how few rows a step takes; where they are unknown, it takes fewer.
+"""Most rows that are decoded at once, before they are joined into a batch; most rows where the
+longest values are unknown; and most bytes where they are known.
+
+A small file can hold very many rows whose values are long and repeat, and its first rows need not
+look like the others. The longest values of the dictionaries tell how large a row can be.
 """
 _BUFFERS_BYTES = 32 << 20
 _SIDE_BY_SIDE = 64

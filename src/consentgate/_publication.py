@@ -230,7 +230,7 @@ def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
 
 
 def _read_states(folder: Folder, name: str) -> tuple[States, str]:
-    """What a gate was made of, as its file says it, and the file's digest."""
+    """The states that a gate was made of, by its own file, and the file's digest."""
     path = Path(folder.shown(name))
     with folder.opened(name) as file:
         content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)

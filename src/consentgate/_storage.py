@@ -40,7 +40,7 @@ _CHUNK_BYTES = 8 << 20
 MOST_READ_BYTES = 1 << 30
 """Most bytes of a manifest or another file that is read into memory at once."""
 ODD = "is a link, or neither file nor folder, or has a name that is not UTF-8"
-"""What errors and findings say of what `Folder.oddities` names."""
+"""The words of errors and findings about names that `Folder.oddities` gives."""
 _RETRY_S = 30
 """Seconds for which Google's storage is asked again; pyarrow would go on for 15 minutes."""
 

@@ -295,7 +295,7 @@ class Newest(_Record):
 
     @classmethod
     def of(cls, consent: Evidence, channels: Evidence | None, judged_at: datetime) -> "Newest":
-        """What one run judges by."""
+        """The states of snapshot, registry and instant that one run judges by."""
         return cls(
             consent=Seen.of(consent),
             channels=None if channels is None else Seen.of(channels),
@@ -438,7 +438,7 @@ class Manifest(_Record):
 
     @property
     def own(self) -> Newest:
-        """What this run judged by."""
+        """The states that this run judged by."""
         return Newest.of(self.consent, self.channels, self.judgement.judged_at)
 
     def content_digest(self) -> str:

@@ -271,7 +271,7 @@ def finished(
 
 
 def _recorded(file: FoundFile, part: Part) -> FileRecord | None:
-    """What a part of the ledger says of a file, where the file is of the same size, time and so on.
+    """The record that a part of the ledger has of a file of the same size, time and so on.
 
     It need not be true.
     """

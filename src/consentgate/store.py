@@ -72,7 +72,7 @@ class _Before(NamedTuple):
 
     @property
     def states(self) -> dict[str, States]:
-        """What the next gate must not be older than, by what an error calls it."""
+        """The states that the next gate must not be older than, by the words of errors for them."""
         states = {} if self.current is None else {"the current one": self.current.states}
         return states | {f"gate '{name}'": states for name, states in self.beside.items()}
 

@@ -255,7 +255,7 @@ class OutputError(FileError):
 
 
 class DestinationBusyError(OutputError):
-    """Another run or publisher is writing into the same place."""
+    """Another run or publisher is writing into the same folder."""
 
     code = "destination_busy"
 

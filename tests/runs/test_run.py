@@ -626,7 +626,7 @@ class Spy:
         self.judged: list[str] = []
         judge = file_judge.FileJudge.judge
 
-        def spy(this: file_judge.FileJudge, found: inventory.FoundFile) -> Any:
+        def spy(this: file_judge.FileJudge, found: inventory.InputFile) -> Any:
             self.judged.append(found.name)
             return judge(this, found)
 
@@ -1208,13 +1208,13 @@ def test_what_makes_judging_impossible_is_an_error_before_any_row(
 
 
 def test_a_lost_row_fails_the_run(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = cg.Gate.part
+    split = cg.Gate.split
 
     def lossy(self: cg.Gate, table: pa.Table, decision: Any, **options: Any) -> Any:
-        admitted, excluded = part(self, table, decision, **options)
+        admitted, excluded = split(self, table, decision, **options)
         return admitted.slice(1), excluded
 
-    monkeypatch.setattr(cg.Gate, "part", lossy)
+    monkeypatch.setattr(cg.Gate, "split", lossy)
     with pytest.raises(cg.ConservationError, match="does not add up"):
         cg.run(mixed_gate(), src, dst)
     assert not data_files(dst)
@@ -1291,7 +1291,7 @@ def test_a_file_that_changes_between_looking_and_judging(
 ) -> None:
     judge = file_judge.FileJudge.judge
 
-    def replaced(self: file_judge.FileJudge, found: inventory.FoundFile) -> Any:
+    def replaced(self: file_judge.FileJudge, found: inventory.InputFile) -> Any:
         if found.name == "b.parquet":
             pq.write_table(mixed_messages(rows), src / "b.parquet")
         return judge(self, found)

@@ -20,9 +20,9 @@ from typing import Any
 import pyarrow.parquet as pq
 
 import consentgate as cg
-from consentgate._storage import Folder
+from consentgate.storage.folders import Folder
 from tests.build import make_gate
-from tests.runs import as_of, data_files, mixed_gate, mixed_messages, write_files
+from tests.run_data import as_of, data_files, mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "b.parquet", "deep/c.parquet"]
 STEPS = ("publish", "write", "delete")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from consentgate._arguments import require, require_path
+from consentgate.arguments import require, require_path
 
 
 @pytest.mark.parametrize(

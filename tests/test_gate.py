@@ -23,9 +23,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate._arrow import booleans
-from consentgate._threads import BLOCK_ROWS, block_rows, thread_count
 from consentgate.adapters import pandas
+from consentgate.arrow.threads import BLOCK_ROWS, block_rows, thread_count
+from consentgate.arrow.values import booleans
 from tests.build import (
     AS_OF,
     MICRO,
@@ -550,14 +550,14 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     made: list[int] = []
-    pool = "consentgate._threads.ThreadPoolExecutor"
+    pool = "consentgate.arrow.threads.ThreadPoolExecutor"
 
     def refuse(workers: int) -> None:
         made.append(workers)
         raise RuntimeError("a pool is made")
 
     monkeypatch.setattr(pool, refuse)
-    monkeypatch.setattr("consentgate._threads.os.sched_getaffinity", lambda _: {0, 1, 2})
+    monkeypatch.setattr("consentgate.arrow.threads.os.sched_getaffinity", lambda _: {0, 1, 2})
     table = message_table(sender_id=[1] * 3 * BLOCK_ROWS)
     for threads in (None, 2):
         with pytest.raises(RuntimeError, match="a pool is made"):
@@ -568,7 +568,7 @@ def test_a_worker_process_judges_on_one_thread_unless_told(
         GATE.decide(table[: BLOCK_ROWS - 1])  # less than a block, but worth three threads
     assert made == [3]
     assert GATE.decide(table[:65_536]).num_admitted == 65_536
-    monkeypatch.setattr("consentgate._threads.parent_process", object)
+    monkeypatch.setattr("consentgate.arrow.threads.parent_process", object)
     assert GATE.decide(table).num_admitted == 3 * BLOCK_ROWS
     assert GATE.decide(table, threads=1).num_admitted == 3 * BLOCK_ROWS
 

@@ -19,12 +19,12 @@ import pytest
 import rich.pretty
 
 import consentgate as cg
-from consentgate._arrow import read_instants
-from consentgate._ids import read_ids
-from consentgate._parquet import FileForm, RowGroupWriter
-from consentgate._stream import Sieve
-from consentgate.index import IdHasher, Index, Keys
-from consentgate.lookup import Lookup
+from consentgate.arrow.instants import read_instants
+from consentgate.index.ids import read_ids
+from consentgate.index.index import IdHasher, Index, Keys
+from consentgate.judging.lookup import Lookup
+from consentgate.judging.stream import Sieve
+from consentgate.storage.parquet_writing import FileForm, RowGroupWriter
 from tests.build import AS_OF, NOW, channel_table, consent_table, make_gate, message_table
 from tests.faults import FAULTS, Fault
 from tests.leaks import MARK, MARKS, ids, shown_by, someone
@@ -162,7 +162,7 @@ def shows_its_fields(cls: type) -> bool:
 
 
 def test_a_record_without_a_repr_of_its_own_would_be_noticed() -> None:
-    from consentgate.cli._ledger import Row
+    from consentgate.cli.ledger_files import Row
 
     assert shows_its_fields(Row)
     assert not shows_its_fields(cg.Decision)

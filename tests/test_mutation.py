@@ -149,7 +149,7 @@ def write_entry(path: Path, entry: dict[str, str]) -> None:
 
 
 def test_every_test_that_is_run_is_there() -> None:
-    assert all((PROJECT / name).is_file() for name in files_for("index"))
+    assert all((PROJECT / name).is_file() for name in files_for("index/index"))
 
 
 def test_faults_are_killed_or_survive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

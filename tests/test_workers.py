@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 import pytest
 
 import consentgate as cg
-from consentgate.hashing import digest_bytes
+from consentgate.storage.digests import digest_bytes
 from tests.build import NOW, make_channels, make_consent, make_gate, message_table
 
 SUBJECTS = 50_000

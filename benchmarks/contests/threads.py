@@ -18,7 +18,7 @@ from benchmarks.peers.gate import GateContestant
 from benchmarks.process import progress, resident_bytes, run_alone
 from benchmarks.sizes import Plan
 from benchmarks.timing import race, take_turns
-from consentgate._threads import row_blocks
+from consentgate.arrow.threads import row_blocks
 
 __all__ = ["threads"]
 

@@ -8,9 +8,6 @@
 
 from importlib.metadata import version
 
-from consentgate._publication import Publication
-from consentgate.audit import Finding, audit
-from consentgate.channels import ChannelRegistry
 from consentgate.columns import Columns
 from consentgate.decision import Decision
 from consentgate.errors import (
@@ -54,15 +51,13 @@ from consentgate.errors import (
     UnknownStatusError,
     UnreadableFileError,
 )
-from consentgate.explanation import Explanation
 from consentgate.gate import Gate
-from consentgate.live import LiveGate
-from consentgate.manifest import Manifest
+from consentgate.inputs import ChannelRegistry, ConsentSnapshot
+from consentgate.judging import Explanation
 from consentgate.policy import Policy, Rule
+from consentgate.publishing import GateStore, LiveGate, Publication
 from consentgate.reasons import Reason
-from consentgate.run import Progress, run
-from consentgate.snapshot import ConsentSnapshot
-from consentgate.store import GateStore
+from consentgate.runs import Finding, Manifest, Progress, audit, run
 
 __version__ = version("consentgate")
 

@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass
 
-from consentgate._arguments import is_utf8, require
-from consentgate._arrow import check_time_zone
+from consentgate.arguments import is_utf8, require
+from consentgate.arrow import check_time_zone
 from consentgate.errors import ConfigurationError
-
-__all__ = ["Columns"]
 
 _HINT = "give the names of columns as text"
 

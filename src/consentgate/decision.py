@@ -7,10 +7,8 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arguments import require
-from consentgate._arrow import Bits, Int64s
-
-__all__ = ["Decision"]
+from consentgate.arguments import require
+from consentgate.arrow import Bits, Int64s
 
 
 @dataclass(frozen=True, eq=False)

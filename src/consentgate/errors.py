@@ -49,48 +49,6 @@ never hold a cell's value, because ids are people.
 
 from typing import ClassVar
 
-__all__ = [
-    "AsOfError",
-    "ColumnAmbiguousError",
-    "ColumnExistsError",
-    "ColumnMissingError",
-    "ColumnTypeError",
-    "ConfigurationError",
-    "ConsentGateError",
-    "ConservationError",
-    "DamagedGateError",
-    "DestinationBusyError",
-    "DuplicateRecordError",
-    "ExtraMissingError",
-    "ExtraOutdatedError",
-    "FileError",
-    "ForeignGateError",
-    "FutureSnapshotError",
-    "GateFileError",
-    "IdFamilyError",
-    "InputError",
-    "MalformedDataError",
-    "ManifestError",
-    "NaiveTimestampError",
-    "NewerGateError",
-    "NotArrowError",
-    "NullValueError",
-    "OutputError",
-    "PolicyError",
-    "RecordNotFoundError",
-    "ReplacedGateError",
-    "RuleColumnMissingError",
-    "RuleColumnTypeError",
-    "RunIncompleteError",
-    "SchemaMismatchError",
-    "SnapshotError",
-    "SourceChangedError",
-    "SourceError",
-    "StaleSnapshotError",
-    "UnknownStatusError",
-    "UnreadableFileError",
-]
-
 
 class ConsentGateError(Exception):
     """Any fault that consentgate reports. `code` is stable and fit for machines."""

@@ -14,13 +14,18 @@ from typing import Any, SupportsIndex, TypeVar
 import numpy as np
 import pyarrow as pa
 
-from consentgate._arguments import require, require_path
-from consentgate._arrow import as_micros, as_table, find_column
-from consentgate._rows import keep_rows
-from consentgate._stream import Sieve, admitted_stream
-from consentgate._threads import block_rows, for_each, row_blocks, thread_count
-from consentgate._validation import Validator
-from consentgate.channels import ChannelRegistry
+from consentgate.arguments import require, require_path
+from consentgate.arrow import (
+    Validator,
+    as_micros,
+    as_table,
+    block_rows,
+    find_column,
+    for_each,
+    keep_rows,
+    row_blocks,
+    thread_count,
+)
 from consentgate.columns import Columns
 from consentgate.decision import Decision
 from consentgate.errors import (
@@ -29,17 +34,24 @@ from consentgate.errors import (
     FutureSnapshotError,
     StaleSnapshotError,
 )
-from consentgate.evidence import evidence_of, gate_digest
-from consentgate.explanation import Explanation, explain
-from consentgate.judgement import Judge
+from consentgate.identity import evidence_of, gate_digest
+from consentgate.inputs import ChannelRegistry, ConsentSnapshot
+from consentgate.judging import (
+    Explanation,
+    GateFile,
+    Judge,
+    Lookup,
+    SavedGate,
+    Sieve,
+    admitted_stream,
+    explain,
+    open_gate,
+    preload,
+    save_gate,
+)
 from consentgate.ledger import excluded_rows
-from consentgate.lookup import Lookup
 from consentgate.policy import Policy
 from consentgate.reasons import reason_names
-from consentgate.saved import GateFile, SavedGate, open_gate, preload, save_gate
-from consentgate.snapshot import ConsentSnapshot
-
-__all__ = ["Gate"]
 
 Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 

@@ -7,13 +7,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate._arguments import require_path
-from consentgate._durable import make_folder, write_faults_named
-from consentgate._parquet import FileForm, RowGroupWriter
-from consentgate._rows import keep_values
+from consentgate.arguments import require_path
+from consentgate.arrow import keep_values
 from consentgate.decision import Decision
-
-__all__ = ["LEDGER_COLUMNS", "LEDGER_OPTIONS", "Ledger", "excluded_rows", "ledger_schema"]
+from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]

@@ -23,14 +23,11 @@ from pydantic import (
     model_validator,
 )
 
-from consentgate._arguments import is_utf8, require_path
-from consentgate._arrow import quoted
-from consentgate._durable import read_regular, why
+from consentgate.arguments import is_utf8, require_path
+from consentgate.arrow import quoted
 from consentgate.errors import PolicyError
-from consentgate.hashing import digest_json
 from consentgate.reasons import MAX_RULES, reason_names
-
-__all__ = ["Policy", "Rule", "RuleValue"]
+from consentgate.storage import digest_json, read_regular, why
 
 
 def _check_text(word: str) -> str:

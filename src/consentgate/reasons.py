@@ -7,8 +7,6 @@ Bits 13 to 15 are reserved; bits 16 to 31 belong to the policy's own rules.
 from collections.abc import Sequence
 from enum import IntFlag
 
-__all__ = ["FIRST_RULE_BIT", "MAX_RULES", "REASON_WORDS", "Reason", "reason_names"]
-
 FIRST_RULE_BIT = 16
 MAX_RULES = 16
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tests.runs import mixed_messages
+from tests.run_data import mixed_messages
 
 LAYOUTS = {
     "string": pa.string(),

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.adapters import _engine
+from consentgate.adapters import engine
 from tests.adapters import capsule_cases, document_cases, frame_cases, torch_cases
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
 from tests.build import NOW, channel_table, consent_table
-from tests.runs import mixed_gate
+from tests.run_data import mixed_gate
 
 CASES: list[Case] = [
     *capsule_cases.CASES,
@@ -200,6 +200,6 @@ def test_an_engine_too_old_names_the_version_needed(
     case: Case, gate: cg.Gate, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = case.give(messages(10), folder, 1)
-    monkeypatch.setattr(_engine, "version", {case.engine: "0.0.9"}.get)
+    monkeypatch.setattr(engine, "version", {case.engine: "0.0.9"}.get)
     with pytest.raises(cg.ExtraOutdatedError, match=r"0\.0\.9, but \d+\.\d+ or newer is needed"):
         case.filter(data, gate)

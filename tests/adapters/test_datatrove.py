@@ -30,7 +30,7 @@ from consentgate.adapters.datatrove import consent_filter
 from consentgate.adapters.datatrove import filter as gated
 from tests.adapters.contract import ledger_rows
 from tests.build import NOW, WRITTEN, make_channels, make_consent, make_gate
-from tests.runs import mixed_gate, mixed_messages
+from tests.run_data import mixed_gate, mixed_messages
 
 FILES, ROWS = 4, 150
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])

@@ -16,7 +16,7 @@ from consentgate.adapters import duckdb as gated
 from tests.adapters.contract import messages
 from tests.adapters.duckdb_values import REFUSED, VALUES
 from tests.build import AS_OF, WRITTEN, channel_table, consent_table, make_consent, make_gate
-from tests.runs import mixed_gate
+from tests.run_data import mixed_gate
 
 Connection: TypeAlias = duckdb.DuckDBPyConnection
 ROWS = 60

@@ -16,7 +16,7 @@ import consentgate as cg
 from consentgate.adapters import duckdb as duckdb_adapter
 from consentgate.adapters import pandas, polars
 from tests.adapters.contract import messages
-from tests.runs import mixed_gate
+from tests.run_data import mixed_gate
 
 ADAPTERS: dict[str, tuple[ModuleType, Callable[[], Any]]] = {
     "polars": (polars, lambda: pl.DataFrame(messages(9))),

@@ -42,7 +42,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.runs import mixed_gate, mixed_messages
+from tests.run_data import mixed_gate, mixed_messages
 
 ROWS = 300
 MINUTE = timedelta(minutes=1)
@@ -508,7 +508,7 @@ def test_positions_are_counted_whatever_becomes_of_the_stream(
 def test_the_ledger_of_a_stream_is_complete_at_every_batch(
     gate: cg.Gate, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consentgate.adapters._growing_ledger._PART_ROWS", 50)
+    monkeypatch.setattr("consentgate.adapters.growing_ledger._PART_ROWS", 50)
     ledger = tmp_path / "ledger"
     given = from_memory(mixed_messages(ROWS), folder, 1)
     for row in gated(given, gate, batch_size=20, ledger=ledger):

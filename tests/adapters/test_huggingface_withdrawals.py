@@ -13,7 +13,7 @@ from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict,
 from torch.utils.data import DataLoader
 
 import consentgate as cg
-from consentgate.adapters import _growing_ledger
+from consentgate.adapters import growing_ledger
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.document_cases import from_files, from_memory, generated, in_memory
 from tests.build import WRITTEN, message_table
@@ -91,7 +91,7 @@ def test_batches_of_rows_are_given_too(maker: Any, folder: Path) -> None:
 def test_the_ledger_is_complete_at_every_row(
     part_rows: int, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(_growing_ledger, "_PART_ROWS", part_rows)
+    monkeypatch.setattr(growing_ledger, "_PART_ROWS", part_rows)
     live: Any = Newest(gate_without(1))
     plan = {1: (1, 2), 9: (1, 2), 19: (1,), 33: (1, 4), 50: (5,)}
     ledger, seen = tmp_path / "ledger", list[int]()

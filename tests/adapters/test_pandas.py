@@ -18,7 +18,7 @@ import consentgate as cg
 from consentgate.adapters import pandas as gated
 from tests.adapters.contract import messages
 from tests.build import WRITTEN, make_consent, make_gate
-from tests.runs import mixed_gate
+from tests.run_data import mixed_gate
 
 ROWS = 60
 

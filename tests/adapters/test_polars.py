@@ -22,7 +22,7 @@ import consentgate as cg
 from consentgate.adapters import polars as gated
 from tests.adapters.contract import ledger_rows, messages
 from tests.build import make_gate, message_table
-from tests.runs import mixed_gate, mixed_messages
+from tests.run_data import mixed_gate, mixed_messages
 from tests.withdrawals import (
     Newest,
     assert_each_row_once,
@@ -273,7 +273,7 @@ BROKEN_OFF = """
 import sys
 import polars as pl
 from consentgate.adapters import polars as gated
-from tests.runs import mixed_gate, mixed_messages
+from tests.run_data import mixed_gate, mixed_messages
 
 frame = pl.concat([pl.DataFrame(mixed_messages(1000))] * 300).lazy()
 query = gated.filter(frame, mixed_gate(), ledger=sys.argv[1])
@@ -300,7 +300,7 @@ import os, time
 from threading import Event, Thread
 import polars as pl
 from consentgate.adapters import polars as gated
-from tests.runs import mixed_gate, mixed_messages
+from tests.run_data import mixed_gate, mixed_messages
 
 gated._BATCH_ROWS = 1000
 has_begun = Event()

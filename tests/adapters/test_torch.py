@@ -32,7 +32,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.runs import mixed_gate
+from tests.run_data import mixed_gate
 from tests.s3 import Store
 
 pytestmark = [

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import consentgate as cg
 from consentgate.adapters import torch as gated
-from consentgate.adapters._tally import Tally
+from consentgate.adapters.tally import Tally
 from tests.adapters.torch_cases import Batches, BatchesByIndex
 from tests.withdrawals import (
     assert_each_row_once,

@@ -20,35 +20,45 @@ from tests.mutation.mutants import Mutant, mutants_of
 SOURCE = PROJECT / "src" / "consentgate"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 TESTS = [
-    *("arrow", "instants", "sources", "not_yet", "bounds", "perfect_hash", "index", "judgement"),
-    *("rows", "snapshot", "arguments", "columns", "gate", "saved", "forged_gates", "stream"),
-    *("nulls", "validation", "bad_input", "list_views"),
-    *("against_reference", "leaks", "properties"),
+    *("arrow/layouts", "arrow/instants", "inputs/inputs", "judging/not_yet"),
+    *("index/packed_instants", "index/perfect_hash", "index/index", "judging/judgement"),
+    *("arrow/rows", "inputs/snapshot", "arguments", "columns", "gate", "judging/gate_file"),
+    *("judging/forged_gates", "judging/stream", "judging/nulls", "arrow/validation"),
+    *("inputs/bad_input", "arrow/list_views"),
+    *("judging/against_reference", "leaks", "judging/properties"),
 ]
 """Of these names are the test files that concern the judging path, the fastest first."""
 MODULES = {
-    "_arrow": ["arrow", "instants", "nulls", "judgement"],
-    "_bounds": ["bounds", "judgement"],
-    "_gate_description": ["forged_gates", "saved"],
-    "_ids": ["index", "judgement"],
-    "_perfect_hash": ["perfect_hash"],
-    "_rows": ["rows"],
-    "_sections": ["saved", "forged_gates"],
-    "_tables": ["snapshot"],
-    "_threads": ["gate", "index"],
-    "_validation": ["arrow", "validation"],
-    "channels": ["sources", "snapshot"],
-    "decision": ["gate", "sources"],
-    "facts": ["judgement", "not_yet", "run_instant"],
+    "arrow/instants": ["arrow/instants", "judging/nulls", "judging/judgement"],
+    "arrow/layouts": ["arrow/layouts", "judging/judgement"],
+    "arrow/lists": ["arrow/layouts", "judging/judgement"],
+    "arrow/rows": ["arrow/rows"],
+    "arrow/schemas": ["arrow/layouts", "arrow/validation"],
+    "arrow/streams": ["arrow/layouts", "arrow/validation"],
+    "arrow/threads": ["gate", "index/index"],
+    "arrow/validation": ["arrow/layouts", "arrow/validation"],
+    "arrow/values": ["arrow/layouts", "judging/nulls", "judging/judgement"],
+    "decision": ["gate", "inputs/inputs"],
     "gate": ["gate"],
-    "hashing": ["index"],
-    "index": ["index"],
-    "judgement": ["judgement", "sources", "not_yet"],
-    "lookup": ["judgement"],
-    "reasons": ["judgement", "gate"],
-    "rules": ["judgement", "nulls"],
-    "saved": ["saved", "forged_gates"],
-    "snapshot": ["sources", "snapshot"],
+    "index/fingerprints": ["index/index"],
+    "index/ids": ["index/index", "judging/judgement"],
+    "index/index": ["index/index"],
+    "index/packed_instants": ["index/packed_instants", "judging/judgement"],
+    "index/perfect_hash": ["index/perfect_hash"],
+    "inputs/channels": ["inputs/inputs", "inputs/snapshot"],
+    "inputs/snapshot": ["inputs/inputs", "inputs/snapshot"],
+    "inputs/tables": ["inputs/snapshot"],
+    "judging/channel_facts": ["judging/judgement", "judging/not_yet"],
+    "judging/consent_facts": ["judging/judgement", "judging/not_yet", "runs/instant"],
+    "judging/gate_description": ["judging/forged_gates", "judging/gate_file"],
+    "judging/gate_file": ["judging/gate_file", "judging/forged_gates"],
+    "judging/judgement": ["judging/judgement", "inputs/inputs", "judging/not_yet"],
+    "judging/lookup": ["judging/judgement"],
+    "judging/reason_bits": ["judging/judgement"],
+    "judging/rules": ["judging/judgement", "judging/nulls"],
+    "reasons": ["judging/judgement", "gate"],
+    "storage/digests": ["inputs/snapshot"],
+    "storage/sections": ["judging/gate_file", "judging/forged_gates"],
 }
 """All that stands between Arrow and verdict, and the tests that most likely notice a fault."""
 FUNCTIONS = {
@@ -171,7 +181,8 @@ def _test_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Fa
 def files_for(module: str) -> list[str]:
     """The test files for a module, those first that most likely notice a fault in it."""
     names = dict.fromkeys([*MODULES[module], *TESTS])
-    return [f"tests/test_{name}.py" for name in names]
+    paths = [Path("tests", name) for name in names]
+    return [str(path.with_name(f"test_{path.name}.py")) for path in paths]
 
 
 def _time_unchanged(checkouts: SimpleQueue[Checkout]) -> float:
@@ -179,8 +190,8 @@ def _time_unchanged(checkouts: SimpleQueue[Checkout]) -> float:
     checkout = checkouts.get()
     if not checkout.imported_from().is_relative_to(checkout.folder):
         raise SystemExit("The tests do not import the copy of the package; check the environment.")
-    code = _mutants_of("index")[0].before
-    outcome = checkout.test("index", code, files_for("index"), timeout_s=1_800)
+    code = _mutants_of("index/index")[0].before
+    outcome = checkout.test("index/index", code, files_for("index/index"), timeout_s=1_800)
     if outcome.fate is not Fate.SURVIVED:
         raise SystemExit(f"The tests fail without a mutant:\n{outcome.output}")
     print(f"The tests pass without a mutant, in {outcome.seconds:.0f} s.", flush=True)

@@ -15,13 +15,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_count, require_options
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_count, require_options
 from consentgate.errors import NotArrowError
-from consentgate.live import AnyGate
+from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
-    from consentgate.adapters._datatrove_filter import ConsentFilter
+    from consentgate.adapters.datatrove_filter import ConsentFilter
 
 __all__ = ["consent_filter", "filter"]
 
@@ -76,7 +76,7 @@ def consent_filter(
             document of the batch comes out.
     """
     need("datatrove")
-    from consentgate.adapters._datatrove_filter import ConsentFilter
+    from consentgate.adapters.datatrove_filter import ConsentFilter
 
     require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     require_count(batch_size, "batch_size")

@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 
-from consentgate._arrow import quoted
-from consentgate._stream import Sieve, admitted_stream
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_options
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_options
+from consentgate.arrow import quoted
 from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, InputError, NotArrowError
-from consentgate.live import AnyGate
+from consentgate.judging import Sieve, admitted_stream
+from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyRelation

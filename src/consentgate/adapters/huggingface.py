@@ -17,14 +17,14 @@ from typing import Any, TypeVar, cast
 
 import pyarrow as pa
 
-from consentgate._arrow import as_micros
-from consentgate._stream import Sieve
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_count, require_options
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_count, require_options
+from consentgate.arrow import as_micros
 from consentgate.errors import ConfigurationError, NotArrowError, UnreadableFileError
 from consentgate.gate import Gate
-from consentgate.hashing import digest_json
-from consentgate.live import AnyGate
+from consentgate.judging import Sieve
+from consentgate.publishing import AnyGate
+from consentgate.storage import digest_json
 
 __all__ = ["filter"]
 
@@ -240,7 +240,7 @@ def _formatted_as(dataset: Any, original: Any) -> Any:
 
 
 def _filter_stream(dataset: Any, gate: AnyGate, how: _How) -> Any:
-    from consentgate.adapters._huggingface_stream import GatedExamples, StreamJudge
+    from consentgate.adapters.huggingface_stream import GatedExamples, StreamJudge
 
     features = dataset.features
     if features is not None:

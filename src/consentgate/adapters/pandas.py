@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from consentgate._rows import keep_values
-from consentgate._stream import Sieve
-from consentgate._validation import Validator
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_options
-from consentgate.adapters._values import ValueColumns
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_options
+from consentgate.adapters.values import ValueColumns
+from consentgate.arrow import Validator, keep_values
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.gate import Gate
-from consentgate.live import AnyGate
+from consentgate.judging import Sieve
+from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -24,12 +24,12 @@ from weakref import WeakSet
 
 import pyarrow as pa
 
-from consentgate._stream import Held, Sieve
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_options
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_options
 from consentgate.decision import Decision
 from consentgate.errors import ColumnTypeError, NotArrowError
-from consentgate.live import AnyGate
+from consentgate.judging import Held, Sieve
+from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
     import polars as pl

@@ -15,18 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from consentgate._arrow import as_table, read_stream
-from consentgate.adapters._engine import need
-from consentgate.adapters._options import require_count, require_options
-from consentgate.adapters._shards import Batches, GivenBatches, ParquetBatches
+from consentgate.adapters.engine import need
+from consentgate.adapters.options import require_count, require_options
+from consentgate.adapters.shards import Batches, GivenBatches, ParquetBatches
+from consentgate.arrow import as_table, read_stream
 from consentgate.errors import ConfigurationError, NotArrowError
-from consentgate.hashing import digest_json
-from consentgate.live import AnyGate
+from consentgate.publishing import AnyGate
+from consentgate.storage import digest_json
 
 if TYPE_CHECKING:
     from torch.utils.data import Dataset
 
-    from consentgate.adapters._torch_dataset import GatedDataset, GatedIterableDataset
+    from consentgate.adapters.torch_dataset import GatedDataset, GatedIterableDataset
 
 __all__ = ["filter", "filter_by_index"]
 
@@ -96,7 +96,7 @@ def filter(
     need("torch")
     from torch.utils.data import Dataset, IterableDataset
 
-    from consentgate.adapters._torch_dataset import GatedIterableDataset, Judge, Replica
+    from consentgate.adapters.torch_dataset import GatedIterableDataset, Judge, Replica
 
     require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
     require_count(batch_rows, "batch_rows")
@@ -141,7 +141,7 @@ def filter_by_index(
         Whatever `Gate.decide` raises: on getting; from workers, too, with its class.
     """
     need("torch")
-    from consentgate.adapters._torch_dataset import GatedDataset, Judge
+    from consentgate.adapters.torch_dataset import GatedDataset, Judge
 
     require_options(gate, judged_at=judged_at, threads=threads)
     if not hasattr(data, "__getitem__"):

@@ -8,15 +8,15 @@ from typing import Annotated, NoReturn
 import typer
 
 from consentgate import __version__
-from consentgate.cli._options import EXIT_CODES
-from consentgate.cli._text import hold_streams, print_error, print_loss
 from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
 from consentgate.cli.explain import explain
 from consentgate.cli.filter import filter_messages
 from consentgate.cli.ledger import ledger_app
+from consentgate.cli.options import EXIT_CODES
 from consentgate.cli.policy import policy_app
 from consentgate.cli.run import run_files
+from consentgate.cli.text import hold_streams, print_error, print_loss
 from consentgate.cli.verify import verify
 from consentgate.errors import ConfigurationError, ConsentGateError
 

@@ -5,11 +5,9 @@ from typing import Annotated
 
 import typer
 
-from consentgate.cli._options import JudgeOptions, takes_judge
-from consentgate.cli._output import refuse_outputs
-from consentgate.cli._text import printable
-
-__all__ = ["compile_gate"]
+from consentgate.cli.options import JudgeOptions, takes_judge
+from consentgate.cli.output import refuse_outputs
+from consentgate.cli.text import printable
 
 
 @takes_judge

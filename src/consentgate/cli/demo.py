@@ -10,17 +10,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from consentgate._durable import refuse_odd_target, replacing, write_faults_named
-from consentgate.channels import ChannelRegistry
-from consentgate.cli import _chitchat
+from consentgate.cli import chitchat
 from consentgate.columns import Columns
 from consentgate.errors import OutputError
 from consentgate.gate import Gate
+from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.policy import Policy
 from consentgate.reasons import REASON_WORDS
-from consentgate.snapshot import ConsentSnapshot
-
-__all__ = ["demo"]
+from consentgate.storage import refuse_odd_target, replacing, write_faults_named
 
 _COLUMNS = Columns(subjects=("sender_id", "participant_ids"))
 
@@ -35,21 +32,21 @@ def demo(
 ) -> None:
     """Judge 258,145 real messages, and leave everything in a folder to look at."""
     _make_folder(out, overwrite)
-    messages = _chitchat.messages()
+    messages = chitchat.messages()
     _write_inputs(out, messages)
     typer.echo(_INTRODUCTION.format(rows=messages.num_rows))
 
     policy = Policy.load(out / "policy.toml")
     consent = ConsentSnapshot.read(out / "consent.parquet")
     channels = ChannelRegistry.read(out / "channels.parquet")
-    gate = Gate(policy, consent, channels, columns=_COLUMNS, judged_at=_chitchat.JUDGED_AT)
+    gate = Gate(policy, consent, channels, columns=_COLUMNS, judged_at=chitchat.JUDGED_AT)
     admitted, excluded = gate.filter(messages)
     _write_table(admitted, out / "admitted.parquet")
     _write_table(excluded, out / "excluded.parquet")
 
     _tell_careless_pipeline(messages, consent, channels, excluded)
     _tell_gate(policy, messages, admitted, gate.decide(messages).counts)
-    typer.echo(_ENDING.format(out=out, judged_at=_chitchat.JUDGED_AT.isoformat()))
+    typer.echo(_ENDING.format(out=out, judged_at=chitchat.JUDGED_AT.isoformat()))
 
 
 _INTRODUCTION = """\
@@ -81,9 +78,9 @@ def _write_inputs(out: Path, messages: pa.Table) -> None:
     senders = messages["sender_id"].unique().to_pylist()
     conversations = messages["channel_id"].unique().to_pylist()
     _write_table(messages, out / "messages.parquet")
-    _write_table(_chitchat.consent(senders), out / "consent.parquet")
-    _write_table(_chitchat.channels(conversations), out / "channels.parquet")
-    _write(out / "policy.toml", lambda file: file.write(_chitchat.POLICY.encode()))
+    _write_table(chitchat.consent(senders), out / "consent.parquet")
+    _write_table(chitchat.channels(conversations), out / "channels.parquet")
+    _write(out / "policy.toml", lambda file: file.write(chitchat.POLICY.encode()))
 
 
 def _write_table(table: pa.Table, path: Path) -> None:

@@ -11,16 +11,14 @@ from uuid import UUID
 import pyarrow as pa
 import typer
 
-from consentgate._files import MessageFile
-from consentgate._ids import IdFamily, id_family
-from consentgate.cli._input import read_tables
-from consentgate.cli._options import JudgeOptions, takes_judge
-from consentgate.cli._text import printable
+from consentgate.cli.input import read_tables
+from consentgate.cli.options import JudgeOptions, takes_judge
+from consentgate.cli.text import printable
 from consentgate.errors import RecordNotFoundError
-from consentgate.explanation import Explanation, RowExplanation
 from consentgate.gate import Gate
-
-__all__ = ["explain"]
+from consentgate.index import IdFamily, id_family
+from consentgate.inputs import MessageFile
+from consentgate.judging import Explanation, RowExplanation
 
 
 @takes_judge

@@ -10,18 +10,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from consentgate._files import MessageFile
-from consentgate.cli._input import known_rows, open_alike, read_tables
-from consentgate.cli._options import JudgeOptions, takes_judge
-from consentgate.cli._output import TableWriter, refuse_outputs, written_together
-from consentgate.cli._progress import Advance, progress_bar
-from consentgate.cli._summary import Summary, print_summary
-from consentgate.cli._text import printable
+from consentgate.cli.input import known_rows, open_alike, read_tables
+from consentgate.cli.options import JudgeOptions, takes_judge
+from consentgate.cli.output import TableWriter, refuse_outputs, written_together
+from consentgate.cli.progress import Advance, progress_bar
+from consentgate.cli.summary import Summary, print_summary
+from consentgate.cli.text import printable
 from consentgate.decision import Decision
 from consentgate.gate import Gate
+from consentgate.inputs import MessageFile
 from consentgate.reasons import reason_names
-
-__all__ = ["filter_messages"]
 
 OUTPUTS = ("admitted.parquet", "excluded.parquet")
 

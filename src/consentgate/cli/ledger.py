@@ -10,13 +10,11 @@ from typing import Annotated, Any
 
 import typer
 
-from consentgate.cli._ledger import Ledger, Row, judge_lines, on_one_line
-from consentgate.cli._options import EXIT_CODES
-from consentgate.cli._summary import Summary, print_summary
-from consentgate.cli._text import is_cut_off
+from consentgate.cli.ledger_files import Ledger, Row, judge_lines, on_one_line
+from consentgate.cli.options import EXIT_CODES
+from consentgate.cli.summary import Summary, print_summary
+from consentgate.cli.text import is_cut_off
 from consentgate.errors import RecordNotFoundError
-
-__all__ = ["ledger_app"]
 
 _ALIGNED_ROWS = 1_000
 

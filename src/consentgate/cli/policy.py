@@ -7,13 +7,11 @@ from typing import Annotated
 
 import typer
 
-from consentgate._durable import refuse_odd_target, replacing
-from consentgate.cli._options import EXIT_CODES
-from consentgate.cli._text import printable
+from consentgate.cli.options import EXIT_CODES
+from consentgate.cli.text import printable
 from consentgate.errors import OutputError
 from consentgate.policy import Policy, Rule
-
-__all__ = ["TEMPLATE", "policy_app"]
+from consentgate.storage import refuse_odd_target, replacing
 
 TEMPLATE = """\
 # A policy says what a training run accepts. Every key has a default, which is what stands here;

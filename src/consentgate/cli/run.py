@@ -7,18 +7,14 @@ from typing import Annotated
 
 import typer
 
-from consentgate._layout import MANIFEST
-from consentgate._storage import Folder
-from consentgate.cli._options import JudgeOptions, takes_judge
-from consentgate.cli._progress import progress_bar, progress_json
-from consentgate.cli._summary import Summary, print_summary
-from consentgate.cli._text import printable
+from consentgate.cli.options import JudgeOptions, takes_judge
+from consentgate.cli.progress import progress_bar, progress_json
+from consentgate.cli.summary import Summary, print_summary
+from consentgate.cli.text import printable
 from consentgate.errors import ConsentGateError
-from consentgate.manifest import Manifest
 from consentgate.reasons import reason_names
-from consentgate.run import Progress, run
-
-__all__ = ["run_files"]
+from consentgate.runs import Manifest, Progress, run
+from consentgate.storage import MANIFEST, Folder
 
 
 @takes_judge

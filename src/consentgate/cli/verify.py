@@ -7,14 +7,11 @@ from typing import Annotated
 
 import typer
 
-from consentgate._storage import Folder
-from consentgate.audit import Finding, audit
-from consentgate.cli._text import printable
+from consentgate.cli.text import printable
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
-from consentgate.manifest import Manifest
-
-__all__ = ["verify"]
+from consentgate.runs import Finding, Manifest, audit
+from consentgate.storage import Folder
 
 
 def verify(

@@ -1,0 +1,156 @@
+"""A ledger for work that nobody tells of its end: it is complete after every batch."""
+
+import os
+import uuid
+from pathlib import Path
+from threading import Lock
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from consentgate.decision import Decision
+from consentgate.gate import Gate
+from consentgate.ledger import LEDGER_OPTIONS, excluded_rows
+from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
+
+_PART_ROWS = 16_384
+
+
+class GrowingLedger:
+    """A ledger directory's new parts, of which each process writes its last one anew at each batch.
+
+    Args:
+        directory: made if it is not there. Parts have names of their own, so several processes
+            may write into one directory.
+
+    Raises:
+        OutputError: From here and every method: the directory cannot be written to.
+    """
+
+    def __init__(self, directory: str | Path) -> None:
+        self._directory = Path(directory)
+        self._writers: dict[int, _Writer] = {}
+        make_folder(self._directory, f"Ledger directory '{directory}'")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return GrowingLedger, (self._directory,)
+
+    def write(self, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision) -> "Entry":
+        """Append the excluded ones of n rows; from many threads, too.
+
+        Args:
+            gate: which has judged them.
+            record_ids: n record ids.
+            decision: what was decided. A row's position is how many the process judged before it.
+        """
+        return self._writer().write(gate, record_ids, decision)
+
+    def amend(
+        self, entry: "Entry", done: int, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision
+    ) -> "Entry":
+        """Put in place of what was written of some rows what another gate decided of them.
+
+        Args:
+            entry: what was written of n rows.
+            done: how many of the n rows stay as they are; the others are replaced.
+            gate: which has judged the others.
+            record_ids: the others' record ids.
+            decision: what was decided of the others.
+
+        Returns:
+            What is written of the n rows now, to be amended again.
+        """
+        return self._writer().amend(entry, done, gate, record_ids, decision)
+
+    def _writer(self) -> "_Writer":
+        # a forked child has its parent's writer, whose part it must not touch
+        return self._writers.setdefault(os.getpid(), _Writer(self._directory))
+
+
+class Entry(NamedTuple):
+    """Where in a ledger directory the excluded ones of some rows are.
+
+    Attributes:
+        part: the file; where there are several, the one that the last of the rows are in.
+        first_row, stop: the position of their first row, and the first one after them.
+    """
+
+    part: Path
+    first_row: int
+    stop: int
+
+
+class _Writer:
+    """Writes the parts of one process."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory, self._lock = directory, Lock()
+        self._judged = 0
+        self._part, self._rows = directory, pa.table({})
+
+    def write(self, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision) -> Entry:
+        with self._lock:
+            first_row = self._judged
+            self._add(excluded_rows(record_ids, decision, gate.evidence, first_row=first_row))
+            self._judged += len(decision)
+            return Entry(self._part, first_row, self._judged)
+
+    def amend(
+        self, entry: Entry, done: int, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision
+    ) -> Entry:
+        first_row = entry.first_row + done
+        excluded = excluded_rows(record_ids, decision, gate.evidence, first_row=first_row)
+        with self._lock:
+            is_last = entry.part == self._part
+            before = self._rows if is_last else pq.read_table(entry.part)
+            kept = _without(before, first_row, entry.stop)
+            if is_last and _are_alike(kept, excluded):
+                self._put(entry.part, pa.concat_tables([kept, excluded]).combine_chunks())
+            else:
+                self._begin(excluded)  # first, so that no excluded row is ever missing
+                self._write(entry.part, kept)
+            return entry._replace(part=self._part)
+
+    def _add(self, excluded: pa.Table) -> None:
+        if not _are_alike(self._rows, excluded):
+            self._begin(excluded)
+        elif excluded.num_rows:
+            self._append(excluded)
+
+    def _begin(self, excluded: pa.Table) -> None:
+        part = self._directory / f"part-{uuid.uuid4().hex}.parquet"
+        self._put(part, excluded)
+        self._part = part
+
+    def _append(self, excluded: pa.Table) -> None:
+        if self._rows.num_rows + excluded.num_rows > _PART_ROWS:
+            self._begin(excluded)
+        else:
+            self._put(self._part, pa.concat_tables([self._rows, excluded]).combine_chunks())
+
+    def _put(self, part: Path, rows: pa.Table) -> None:
+        """Write the part that is to be the last one."""
+        self._write(part, rows)
+        self._rows = rows
+
+    def _write(self, part: Path, rows: pa.Table) -> None:
+        """Write a part, or let it be as it was."""
+        what, draft = f"Ledger directory '{self._directory}'", part.with_suffix(".partial")
+        writer = RowGroupWriter(draft, FileForm(rows.schema, LEDGER_OPTIONS), what)
+        writer.write(rows)
+        writer.close()
+        with write_faults_named(what):
+            draft.replace(part)
+
+
+def _are_alike(rows: pa.Table, others: pa.Table) -> bool:
+    """Whether rows may be in one part: they are of one type, and the same judged them."""
+    return bool(rows.schema.equals(others.schema, check_metadata=True))
+
+
+def _without(rows: pa.Table, first_row: int, stop: int) -> pa.Table:
+    """The rows whose position is not in a range."""
+    is_before, is_after = pc.less(rows["row"], first_row), pc.greater_equal(rows["row"], stop)
+    return rows.filter(pc.or_(is_before, is_after))

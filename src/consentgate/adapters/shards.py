@@ -1,0 +1,305 @@
+"""The messages behind a loader, in batches, shared out so that every row has one reader.
+
+A shard is one worker process of one rank. What is shared out are pieces: row groups of Parquet
+files, cut up where there are fewer of them than shards, or the batches of an iterable. A row's
+position in the whole input is known everywhere, and a shard can begin again at any batch.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import Any, NamedTuple, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate.arrow import as_table
+from consentgate.errors import ConfigurationError, SourceChangedError
+from consentgate.inputs import read_faults_named
+from consentgate.runs import FoundFile, find_source, look_at, with_partition
+from consentgate.storage import (
+    Folder,
+    digest_json,
+    has_old_timestamps,
+    open_parquet,
+    refuse_inexact_timestamps,
+)
+
+_JUDGED_ROWS, _JUDGED_BYTES = 32_768, 8 << 20
+"""Most rows and bytes judged at once. With fewer, each judgement's own price would show, and more
+would fill the workers' memory.
+"""
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One reader among all: a worker process among those of a rank, and a rank among all ranks."""
+
+    rank: int = 0
+    ranks: int = 1
+    worker: int = 0
+    workers: int = 1
+
+
+class Position(NamedTuple):
+    """Where a shard is.
+
+    Attributes:
+        piece: how many of its pieces are behind it.
+        rows: how many rows of the next one are.
+    """
+
+    piece: int = 0
+    rows: int = 0
+
+
+class Block(NamedTuple):
+    """Batches that are judged at once.
+
+    Attributes:
+        first_row: the position of their first row in the whole input.
+        batches: the batches, and where the shard is when it is through with each.
+    """
+
+    first_row: int
+    batches: list[tuple[pa.Table, Position]]
+
+    def __repr__(self) -> str:  # a table's own shows what is in it
+        return f"<Block of {len(self.batches)} batches from row {self.first_row}>"
+
+
+class Batches(Protocol):
+    """Messages that can be read shard by shard."""
+
+    @property
+    def identity(self) -> str:
+        """Identifies the input that a position belongs to; empty where nothing does."""
+
+    @property
+    def schema(self) -> pa.Schema | None:
+        """Their schema, if it is known before they are read."""
+
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on, in order."""
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Rows of a row group.
+
+    Attributes:
+        file: which file, by number.
+        group: which of its row groups.
+        first, stop: the first of its rows, and the first that is not in the piece.
+        first_row: the first one's position in the whole input.
+    """
+
+    file: int
+    group: int
+    first: int
+    stop: int
+    first_row: int
+
+
+@dataclass(frozen=True)
+class ParquetBatches:
+    """The rows of Parquet files, in the files' order.
+
+    Attributes:
+        folder: where the files are.
+        files: the files, looked at; all of one schema.
+        batch_rows: how many rows make a batch; the last one of a piece may have fewer.
+        columns: which columns are read; None: all of them.
+    """
+
+    folder: Folder
+    files: tuple[FoundFile, ...]
+    batch_rows: int
+    columns: tuple[str, ...] | None = None
+
+    @classmethod
+    def find(cls, data: Any, batch_rows: int) -> "ParquetBatches":
+        """The files behind a path, pattern, URI or data set; see `find_source`.
+
+        Raises:
+            SourceError, SchemaMismatchError, ConfigurationError: See `find_source` and `look_at`.
+            UnreadableFileError: A file cannot be read.
+        """
+        source = find_source(data)
+        found, failures = look_at(source)
+        if failures:
+            raise failures[0].error
+        return cls(source.folder, tuple(found), batch_rows)
+
+    @property
+    def identity(self) -> str:
+        """The digest of the files' names and row groups, and of how they are cut."""
+        files = [[file.name, *file.group_rows] for file in self.files]
+        return digest_json([files, self.batch_rows])
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The files' schema, partition columns included."""
+        first = self.files[0]
+        return with_partition(pa.Table.from_batches([], first.schema), first.file.partition).schema
+
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on.
+
+        Raises:
+            SourceChangedError: A file is not the one that was looked at.
+            UnreadableFileError: It cannot be read.
+        """
+        pieces = _share(self._pieces(), shard.rank, shard.ranks, self.batch_rows)
+        pieces = _share(pieces, shard.worker, shard.workers, self.batch_rows)
+        for number, piece in enumerate(pieces[start.piece :], start.piece):
+            done = start.rows if number == start.piece else 0
+            for tables in _gathered(self._tables(piece, done)):
+                first_row, batches = piece.first_row + done, []
+                for table in tables:
+                    done += table.num_rows
+                    is_last = done == piece.stop - piece.first
+                    end = Position(number + 1) if is_last else Position(number, done)
+                    batches.append((table, end))
+                yield Block(first_row, batches)
+
+    def _pieces(self) -> list[_Piece]:
+        groups = [
+            (number, group, rows)
+            for number, file in enumerate(self.files)
+            for group, rows in enumerate(file.group_rows)
+        ]
+        starts = accumulate((rows for *_, rows in groups), initial=0)
+        return [
+            _Piece(file, group, 0, rows, start)
+            for (file, group, rows), start in zip(groups, starts, strict=False)
+            if rows
+        ]
+
+    def _tables(self, piece: _Piece, done: int) -> Iterator[pa.Table]:
+        """A piece's rows, without those that were read before."""
+        file = self.files[piece.file]
+        self._refuse_change(file)
+        skip, left = piece.first + done, piece.stop
+        with self._opened(file) as parquet:
+            for batch in parquet.iter_batches(
+                self.batch_rows, [piece.group], self.columns, use_threads=False
+            ):
+                rows = batch.slice(min(skip, len(batch)), max(0, min(left, len(batch)) - skip))
+                skip, left = max(0, skip - len(batch)), max(0, left - len(batch))
+                if len(rows):
+                    yield with_partition(pa.Table.from_batches([rows]), file.file.partition)
+                if not left:
+                    break
+            self._refuse_change(file)
+            if left:
+                raise pa.ArrowInvalid("fewer rows than the footer promises")
+
+    @contextmanager
+    def _opened(self, file: FoundFile) -> Iterator[pq.ParquetFile]:
+        with (
+            self.folder.opened(file.name) as opened,
+            read_faults_named(self.folder.shown(file.name)),
+            open_parquet(opened, columns=len(file.schema)) as parquet,
+        ):
+            if has_old_timestamps(parquet):
+                with self.folder.fetched(file.name) as path:
+                    refuse_inexact_timestamps(parquet, path)
+            yield parquet
+
+    def _refuse_change(self, file: FoundFile) -> None:
+        if self.folder.stamp(file.name) != file.stamp:
+            raise _changed(self.folder.shown(file.name))
+
+
+def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
+    """As many tables together as are worth being judged at once, and never more than fit."""
+    gathered: list[pa.Table] = []
+    rows = size = 0
+    for table in tables:
+        gathered.append(table)
+        rows, size = rows + table.num_rows, size + table.nbytes
+        if rows >= _JUDGED_ROWS or size >= _JUDGED_BYTES:
+            yield gathered
+            gathered, rows, size = [], 0, 0
+    if gathered:
+        yield gathered
+
+
+def _changed(shown: str) -> SourceChangedError:
+    return SourceChangedError(
+        f"File '{shown}' is not as it was when the data set was made of it; make it anew."
+    )
+
+
+def _share(pieces: list[_Piece], index: int, count: int, batch_rows: int) -> list[_Piece]:
+    """One of `count` shares of the pieces, which are cut up where they are too few."""
+    if len(pieces) < count:
+        parts = -(-count // max(len(pieces), 1))
+        pieces = [part for piece in pieces for part in _cut(piece, parts, batch_rows)]
+    return pieces[index::count]
+
+
+def _cut(piece: _Piece, parts: int, batch_rows: int) -> Iterator[_Piece]:
+    """A piece in so many parts, or fewer where it has fewer batches."""
+    batches = -(-(piece.stop - piece.first) // batch_rows)
+    rows = -(-batches // parts) * batch_rows
+    for first in range(piece.first, piece.stop, rows):
+        stop = min(first + rows, piece.stop)
+        yield _Piece(piece.file, piece.group, first, stop, piece.first_row + first - piece.first)
+
+
+class GivenBatches:
+    """The Arrow batches of an iterable, whole, each of which every shard passes by.
+
+    Args:
+        batches: record batches, tables, or anything else that holds Arrow data.
+        schema: theirs, if it is known.
+        identity: what a position belongs to, as far as it is known.
+        are_shared_out: whether they are to be shared out; else each process has its own.
+    """
+
+    def __init__(
+        self,
+        batches: Iterable[Any],
+        *,
+        schema: pa.Schema | None = None,
+        identity: str = "",
+        are_shared_out: bool = True,
+    ) -> None:
+        self.schema, self.identity = schema, identity
+        self._batches, self._are_shared_out = batches, are_shared_out
+        self._is_spent = False
+
+    def read(self, shard: Shard, start: Position) -> Iterator[Block]:
+        """A shard's rows from some position on.
+
+        Raises:
+            ConfigurationError: They can be iterated over only once, but were so before, or there
+                are several shards.
+            NotArrowError: One of them holds no Arrow data.
+        """
+        shard = shard if self._are_shared_out else Shard()
+        self._refuse_spent(shard)
+        first_row = 0
+        for number, batch in enumerate(self._batches):
+            table = as_table(batch)
+            if number >= start.piece and _is_due(shard, number):
+                yield Block(first_row, [(table, Position(number + 1))])
+            first_row += table.num_rows
+
+    def _refuse_spent(self, shard: Shard) -> None:
+        is_single = iter(self._batches) is self._batches
+        if is_single and (self._is_spent or (shard.ranks, shard.workers) != (1, 1)):
+            raise ConfigurationError(
+                f"A '{type(self._batches).__qualname__}' can be read only once, and not by several "
+                "processes; give a list, a path, or an object whose __iter__ begins anew."
+            )
+        self._is_spent = True
+
+
+def _is_due(shard: Shard, number: int) -> bool:
+    """Whether a batch is the shard's; as pieces are shared out."""
+    of_rank, place = number % shard.ranks == shard.rank, number // shard.ranks
+    return of_rank and place % shard.workers == shard.worker

@@ -1,0 +1,104 @@
+"""Counts that worker processes keep and their parent reads.
+
+Each process counts in a file of its own, mapped into memory, in a folder that the parent made; so
+a count takes no lock and no message, whichever way the processes were started.
+"""
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+import weakref
+from collections import Counter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from consentgate.arrow import Int64s
+from consentgate.decision import Decision
+from consentgate.storage import write_faults_named
+
+_HEAD_BYTES = 8192
+"""Where the counts begin: first the admitted rows, then each reason's. Before them, as JSON, stand
+the reasons' names.
+"""
+
+
+_NO_BIT = 32
+"""Where `Decision.rows_by_bit` counts the admitted rows."""
+
+
+class Totals(NamedTuple):
+    """The counts of all processes.
+
+    Attributes:
+        admitted: how many rows were admitted.
+        excluded: how many rows were excluded, by primary reason.
+    """
+
+    admitted: int
+    excluded: Counter[str]
+
+
+class Tally:
+    """How many rows were admitted, and how many excluded by primary reason, in all processes.
+
+    The folder lives as long as the object in the process that made it.
+
+    Raises:
+        OutputError: From here and `add`: the system's temporary folder cannot be written to.
+    """
+
+    def __init__(self) -> None:
+        with write_faults_named("The temporary folder for counts"):
+            self._folder = tempfile.mkdtemp(prefix="consentgate-counts-")
+        self._reset()
+        weakref.finalize(self, _remove, self._folder, os.getpid())
+
+    def _reset(self) -> None:
+        self._process, self._names = 0, list[str]()
+        self._counts: Int64s = np.zeros(0, np.int64)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"_folder": self._folder}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._reset()
+
+    def add(self, decision: Decision) -> None:
+        """Count the rows of a decision."""
+        names = list(decision.reason_names.values())
+        if self._process != os.getpid() or self._names != names:
+            self._begin(names)
+        self._counts += decision.rows_by_bit[[_NO_BIT, *decision.reason_names]]
+
+    def totals(self) -> Totals:
+        """The counts of all processes so far."""
+        admitted, excluded = 0, Counter[str]()
+        for path in Path(self._folder).glob("*.counts"):
+            content = path.read_bytes()
+            names = json.loads(content[:_HEAD_BYTES].rstrip(b"\0"))
+            counts = np.frombuffer(content, np.int64, 1 + len(names), _HEAD_BYTES).tolist()
+            admitted += counts[0]
+            excluded.update({name: n for name, n in zip(names, counts[1:], strict=True) if n})
+        return Totals(admitted, excluded)
+
+    def _begin(self, names: list[str]) -> None:
+        """A file of this process's own, with counts of zero."""
+        path = Path(self._folder, f"{uuid.uuid4().hex}.counts")
+        head = json.dumps(names).encode().ljust(_HEAD_BYTES, b"\0")
+        assert len(head) == _HEAD_BYTES, "names are short"
+        with write_faults_named("The temporary folder for counts"):
+            draft = path.with_suffix(".draft")
+            draft.write_bytes(head + bytes(8 * (1 + len(names))))
+            draft.rename(path)
+            self._counts = np.memmap(path, np.int64, "r+", _HEAD_BYTES, (1 + len(names),))
+        self._process, self._names = os.getpid(), names
+
+
+def _remove(folder: str, process: int) -> None:
+    if os.getpid() == process:  # forked children hold copies of the object, too
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,250 @@
+"""Python values as Arrow columns, for engines whose rows are Python objects.
+
+Arrow takes what it can make fit: an instant without a zone as one in UTC, 1.0 as an integer, and
+nulls alone as a type of their own. Here every value is what it is, or there is an error.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import suppress
+from datetime import UTC, date, datetime, time, timedelta
+from decimal import Decimal
+from functools import partial
+from itertools import accumulate, chain
+from numbers import Integral
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate.errors import (
+    ColumnTypeError,
+    IdFamilyError,
+    NaiveTimestampError,
+    RuleColumnTypeError,
+)
+from consentgate.gate import Gate
+from consentgate.policy import Rule
+
+Values: TypeAlias = Sequence[Any]
+ErrorClass: TypeAlias = type[ColumnTypeError]
+
+_BOOLEANS, _INTEGERS, _STRINGS, _UUIDS = "booleans", "integers", "strings", "UUIDs"
+_ZONED, _NAIVE = "instants with a time zone", "instants without a time zone"
+_KINDS: dict[type, str] = {
+    bool: _BOOLEANS,  # which are integers, too, and so come first
+    Integral: _INTEGERS,
+    str: _STRINGS,
+    UUID: _UUIDS,
+    bytes: _UUIDS,
+}
+_MAY_BE_NOTHING = (float, Decimal, np.floating, np.datetime64, np.timedelta64)
+_NOTHING = ("NAType", "NaTType")
+"""Types of pandas' own, each of one value."""
+_SCALARS = (bool, int, float, str, bytes, UUID, date, time, timedelta, Decimal, np.generic)
+_ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
+
+
+class ValueColumns:
+    """Makes columns of the values of one stream, batch by batch.
+
+    A column is of one kind from the stream's beginning to its end, so it makes no difference where
+    a batch ends. None, NaN and NaT are null. A single subject is the same as a list of one.
+
+    Args:
+        reads_text: whether ISO 8601 text is read as instants.
+    """
+
+    def __init__(self, *, reads_text: bool) -> None:
+        self._reads_text = reads_text
+        self._kinds: dict[str, str] = {}
+
+    def table(self, gate: Gate, columns: Mapping[str, Values]) -> pa.Table:
+        """Those of the columns that the gate looks at.
+
+        Args:
+            columns: n values each.
+
+        Raises:
+            ColumnTypeError: A column holds what does not fit, or different kinds of values.
+                IdFamilyError, NaiveTimestampError and RuleColumnTypeError say more precisely why.
+        """
+        readers = self._readers(gate)
+        names = [name for name in gate.judged_columns if name in columns]
+        return pa.table({name: readers[name](_with_nulls(columns[name])) for name in names})
+
+    def _readers(self, gate: Gate) -> dict[str, Callable[[Values], pa.Array]]:
+        """The function that makes each column. Of several roles, the last one here counts."""
+        columns, readers = gate.columns, dict[str, Callable[[Values], pa.Array]]()
+        for rule in sorted(gate.policy.record_rules, key=lambda rule: bool(rule.values)):
+            readers[rule.column] = partial(self._ruled, rule)
+        if columns.visibility is not None:
+            readers[columns.visibility] = partial(self._words, columns.visibility)
+        readers |= {name: partial(self._ids, name) for name in columns.channels}
+        readers |= {name: partial(self._subjects, name) for name in columns.subjects}
+        readers[columns.created_at] = partial(self._instants, columns.created_at)
+        readers[columns.record_id] = partial(self._record_ids, columns.record_id)
+        return readers
+
+    def _record_ids(self, name: str, values: Values) -> pa.Array:
+        ids = self._ids(name, values)
+        if pa.types.is_null(ids.type):  # the ledger must have a type
+            return pa.nulls(len(ids), _ID_TYPES[self._kinds.get(name, _STRINGS)])
+        return ids
+
+    def _subjects(self, name: str, values: Values) -> pa.Array:
+        if not any(isinstance(value, list | tuple) for value in values):
+            return self._ids(name, values)
+        lists = [v if v is None or isinstance(v, list | tuple) else [v] for v in values]
+        ends = accumulate((len(v or ()) for v in lists), initial=0)
+        items = self._ids(name, _with_nulls([*chain.from_iterable(v or () for v in lists)]))
+        missing = pa.array([v is None for v in lists])
+        return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), items, mask=missing)
+
+    def _ids(self, name: str, values: Values) -> pa.Array:
+        kind = self._kind(name, values, _ID_TYPES, IdFamilyError)
+        if kind is None:
+            return pa.nulls(len(values))
+        if kind == _INTEGERS:
+            return _integers(name, values)
+        if kind == _UUIDS:
+            values = [value.bytes if isinstance(value, UUID) else value for value in values]
+        return _array(name, values, _ID_TYPES[kind])
+
+    def _words(self, name: str, values: Values) -> pa.Array:
+        self._kind(name, values, [_STRINGS], ColumnTypeError)
+        return _array(name, values, pa.large_string())
+
+    def _instants(self, name: str, values: Values) -> pa.Array:
+        if self._reads_text and any(isinstance(value, str) for value in values):
+            return self._written_instants(name, values)
+        kind = self._kind(name, values, [_ZONED, _NAIVE], NaiveTimestampError)
+        is_finer = any(getattr(value, "nanosecond", 0) for value in values)  # as pandas has them
+        zone = None if kind == _NAIVE else "UTC"
+        values = [_with_whole_offset(name, value) for value in values]
+        return _array(name, values, pa.timestamp("ns" if is_finer else "us", zone))
+
+    def _written_instants(self, name: str, values: Values) -> pa.Array:
+        _only_kind(name, values, [_STRINGS], ColumnTypeError)
+        text = _array(name, values, pa.large_string())
+        for kind, zone in ((_ZONED, "UTC"), (_NAIVE, None)):
+            for unit in ("us", "ns"):
+                with suppress(pa.ArrowInvalid):
+                    instants = text.cast(pa.timestamp(unit, zone))
+                    self._settle(name, kind, NaiveTimestampError)
+                    return instants
+        raise ColumnTypeError(
+            f"Column '{name}' holds text that is no instant, or some with a time zone and some "
+            "without; write all as ISO 8601 with an offset from UTC, as 2026-01-31T12:00:00Z."
+        )
+
+    def _ruled(self, rule: Rule, values: Values) -> pa.Array:
+        name, of = rule.column, type(rule.values[0]) if rule.values else None
+        if of is None:
+            _need_scalars(rule, values)
+            return pa.array([None if value is None else True for value in values], pa.bool_())
+        kinds = {bool: _BOOLEANS, int: _INTEGERS, str: _STRINGS}
+        self._kind(name, values, [kinds[of]], RuleColumnTypeError)
+        if of is int:
+            return _integers(name, values)
+        return _array(name, values, pa.large_string() if of is str else pa.bool_())
+
+    def _kind(
+        self, name: str, values: Values, fit: Collection[str], error: ErrorClass
+    ) -> str | None:
+        """The kind of a column's values, now as before; None where all are null."""
+        kind = _only_kind(name, values, fit, error)
+        if kind is not None:
+            self._settle(name, kind, error)
+        return kind
+
+    def _settle(self, name: str, kind: str, error: ErrorClass) -> None:
+        before = self._kinds.setdefault(name, kind)
+        if kind != before:
+            raise error(
+                f"Column '{name}' holds {kind}, but held {before} before; make all of one kind."
+            )
+
+
+def _with_nulls(values: Values) -> Values:
+    """The values with None where others have NaN, NaT or NA."""
+    kinds = set(map(type, values))
+    if any(issubclass(t, _MAY_BE_NOTHING) or t.__name__ in _NOTHING for t in kinds):
+        return [None if _is_nothing(value) else value for value in values]
+    return values
+
+
+def _is_nothing(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, _MAY_BE_NOTHING):
+        return bool(value != value)  # as NaN and NaT are
+    return type(value).__name__ in _NOTHING
+
+
+def _only_kind(name: str, values: Values, fit: Collection[str], error: ErrorClass) -> str | None:
+    kinds = _kinds(values)
+    if unfit := sorted(kinds.difference(fit)):
+        unfit_error = error if error is RuleColumnTypeError else ColumnTypeError
+        raise unfit_error(
+            f"Column '{name}' holds {unfit[0]} but must hold {' or '.join(fit)}; convert them."
+        )
+    if len(kinds) > 1:
+        raise error(f"Column '{name}' holds {' and '.join(sorted(kinds))}; make all of one kind.")
+    return next(iter(kinds), None)
+
+
+def _kinds(values: Values) -> set[str]:
+    """Which kinds of values there are, but for nulls."""
+    types = set(map(type, values)) - {type(None)}
+    moments = [kind for kind in types if issubclass(kind, datetime)]
+    kinds = {_kind_of(kind) for kind in types.difference(moments)}
+    if moments:
+        of = [value for value in values if isinstance(value, datetime)]
+        kinds |= {_NAIVE if value.utcoffset() is None else _ZONED for value in of}
+    return kinds
+
+
+def _kind_of(kind: type) -> str:
+    known = (word for base, word in _KINDS.items() if issubclass(kind, base))
+    return next(known, f"values of type '{kind.__qualname__}'")
+
+
+def _with_whole_offset(name: str, value: datetime | None) -> datetime | None:
+    """The same instant; pyarrow 26 forgets fractions of a second in an offset from UTC."""
+    offset = None if value is None else value.utcoffset()
+    if value is None or offset is None or not offset.microseconds:
+        return value
+    with suppress(OverflowError):
+        return value.astimezone(UTC)
+    raise ColumnTypeError(
+        f"Column '{name}' holds an instant that has no date in UTC; leave it out."
+    )
+
+
+def _integers(name: str, values: Values) -> pa.Array:
+    with suppress(OverflowError):
+        return pa.array(values, pa.int64())
+    return _array(name, values, pa.uint64())
+
+
+def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
+    # Raised within `except`, the error would hold the other one, which can quote values.
+    with suppress(pa.ArrowException, OverflowError, ValueError):
+        return pa.array(values, kind)
+    raise ColumnTypeError(
+        f"Column '{name}' holds values that do not fit into {kind}; convert or leave them out."
+    )
+
+
+def _need_scalars(rule: Rule, values: Values) -> None:
+    if not all(value is None or _is_scalar(value) for value in values):
+        raise RuleColumnTypeError(
+            f"Rule '{rule.name}' looks at column '{rule.column}', whose values must be single "
+            "ones; change the rule or the values."
+        )
+
+
+def _is_scalar(value: Any) -> bool:
+    """Whether a value is a single one that says of itself whether it is null."""
+    return isinstance(value, _SCALARS) and not isinstance(value, np.complexfloating)

@@ -1,0 +1,77 @@
+"""Looking into Arrow data of any producer and layout, and taking rows out of it."""
+
+from consentgate.arrow.instants import (
+    EARLIEST,
+    LATEST,
+    as_micros,
+    check_instants,
+    check_time_zone,
+    read_instants,
+)
+from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
+from consentgate.arrow.lists import list_items, spans, unite
+from consentgate.arrow.rows import keep_rows, keep_values
+from consentgate.arrow.schemas import (
+    find_column,
+    is_list,
+    is_text,
+    quoted,
+    refuse_other_schema,
+    schema_difference,
+    type_text,
+)
+from consentgate.arrow.streams import as_table, read_stream
+from consentgate.arrow.threads import BLOCK_ROWS, block_rows, for_each, row_blocks, thread_count
+from consentgate.arrow.validation import Validator, refuse_odd_names
+from consentgate.arrow.values import (
+    Bits,
+    Bools,
+    Int64s,
+    Uint64s,
+    booleans,
+    dictionary_codes,
+    fixed_width_values,
+    valid_mask,
+)
+
+__all__ = [
+    "BLOCK_ROWS",
+    "EARLIEST",
+    "LATEST",
+    "Bits",
+    "Bools",
+    "Int64s",
+    "Uint64s",
+    "Validator",
+    "as_micros",
+    "as_table",
+    "block_rows",
+    "booleans",
+    "check_instants",
+    "check_time_zone",
+    "decoded",
+    "dictionary_codes",
+    "find_column",
+    "fixed_width_values",
+    "for_each",
+    "is_list",
+    "is_text",
+    "keep_rows",
+    "keep_values",
+    "list_items",
+    "one_chunk",
+    "plain_text",
+    "quoted",
+    "read_instants",
+    "read_stream",
+    "refuse_odd_names",
+    "refuse_other_schema",
+    "row_blocks",
+    "schema_difference",
+    "spans",
+    "thread_count",
+    "type_text",
+    "unite",
+    "valid_mask",
+    "without_views",
+]

@@ -1,0 +1,125 @@
+"""Timestamp columns as microseconds since 1970 in UTC, rounded both ways."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arguments import require
+from consentgate.arrow.schemas import type_text
+from consentgate.arrow.values import Bools, Int64s, fixed_width_values, valid_mask
+from consentgate.errors import ColumnTypeError, ConfigurationError, NaiveTimestampError
+
+EARLIEST = int(np.iinfo(np.int64).min)
+LATEST = int(np.iinfo(np.int64).max)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_CALENDAR_MICROS = 285 * 365 * 86_400 * 1_000_000
+"""Local times further from 1970 than this are nobody's; nanoseconds end soon after."""
+_MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
+
+
+def as_micros(instant: datetime, *, name: str) -> int:
+    """An aware datetime as microseconds since 1970 in UTC.
+
+    Raises:
+        TypeError: It is no datetime.
+        ConfigurationError: It has no time zone, or is pandas' NaT.
+    """
+    require(instant, name, datetime, hint="give a datetime with a time zone")
+    is_instant = instant == instant  # NaT is unlike itself
+    if not is_instant or instant.utcoffset() is None:
+        raise ConfigurationError(
+            f"`{name}` must be a datetime with a time zone, such as "
+            "datetime(2026, 1, 31, tzinfo=timezone.utc)."
+        )
+    return (instant - _EPOCH) // timedelta(microseconds=1)
+
+
+@dataclass(frozen=True, repr=False)
+class Instants:
+    """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
+
+    `floor` is never later and `ceil` never earlier than the true instant, so that each comparison
+    can use the one that goes against admission. What does not fit into 64 bits is clamped to
+    EARLIEST or LATEST, and `ceil` is never less than EARLIEST + 1, so that an instant too early
+    to be told apart never counts as late enough. Entries that are null hold an arbitrary number.
+    """
+
+    floor: Int64s
+    ceil: Int64s
+    valid: Bools | None
+
+
+def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None) -> Instants:
+    """A timestamp column of any unit and time zone as instants.
+
+    Raises:
+        ColumnTypeError: The column holds no timestamps.
+        NaiveTimestampError: It has no time zone and none is to be assumed.
+    """
+    check_instants(array.type, name, assume_timezone)
+    if array.type.tz is not None or assume_timezone == "UTC":
+        early = late = array
+    else:
+        early = _localise(array, assume_timezone, "earliest")
+        late = _localise(array, assume_timezone, "latest")
+    unit = array.type.unit
+    floor, ceil = _to_micros(early, unit, round_up=False), _to_micros(late, unit, round_up=True)
+    if early is not late:  # so far out, moving into the time zone may have wrapped round
+        wild = np.abs(_to_micros(array, unit, round_up=True)) > _CALENDAR_MICROS
+        floor, ceil = np.where(wild, EARLIEST, floor), np.where(wild, LATEST, ceil)
+    return Instants(floor, ceil, valid_mask(array))
+
+
+def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = None) -> None:
+    """Raise an error unless `read_instants` can read a column of that type.
+
+    Raises:
+        ColumnTypeError, NaiveTimestampError: As `read_instants`.
+    """
+    if not pa.types.is_timestamp(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(kind)} but must be a timestamp with a time zone; "
+            "convert it first."
+        )
+    if kind.tz is None and assume_timezone is None:
+        raise NaiveTimestampError(
+            f"Column '{name}' is {kind}, which has no time zone, so its instants are unknown; give "
+            "it one, or for messages say Columns(assume_timezone=…)."
+        )
+
+
+def check_time_zone(zone: str) -> None:
+    """Raise an error unless the zone is known.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    if zone != "UTC":
+        try:
+            _localise(pa.array([0], pa.timestamp("us")), zone, "earliest")
+        except pa.ArrowInvalid as error:
+            raise ConfigurationError(
+                f"Time zone '{zone}' is not known here; give a name of the IANA database, "
+                "such as 'UTC' or 'Europe/Berlin'."
+            ) from error
+
+
+def _localise(array: pa.Array, zone: str | None, side: str) -> pa.Array:
+    return pc.assume_timezone(array, zone, ambiguous=side, nonexistent=side)
+
+
+def _to_micros(array: pa.Array, unit: str, *, round_up: bool) -> Int64s:
+    ticks: Int64s = fixed_width_values(array, np.dtype(np.int64))
+    if unit == "ns":
+        return ticks // 1000 + (ticks % 1000 != 0) if round_up else ticks // 1000
+    factor = _MICROS_PER_UNIT[unit]
+    if factor > 1:
+        lowest, highest = EARLIEST // factor + 1, LATEST // factor
+        micros = np.clip(ticks, lowest, highest) * factor
+        micros[ticks > highest] = LATEST
+        micros[ticks < lowest] = EARLIEST
+        ticks = micros
+    return np.maximum(ticks, EARLIEST + 1) if round_up else ticks

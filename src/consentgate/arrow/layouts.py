@@ -1,0 +1,86 @@
+"""Columns of any layout turned into one plain layout: no views, no dictionary, one chunk."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate.arrow.schemas import is_text, plain_layout
+from consentgate.arrow.values import bitmap, fixed_width_values
+from consentgate.errors import MalformedDataError
+
+_MOST_SHARED_BYTES = 1 << 30
+_MOST_SHARED = 4
+"""Views that share their data are written out up to so many bytes, or so many times the data."""
+
+
+def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
+    """A column of text, whatever its layout or dictionary, as large_string."""
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([plain_text(chunk) for chunk in column.chunks], pa.large_string())
+    if pa.types.is_dictionary(column.type):
+        return plain_text(column.dictionary).take(column.indices)
+    return without_views(column).cast(pa.large_string())
+
+
+def without_views(column: pa.Array | pa.ChunkedArray) -> Any:
+    """String or binary views as large_string or large_binary; any other column as it is."""
+    plain = plain_layout(column.type)
+    if plain is None:
+        return column
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([without_views(chunk) for chunk in column.chunks], plain)
+    views = _with_blank_nulls(column)
+    _refuse_shared(views)
+    return views.cast(plain)
+
+
+def _refuse_shared(views: pa.Array) -> None:
+    """Raise an error if views that share their data would take far more memory without sharing.
+
+    Raises:
+        MalformedDataError: They would.
+    """
+    lengths = fixed_width_values(views, np.dtype((np.int32, 4)))[:, 0]
+    written = int(lengths.sum(dtype=np.int64))
+    held = sum(data.size for data in views.buffers()[2:] if data is not None)
+    if written > _MOST_SHARED_BYTES and written > _MOST_SHARED * held:
+        raise MalformedDataError(
+            f"{len(views)} views of text or binary values share {held:,} bytes and stand for "
+            f"{written:,}; at most {_MOST_SHARED_BYTES:,} are written out. Cast the column to "
+            "large_string or large_binary, or judge fewer rows at a time."
+        )
+
+
+def _with_blank_nulls(views: pa.Array) -> pa.Array:
+    """The same views, with zeros in the cells of nulls, over which pyarrow 26 can crash."""
+    valid = bitmap(views)
+    if valid is None:
+        return views
+    cells = fixed_width_values(views, np.dtype((np.uint64, 2))).copy()
+    cells[~valid] = 0
+    bits = np.packbits(valid, bitorder="little")
+    buffers = [pa.py_buffer(bits), pa.py_buffer(cells), *views.buffers()[2:]]
+    return pa.Array.from_buffers(views.type, len(views), buffers)
+
+
+def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
+    """A dictionary-encoded column as the values it stands for, not in views; any other as it is."""
+    if not pa.types.is_dictionary(column.type):
+        return column
+    if is_text(column.type.value_type):
+        return plain_text(column)
+    if isinstance(column, pa.ChunkedArray):
+        kind = plain_layout(column.type.value_type) or column.type.value_type
+        return pa.chunked_array([decoded(chunk) for chunk in column.chunks], kind)
+    return without_views(column.dictionary).take(column.indices)
+
+
+def one_chunk(column: pa.ChunkedArray) -> pa.Array:
+    """The column without chunk bounds. Empty chunks are left out first: pyarrow 26 refuses to
+    combine those that a C stream hands over with an offset but no buffer.
+    """
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if len(chunks) > 1:
+        return pa.concat_arrays(chunks)
+    return chunks[0] if chunks else pa.nulls(0, column.type)

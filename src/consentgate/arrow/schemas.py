@@ -1,0 +1,119 @@
+"""Columns and their types, as schemas name them."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import pyarrow as pa
+
+from consentgate.errors import ColumnAmbiguousError, ColumnMissingError, SchemaMismatchError
+
+_MOST_TYPE_CHARS = 80
+_MOST_NAMES = 50
+
+
+def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
+    """Raise an error unless both have the same columns in the same order; metadata may differ.
+
+    Raises:
+        SchemaMismatchError: They have not.
+    """
+    if difference := schema_difference(first, other):
+        raise SchemaMismatchError(
+            f"A batch has another schema than the first: {difference}; cast the batches to one "
+            "schema."
+        )
+
+
+def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
+    """The position of the one column of that name.
+
+    Raises:
+        ColumnMissingError: There is none.
+        ColumnAmbiguousError: There are several.
+    """
+    places = schema.get_all_field_indices(name)
+    if not places:
+        raise ColumnMissingError(
+            f"Column '{name}' ({role}) is missing; the columns are {quoted(schema.names)}. "
+            "Rename one, or say which column to use."
+        )
+    if len(places) > 1:
+        raise ColumnAmbiguousError(
+            f"{len(places)} columns are named '{name}' ({role}); rename or drop all but one."
+        )
+    return int(places[0])
+
+
+def quoted(names: Iterable[str]) -> str:
+    """Names in quotes for a message: sorted, the first 50 of them, and "none" if there are none."""
+    in_order = sorted(names)
+    more = len(in_order) - _MOST_NAMES
+    listed = ", ".join(f"'{name}'" for name in in_order[:_MOST_NAMES]) or "none"
+    return f"{listed} and {more:,} more" if more > 0 else listed
+
+
+def type_text(kind: Any) -> str:
+    """A type as messages show it: short, and without the names of fields within it.
+
+    Where JSON objects are keyed by ids, those names are ids of people.
+    """
+    text = str(kind)
+    has_names = "struct<" in text or "union<" in text
+    if has_names or len(text) > _MOST_TYPE_CHARS:
+        return f"{text.partition('<')[0][:_MOST_TYPE_CHARS]}<…>"
+    return text
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type holds text: string, large_string or string_view."""
+    return bool(
+        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
+    )
+
+
+def is_list(kind: pa.DataType) -> bool:
+    """Whether a type is a list of any layout (a map is none)."""
+    return any(
+        matches(kind)
+        for matches in (
+            pa.types.is_list,
+            pa.types.is_large_list,
+            pa.types.is_fixed_size_list,
+            pa.types.is_list_view,
+            pa.types.is_large_list_view,
+        )
+    )
+
+
+def plain_layout(kind: pa.DataType) -> pa.DataType | None:
+    """The type without views that holds the same values; None for any but those two types."""
+    if pa.types.is_string_view(kind):
+        return pa.large_string()
+    return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def schema_difference(first: pa.Schema, other: pa.Schema) -> str:
+    """How the other schema differs from the first, in words; empty where only metadata may."""
+    if first.equals(other, check_metadata=False):
+        return ""
+    names = dict.fromkeys([*first.names, *other.names])
+    differences = [
+        _column_difference(name, _kinds(first, name), _kinds(other, name)) for name in names
+    ]
+    return ", ".join(filter(None, differences)) or "the columns' order differs"
+
+
+def _column_difference(name: str, before: str, after: str) -> str:
+    if before == after:
+        return ""
+    if not (before and after):
+        return f"column '{name}' is {'additional' if after else 'missing'}"
+    if type_text(before) == type_text(after):
+        return f"column '{name}' is another {type_text(after)}"
+    return f"column '{name}' is {type_text(after)} instead of {type_text(before)}"
+
+
+def _kinds(schema: pa.Schema, name: str) -> str:
+    """The types of the columns of a name, in words; empty where there is none."""
+    fields = [schema.field(place) for place in schema.get_all_field_indices(name)]
+    return " and ".join(f"{f.type}{'' if f.nullable else ' not null'}" for f in fields)

@@ -1,0 +1,83 @@
+"""Values of Arrow arrays as NumPy arrays, and which of them are null."""
+
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from consentgate.arrow.schemas import type_text
+from consentgate.errors import ColumnTypeError
+
+Bits: TypeAlias = npt.NDArray[np.uint32]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Int64s: TypeAlias = npt.NDArray[np.int64]
+Uint64s: TypeAlias = npt.NDArray[np.uint64]
+
+
+def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
+    """Each entry's place in the dictionary; the dictionary's length for a null, or for a place
+    that it does not have.
+    """
+    end = len(array.dictionary)
+    codes: Int64s = array.indices.cast(pa.int64()).fill_null(end).to_numpy(zero_copy_only=False)
+    return np.where((codes < 0) | (codes > end), end, codes)
+
+
+def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[Any]":
+    """The values of an array of fixed width, as they lie in memory; a null's is arbitrary."""
+    buffer = array.buffers()[1]
+    if len(array) == 0 or buffer is None:
+        return np.zeros(len(array), dtype)
+    return np.frombuffer(buffer, dtype, len(array), array.offset * dtype.itemsize)
+
+
+def booleans(array: pa.BooleanArray) -> Bools:
+    """The values of a column of booleans; a null's is arbitrary."""
+    if len(array) == 0:
+        return np.zeros(0, np.bool_)
+    return _unpacked(array.buffers()[1], array)
+
+
+def bitmap(array: pa.Array) -> Bools | None:
+    """An array's own validity bits, true where an entry is not null; None where it has none."""
+    buffer = array.buffers()[0]
+    return None if buffer is None or len(array) == 0 else _unpacked(buffer, array)
+
+
+def _unpacked(bits: pa.Buffer, array: pa.Array) -> Bools:
+    """The bits of an array's n entries as n booleans."""
+    first = array.offset % 8
+    octets = np.frombuffer(bits, np.uint8)[array.offset // 8 :]
+    return np.unpackbits(octets, count=first + len(array), bitorder="little")[first:].view(np.bool_)
+
+
+def valid_mask(array: pa.Array) -> Bools | None:
+    """True where an entry is not null; None when nothing is null.
+
+    This is the package's one definition of null: what the validity bits say, an entry of the type
+    null, a NaN, and whatever refers to one of these as a dictionary's index or an extension's
+    storage. A producer's count of nulls is never trusted.
+
+    Raises:
+        ColumnTypeError: The array is a union or run-end-encoded, where nulls lie in its children.
+    """
+    kind = array.type
+    if isinstance(array, pa.ExtensionArray):
+        return valid_mask(array.storage)
+    if pa.types.is_null(kind):
+        return np.zeros(len(array), np.bool_)
+    if pa.types.is_dictionary(kind):
+        by_value = valid_mask(array.dictionary)
+        if by_value is None:
+            return valid_mask(array.indices)
+        return np.append(by_value, False)[dictionary_codes(array)]
+    if pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind):
+        raise ColumnTypeError(
+            f"Type {type_text(kind)} does not say which of its entries are null; cast it."
+        )
+    valid = bitmap(array)
+    if pa.types.is_floating(kind):
+        is_number = ~np.isnan(fixed_width_values(array, np.dtype(kind.to_pandas_dtype())))
+        valid = is_number if valid is None else valid & is_number
+    return None if valid is None or valid.all() else valid

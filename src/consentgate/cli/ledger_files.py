@@ -1,0 +1,351 @@
+"""The ledger of a run or a stream, as people ask about it."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Annotated, Any
+from uuid import UUID
+
+import numpy as np
+import pyarrow as pa
+import typer
+from pydantic import Field, TypeAdapter, ValidationError
+from wcmatch import glob
+
+from consentgate.arrow import Bits
+from consentgate.cli.explain import parse_id
+from consentgate.cli.text import printable
+from consentgate.decision import Decision
+from consentgate.errors import ManifestError
+from consentgate.index import id_family, rows_with
+from consentgate.inputs import read_faults_named
+from consentgate.ledger import ledger_schema
+from consentgate.reasons import REASON_WORDS
+from consentgate.runs import Manifest, PartRecord, parse_record
+from consentgate.storage import (
+    LEDGER,
+    RECORD_KEY,
+    Folder,
+    is_hidden,
+    open_parquet,
+    promised_batches,
+)
+
+_BATCH_ROWS = 65_536
+_MOST_NAMED = 20
+_REASON_NAMES = TypeAdapter(dict[Annotated[int, Field(ge=0, le=31)], str])
+
+
+@dataclass(frozen=True)
+class Row:
+    """An excluded row; `reasons` holds every one that applies, the primary one first."""
+
+    record_id: str | int | None
+    file: str
+    row: int
+    reason: str
+    reasons: list[str]
+
+    def cells(self) -> list[str]:
+        """The row as columns of text."""
+        record_id = "null" if self.record_id is None else str(self.record_id)
+        texts = (record_id, self.file, str(self.row), self.reason, ",".join(self.reasons))
+        return [on_one_line(text) for text in texts]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of a ledger.
+
+    Attributes:
+        folder, name: where it is.
+        rows: how many rows it has.
+        names: the reasons' codes by bit, in order of precedence.
+        judge: what judged its rows, by key.
+        record: what a run says of the input; None of a stream.
+    """
+
+    folder: Folder
+    name: str
+    rows: int
+    names: dict[int, str]
+    judge: dict[str, str]
+    record: PartRecord | None
+
+    @classmethod
+    def open(cls, folder: Folder, name: str) -> "Part":
+        """Look at a file's end.
+
+        Raises:
+            UnreadableFileError: It is corrupt.
+            ManifestError: It is something else than a part of a ledger.
+        """
+        shown = folder.shown(name)
+        with folder.opened(name) as opened, read_faults_named(shown), open_parquet(opened) as file:
+            schema, rows = file.schema_arrow, file.metadata.num_rows
+            metadata = {
+                key.decode("utf-8", "replace").removeprefix("consentgate."): value
+                for key, value in (file.metadata.metadata or {}).items()
+            }
+        names = _reason_names(schema, metadata, shown)
+        evidence = (key for key in metadata if key.endswith(("_digest", "_as_of")))
+        judge = {key: metadata[key].decode("utf-8", "replace") for key in evidence}
+        part = cls(folder, name, rows, names, judge, None)
+        content = metadata.get(RECORD_KEY.removeprefix("consentgate."), b"")
+        if part.is_bare and not content:
+            return part
+        record = parse_record(PartRecord, content, shown)
+        return replace(part, record=record, judge=judge | record.judgement.model_dump(mode="json"))
+
+    @property
+    def file(self) -> str:
+        """The input that it is about; of a stream, its own name."""
+        return self.name if self.record is None else self.record.outcome.input.path
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether it does not lie in the folder of a run, where a manifest would be."""
+        return not self.name.startswith(f"{LEDGER}/")
+
+    def rows_with(self, reasons: Set[str]) -> Iterator[Row]:
+        """The rows that have one of these reasons; all if none is given."""
+        for batch in self.batches("record_id", "row"):
+            for place in np.flatnonzero(_bits(batch) & self._mask(reasons)).tolist():
+                yield self.row(batch, place)
+
+    def count_with(self, reasons: Set[str]) -> int:
+        """How many rows have one of these reasons; all if none is given."""
+        if not reasons:
+            return self.rows
+        mask = self._mask(reasons)
+        return sum(int(np.count_nonzero(_bits(batch) & mask)) for batch in self.batches())
+
+    def row(self, batch: pa.RecordBatch, place: int) -> Row:
+        """One row of a batch."""
+        bits = batch["reason_bits"][place].as_py()
+        reasons = [name for bit, name in self.names.items() if bits >> bit & 1]
+        record_id = batch["record_id"][place].as_py()
+        if isinstance(record_id, bytes):
+            record_id = UUID(bytes=record_id)
+        if isinstance(record_id, UUID):
+            record_id = str(record_id)
+        return Row(record_id, self.file, batch["row"][place].as_py(), reasons[0], reasons)
+
+    def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
+        """The rows' reason bits and other columns.
+
+        Raises:
+            UnreadableFileError: It is corrupt.
+            ManifestError: A row has no reason, or one without a name.
+        """
+        known = self._mask(set())
+        for batch in _read(self.folder, self.name, [*columns, "reason_bits"]):
+            bits = _bits(batch)
+            if np.any(bits == 0) or np.any(bits & ~known):
+                raise ManifestError(
+                    f"File '{self.folder.shown(self.name)}' holds a row without a reason, or with "
+                    "one that it does not name; it was altered. Take it from a backup."
+                )
+            yield batch
+
+    def _mask(self, reasons: Set[str]) -> np.uint32:
+        wanted = [bit for bit, name in self.names.items() if not reasons or name in reasons]
+        return np.uint32(sum(1 << bit for bit in wanted))
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """The parts of a ledger, and the manifest of its run once that has ended."""
+
+    folder: Folder
+    parts: tuple[Part, ...]
+    manifest: Manifest | None
+
+    @classmethod
+    def open(cls, place: str) -> "Ledger":
+        """Look at every part.
+
+        Raises:
+            ManifestError: There is none, or they are not the ones that the manifest names.
+            UnreadableFileError, SourceError: They cannot be read.
+        """
+        folder = Folder.at(place)
+        manifest = Manifest.read(folder)
+        names = list(folder.listing(LEDGER))
+        if not names and manifest is None:
+            names = [name for name in folder.listing() if not is_hidden(name)]
+        parts = tuple(Part.open(folder, name) for name in names if name.endswith(".parquet"))
+        if manifest is not None:
+            _refuse_misfit(folder, manifest, parts)
+        if not parts:
+            raise ManifestError(
+                f"There is no part of a ledger in '{folder}'; name the folder of a run that has "
+                "judged a file, or one that a stream's ledger was written to."
+            )
+        return cls(folder, parts, manifest)
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """The meaning of every reason, by its code, in order of precedence."""
+        names = sorted({named for part in self.parts for named in part.names.items()})
+        words = dict.fromkeys((name for _, name in names), "a rule of the policy excludes it")
+        words |= {reason.code: text for reason, text in REASON_WORDS.items()}
+        if self.manifest is not None:
+            for rule in self.manifest.policy.record_rules + self.manifest.policy.subject_rules:
+                words[rule.name] = f"the policy excludes it by a rule on '{rule.column}'"
+        return words
+
+    def count(self) -> dict[str, Any]:
+        """Rows by fate and by reason, what the reasons mean, and who judged."""
+        primary, applying = Counter[str](), Counter[str]()
+        for part in self.parts:
+            for batch in part.batches():
+                decision = Decision(batch["reason_bits"], part.names)
+                primary += decision.counts
+                applying += decision.occurrences
+        outcomes = [part.record.outcome for part in self.parts if part.record]
+        is_run = len(outcomes) == len(self.parts)
+        words = {code: text for code, text in self.words.items() if code in applying}
+        judges = {tuple(sorted(judge.items())) for judge in map(self._judge, self.parts)}
+        return {
+            "files": len(self.parts),
+            "rows": sum(outcome.input.rows for outcome in outcomes) if is_run else None,
+            "admitted": sum(outcome.output.rows for outcome in outcomes) if is_run else None,
+            "excluded": primary.total(),
+            "counts": {code: primary[code] for code in words if primary[code]},
+            "occurrences": {code: applying[code] for code in words},
+            "words": words,
+            "judged_by": [dict(judge) for judge in sorted(judges)],
+            "has_ended": None if self.parts[0].is_bare else self.manifest is not None,
+        }
+
+    def known_reasons(self, codes: Iterable[str]) -> frozenset[str]:
+        """The codes, each of which some part names."""
+        wanted = frozenset(codes)
+        for code in sorted(wanted - self.words.keys()):
+            raise _unknown("reason", code, list(self.words))
+        return wanted
+
+    def parts_of(self, file: str | None) -> list[Part]:
+        """The parts about the inputs that a name or pattern stands for; all for None."""
+        if file is None:
+            return list(self.parts)
+        parts = [
+            part
+            for part in self.parts
+            if part.file == file or glob.globmatch(part.file, file, flags=glob.GLOBSTAR)
+        ]
+        if not parts:
+            raise _unknown("file", file, [part.file for part in self.parts])
+        return parts
+
+    def explained(self, part: Part, record_id: str) -> Iterator[str]:
+        """Every row of a part that has a record id, in lines."""
+        for batch in part.batches("record_id", "row"):
+            for place in _places(batch["record_id"], record_id):
+                row = part.row(batch, place)
+                yield f"file {row.file}, row {row.row}: excluded, because"
+                yield from (f"  - {code}: {self.words[code]}" for code in row.reasons)
+                yield from (f"  {line}" for line in judge_lines(self._judge(part)))
+
+    def admitted(self, record_id: str) -> Iterator[str]:
+        """Every admitted row of the run that has a record id, in lines."""
+        if self.manifest is None:  # nothing else says which column holds the record ids
+            return
+        for record in self.manifest.files:
+            name, row = record.output.path, 0
+            for batch in _read(self.folder, name, [self.manifest.columns.record_id]):
+                for place in _places(batch.column(0), record_id):
+                    yield f"admitted, in file {name}, row {row + place} of its admitted rows"
+                row += batch.num_rows
+
+    def _judge(self, part: Part) -> dict[str, str]:
+        """The evidence of a part, with the sources of snapshot and registry from the manifest."""
+        sources = {}
+        if self.manifest is not None:
+            sources["snapshot_source"] = self.manifest.consent.source
+            if self.manifest.channels is not None:
+                sources["registry_source"] = self.manifest.channels.source
+        return part.judge | sources
+
+
+def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[Part]) -> None:
+    """Raise an error unless a run's ledger has the parts that its manifest names."""
+    named = {(record.ledger.path, record.ledger.rows) for record in manifest.files}
+    for name, _ in sorted(named ^ {(part.name, part.rows) for part in parts}):
+        raise ManifestError(
+            f"The ledger in '{folder}' is not the one that its manifest names: '{name}' is "
+            "missing, was added or was altered; 'consentgate verify' says more."
+        )
+
+
+def _reason_names(schema: pa.Schema, metadata: Mapping[str, bytes], shown: str) -> dict[int, str]:
+    place = schema.get_field_index("record_id")
+    try:
+        names = _REASON_NAMES.validate_json(metadata.get("reason_names", b""))
+        kind = schema.field(place).type if place >= 0 else pa.null()
+        is_part = id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
+    except ValidationError:
+        is_part = False
+    if not is_part:
+        raise ManifestError(
+            f"File '{shown}' is no part of a ledger; name the folder of a run, or one that holds "
+            "only what streams wrote."
+        )
+    return dict(sorted(names.items()))
+
+
+def _read(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of a file, in batches of bounded size."""
+    shown = folder.shown(name)
+    with (
+        folder.opened(name) as opened,
+        read_faults_named(shown),
+        open_parquet(opened, columns=len(columns)) as file,
+    ):
+        for column in set(columns).difference(file.schema_arrow.names):
+            raise ManifestError(
+                f"File '{shown}' does not have the column '{column}'; it was altered. Take it from "
+                "a backup."
+            )
+        yield from promised_batches(file, _BATCH_ROWS, columns=columns)
+
+
+def _bits(batch: pa.RecordBatch) -> Bits:
+    bits: Bits = batch["reason_bits"].to_numpy()
+    return bits
+
+
+def _places(ids: pa.Array, record_id: str) -> list[int]:
+    """Where a record id is, which is compared as the column's own type."""
+    try:
+        wanted = parse_id(record_id, ids.type)
+    except typer.BadParameter as error:
+        error.param_hint = "'RECORD_ID'"
+        raise
+    return rows_with(ids, wanted)
+
+
+def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
+    more = f" and {len(known) - _MOST_NAMED:,} more" if len(known) > _MOST_NAMED else ""
+    text = f"no {what} of the ledger is '{given}'; it has {', '.join(known[:_MOST_NAMED])}{more}."
+    return typer.BadParameter(on_one_line(text), param_hint=f"'--{what}'")
+
+
+def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
+    """The evidence of what judged, a line for each part of it."""
+    if "judged_at" in judge:
+        yield f"{'judged at:':<18} {judge['judged_at']}, by consentgate {judge['version']}"
+    yield f"{'policy:':<18} {judge.get('policy_digest', 'unknown')}"
+    for key, what in {"snapshot": "consent snapshot:", "registry": "channel registry:"}.items():
+        if f"{key}_as_of" in judge:
+            source = judge.get(f"{key}_source")
+            yield f"{what:<18} as of {judge[f'{key}_as_of']}" + (
+                f", from '{source}'" if source else ""
+            )
+
+
+def on_one_line(text: str) -> str:
+    """The text as it prints, whatever is in it, without a line break."""
+    return printable(text).replace("\n", "\\n")

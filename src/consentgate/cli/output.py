@@ -1,0 +1,121 @@
+"""Outputs that are whole or not there at all."""
+
+import os
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pyarrow as pa
+
+from consentgate.errors import OutputError
+from consentgate.storage import FileForm, RowGroupWriter, refuse_odd_target, write_faults_named
+
+
+def refuse_outputs(
+    directory: Path, names: Iterable[str], inputs: Iterable[Path], *, overwrite: bool
+) -> None:
+    """Raise an error unless these files may be written into the directory.
+
+    Raises:
+        OutputError: The directory is none, or an output is there and may not be replaced.
+    """
+    if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
+        raise OutputError(f"Output '{directory}' is no directory; name another one.")
+    for path in (directory / name for name in names):
+        if os.path.isdir(path):  # noqa: PTH112
+            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+        refuse_odd_target(path, f"Output '{path}'")
+        if any(_is_same(path, file) for file in inputs):
+            raise OutputError(
+                f"Output '{path}' would replace a file that this command reads; name another "
+                "directory."
+            )
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(
+                f"Output '{path}' exists already; name another directory, or say --overwrite."
+            )
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    with suppress(OSError, ValueError):  # ValueError: a name that no file can have
+        return os.path.realpath(path) == os.path.realpath(other) or path.samefile(other)
+    return False
+
+
+class TableWriter:
+    """A Parquet file that is written a table at a time, under a hidden name until it is placed.
+
+    Attributes:
+        path: the name it gets in the end.
+    """
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.path = path
+        self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
+        self._form = FileForm(schema, {"compression": "zstd"})
+        self._file: RowGroupWriter | None = None
+        self._placed = False
+
+    def open(self) -> None:
+        """Begin the file."""
+        self._file = RowGroupWriter(self._partial, self._form, f"Output '{self.path}'")
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows; they are gathered into row groups of a good size."""
+        assert self._file is not None
+        self._file.write(table)
+
+    def close(self) -> None:
+        """Complete the file, still under its hidden name."""
+        assert self._file is not None
+        self._file.close()
+
+    def place(self) -> None:
+        """Give the file its name."""
+        with write_faults_named(f"Output '{self.path}'"):
+            self._placed = True
+            self._partial.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave nothing behind, whatever has been done so far."""
+        if self._file is not None:
+            self._file.abandon()
+        was_placed = self._placed and not self._partial.exists()
+        with suppress(OSError):
+            (self.path if was_placed else self._partial).unlink(missing_ok=True)
+
+
+@contextmanager
+def written_together(
+    directory: Path, schemas: Mapping[str, pa.Schema]
+) -> Iterator[tuple[TableWriter, ...]]:
+    """Writers for Parquet files that appear together when the block ends, or not at all.
+
+    Args:
+        directory: made if it is not there, and removed again if the block fails.
+        schemas: each file's schema by its name. A file of that name is replaced.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    folders = (directory, *directory.parents)
+    made = [folder for folder in folders if not os.path.lexists(folder)]
+    writers = tuple(TableWriter(directory / name, schema) for name, schema in schemas.items())
+    try:
+        with write_faults_named(f"Output '{directory}'"):
+            directory.mkdir(parents=True, exist_ok=True)
+        for writer in writers:
+            writer.open()
+        yield writers
+        for writer in writers:
+            writer.close()
+        for writer in writers:
+            writer.place()
+    except BaseException:
+        for writer in writers:
+            writer.discard()
+        for folder in made:
+            with suppress(OSError):
+                folder.rmdir()
+        raise

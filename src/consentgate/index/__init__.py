@@ -1,0 +1,24 @@
+"""Finding what is known about an id: ids, hash tables, and instants packed into their entries."""
+
+from consentgate.index.fingerprints import MAX_ID_BYTES
+from consentgate.index.ids import IdFamily, id_family, read_ids, rows_with
+from consentgate.index.index import Found, IdHasher, Index, count_repeats
+from consentgate.index.packed_instants import SHORTEST_SHIFT, Bounds, pack_bounds, with_rests
+from consentgate.index.perfect_hash import PerfectHash
+
+__all__ = [
+    "MAX_ID_BYTES",
+    "SHORTEST_SHIFT",
+    "Bounds",
+    "Found",
+    "IdFamily",
+    "IdHasher",
+    "Index",
+    "PerfectHash",
+    "count_repeats",
+    "id_family",
+    "pack_bounds",
+    "read_ids",
+    "rows_with",
+    "with_rests",
+]

@@ -1,0 +1,145 @@
+"""Id columns of every layout, as flat NumPy arrays of one of three families."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import (
+    Int64s,
+    Uint64s,
+    decoded,
+    fixed_width_values,
+    is_text,
+    plain_text,
+    without_views,
+)
+from consentgate.errors import ColumnTypeError
+
+
+class IdFamily(StrEnum):
+    """The kind of value that ids are. Families never meet: nothing is cast from one to another."""
+
+    INTEGER = "integer"
+    STRING = "string"
+    UUID = "UUID"
+
+
+@dataclass(frozen=True, repr=False)
+class Integers:
+    """Integers of any width; `words` holds them as 64 bits, to be read as `is_signed` says."""
+
+    words: Uint64s
+    is_signed: bool
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: slice) -> "Integers":
+        return Integers(self.words[rows], self.is_signed)
+
+
+@dataclass(frozen=True, repr=False)
+class Strings:
+    """n byte strings: `data[offsets[i]:offsets[i + 1]]`, compared byte by byte."""
+
+    data: npt.NDArray[np.uint8]
+    offsets: npt.NDArray[np.int32] | Int64s
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __getitem__(self, rows: slice) -> "Strings":
+        start, stop, _ = rows.indices(len(self))
+        return Strings(self.data, self.offsets[start : stop + 1])
+
+
+@dataclass(frozen=True, repr=False)
+class Uuids:
+    """n UUIDs as an (n, 2) array of 64-bit words, their 16 bytes in place."""
+
+    words: Uint64s
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def __getitem__(self, rows: slice) -> "Uuids":
+        return Uuids(self.words[rows])
+
+
+Ids: TypeAlias = Integers | Strings | Uuids
+
+
+def id_family(kind: pa.DataType) -> IdFamily | None:
+    """The family of an id type, seen through a dictionary; None when it is no id type.
+
+    A dictionary of dictionaries is none: what is in memory where its values lie does not tell it
+    apart from others.
+    """
+    if pa.types.is_dictionary(kind):
+        kind = kind.value_type
+    if pa.types.is_integer(kind):
+        return IdFamily.INTEGER
+    if is_text(kind):
+        return IdFamily.STRING
+    if isinstance(kind, pa.UuidType) or kind == pa.binary(16):
+        return IdFamily.UUID
+    return None
+
+
+def read_ids(array: pa.Array) -> Ids:
+    """An id array that is no dictionary as flat ids; a null's place holds an arbitrary id.
+
+    Raises:
+        ColumnTypeError: The type is none of the three families.
+    """
+    family = id_family(array.type)
+    if family is IdFamily.INTEGER:
+        return _read_integers(array)
+    if family is IdFamily.STRING:
+        return _read_strings(array)
+    if family is IdFamily.UUID:
+        storage = array.storage if isinstance(array, pa.ExtensionArray) else array
+        return Uuids(fixed_width_values(storage, np.dtype((np.uint64, 2))))
+    raise ColumnTypeError(f"Type {array.type} is no id type.")
+
+
+def _read_integers(array: pa.Array) -> Integers:
+    values = fixed_width_values(array, np.dtype(array.type.to_pandas_dtype()))
+    is_signed = values.dtype.kind == "i"
+    wide = values.astype(np.int64 if is_signed else np.uint64, copy=False)
+    return Integers(wide.view(np.uint64), is_signed)
+
+
+def _read_strings(array: pa.Array) -> Strings:
+    array = without_views(array)
+    width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
+    _, offsets, data = array.buffers()
+    if len(array) == 0 or offsets is None:
+        return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
+    places = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
+    return Strings(np.frombuffer(data or b"", dtype=np.uint8), places)
+
+
+def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
+    """The positions of an id, which is compared as the ids' own type.
+
+    Args:
+        value: as the ids hold it; for UUIDs a `uuid.UUID` or 16 bytes.
+    """
+    ids = decoded(ids)
+    if is_text(ids.type):
+        ids = plain_text(ids)
+    if isinstance(ids.type, pa.BaseExtensionType):
+        ids = ids.cast(ids.type.storage_type)
+    try:
+        wanted = pa.scalar(value.bytes if isinstance(value, UUID) else value, ids.type)
+    except (ValueError, TypeError, OverflowError):  # ArrowInvalid and the like are ValueErrors
+        return []
+    places: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
+    return places

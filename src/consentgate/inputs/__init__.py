@@ -1,0 +1,14 @@
+"""Reading and checking what a gate is made of: the consent snapshot and the channel registry."""
+
+from consentgate.inputs.channels import ChannelRegistry
+from consentgate.inputs.files import MessageFile, read_faults_named
+from consentgate.inputs.snapshot import STATUSES, VALID_STATUSES, ConsentSnapshot
+
+__all__ = [
+    "STATUSES",
+    "VALID_STATUSES",
+    "ChannelRegistry",
+    "ConsentSnapshot",
+    "MessageFile",
+    "read_faults_named",
+]

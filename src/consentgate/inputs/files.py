@@ -1,0 +1,217 @@
+"""Reading tables from files, and refusing files that are not whole."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+
+from consentgate.arrow import refuse_odd_names
+from consentgate.errors import UnreadableFileError
+from consentgate.storage import (
+    check_regular,
+    ipc_file_batches,
+    ipc_schema,
+    ipc_stream_batches,
+    open_parquet,
+    open_regular,
+    promised_batches,
+    refuse_deep_json,
+    refuse_inexact_timestamps,
+    why,
+)
+
+_MAGIC = {b"PAR1": "parquet", b"ARRO": "ipc file", b"\xff\xff\xff\xff": "ipc stream"}
+_SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines"}
+_BATCH_ROWS = 65_536
+
+
+def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: str) -> pa.Table:
+    """A whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
+
+    CSV and JSON lack types, so columns named in `types` are read as told, with an offset from
+    UTC required of timestamps. Another column of text, `id_column` among them, becomes integers
+    or booleans only in a CSV file and only where every value is written in canonical form (`7`,
+    not `007`; `true`). An empty CSV field without quotes is null. JSON may be nested 64 levels
+    deep.
+
+    Raises:
+        UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply, of another
+            format or no regular file, or holds another number of rows than it promises.
+    """
+    path = Path(path)
+    form = _format_of(path)
+    with read_faults_named(path):
+        if form == "csv":
+            table = _read_csv(path)
+        elif form == "json lines":
+            refuse_deep_json(path)
+            table = _read_json_lines(path, id_column)
+        else:
+            file = MessageFile.open(path)
+            return pa.Table.from_batches(file.batches(), file.schema)
+        refuse_odd_names(table.schema)
+        table.validate(full=True)
+    return _give_types(table, types, path, form)
+
+
+@dataclass(frozen=True)
+class MessageFile:
+    """A Parquet or Arrow IPC file of messages, read a batch at a time.
+
+    Attributes:
+        path: where it is.
+        schema: its Arrow schema.
+        rows: how many rows it has, or None where only reading it could tell.
+    """
+
+    path: Path
+    schema: pa.Schema
+    rows: int | None
+
+    @classmethod
+    def open(cls, path: str | Path) -> "MessageFile":
+        """Look at a file's beginning and end.
+
+        Raises:
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+        """
+        path = Path(path)
+        form = _format_of(path)
+        with read_faults_named(path):
+            if form == "parquet":
+                with open_parquet(path) as file:
+                    return cls(path, file.schema_arrow, file.metadata.num_rows)
+            if form in _SUFFIXES.values():
+                raise _unknown_format(path, "Parquet or Arrow IPC")
+            return cls(path, ipc_schema(path, is_stream=form == "ipc stream"), None)
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The file's rows in order, in batches of bounded size.
+
+        Raises:
+            UnreadableFileError: The file turns out to be corrupt, or to hold another number of rows
+                than it promises.
+        """
+        form = _format_of(self.path)
+        with read_faults_named(self.path):
+            if form == "parquet":
+                with open_parquet(self.path) as file:
+                    refuse_inexact_timestamps(file, self.path)
+                    yield from promised_batches(file, _BATCH_ROWS, use_threads=True)
+            elif form == "ipc file":
+                yield from ipc_file_batches(self.path)
+            else:
+                yield from ipc_stream_batches(self.path)
+
+
+def _format_of(path: Path) -> str:
+    try:
+        check_regular(path)
+        with open_regular(path) as file:
+            start = file.read(4)
+    except OSError as error:
+        raise UnreadableFileError(f"File '{path}' cannot be read: {why(error)}.") from error
+    form = _MAGIC.get(start) or _SUFFIXES.get(path.suffix.lower())
+    if form is None:
+        raise _unknown_format(path, "Parquet, Arrow IPC, CSV (.csv) or JSON lines (.jsonl)")
+    return form
+
+
+def _unknown_format(path: Path, known: str) -> UnreadableFileError:
+    return UnreadableFileError(f"File '{path}' is not {known}; convert it, or check the path.")
+
+
+@contextmanager
+def read_faults_named(path: str | Path) -> Iterator[None]:
+    """Turn whatever a reader raises into an error that names the file.
+
+    The reader's own words are left out, because they can quote cells.
+    """
+    try:
+        yield
+    except MemoryError:
+        raise UnreadableFileError(
+            f"File '{path}' takes more memory to decode than there is: long values repeat in it; "
+            "write it anew in smaller row groups."
+        ) from None
+    except pa.ArrowNotImplementedError:
+        raise UnreadableFileError(
+            f"File '{path}' holds a layout that pyarrow {pa.__version__} does not read; write it "
+            "anew with plainer columns."
+        ) from None
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
+        raise UnreadableFileError(
+            f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
+            "write it anew."
+        ) from None
+
+
+def _read_csv(path: Path) -> pa.Table:
+    """A CSV file with every column as text."""
+    parse = pa.csv.ParseOptions(newlines_in_values=True)
+    with pa.csv.open_csv(path, parse_options=parse) as reader:
+        names = reader.schema.names
+    convert = pa.csv.ConvertOptions(
+        column_types=dict.fromkeys(names, pa.string()),
+        null_values=[""],
+        strings_can_be_null=True,
+        quoted_strings_can_be_null=False,
+    )
+    return pa.csv.read_csv(path, parse_options=parse, convert_options=convert)
+
+
+def _read_json_lines(path: Path, id_column: str) -> pa.Table:
+    """JSON lines as pyarrow infers them, but text stays text and an integer id an integer."""
+    exact = {}
+    for field in pa.json.read_json(path).schema:
+        if pa.types.is_timestamp(field.type):
+            exact[field.name] = pa.string()
+        elif field.name == id_column and pa.types.is_floating(field.type):
+            exact[field.name] = pa.uint64()
+    options = pa.json.ParseOptions(explicit_schema=pa.schema(exact.items()))
+    return pa.json.read_json(path, parse_options=options)
+
+
+def _give_types(
+    table: pa.Table, types: Mapping[str, pa.DataType], path: Path, form: str
+) -> pa.Table:
+    columns = []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if name in types:
+            columns.append(_parse(column, types[name], name, path))
+        else:
+            columns.append(_plainly_written(column) if form == "csv" else column)
+    return pa.table(columns, names=table.column_names)
+
+
+def _parse(column: pa.ChunkedArray, kind: pa.DataType, name: str, path: Path) -> pa.ChunkedArray:
+    finer = [pa.timestamp("ns", kind.tz)] if pa.types.is_timestamp(kind) else []
+    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    for candidate in [kind, *finer] if not is_number else []:  # 5 is no instant, and not true
+        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            return column.cast(candidate)
+    raise UnreadableFileError(
+        f"Column '{name}' of file '{path}' does not hold {kind} throughout; write timestamps as "
+        "ISO 8601 with an offset from UTC, and booleans as true or false."
+    )
+
+
+def _plainly_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Integers or booleans where every value is one in canonical form, else the text itself."""
+    if _all_match(column, "^(true|false)$"):
+        return column.cast(pa.bool_())
+    if _all_match(column, "^(0|-?[1-9][0-9]*)$"):
+        for kind in (pa.int64(), pa.uint64()):
+            with suppress(pa.ArrowInvalid):
+                return column.cast(kind)
+    return column
+
+
+def _all_match(column: pa.ChunkedArray, pattern: str) -> bool:
+    matches = pc.all(pc.match_substring_regex(column, pattern)).as_py()
+    return bool(matches) and column.null_count < len(column)

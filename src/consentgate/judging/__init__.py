@@ -1,0 +1,25 @@
+"""Compiling a gate and judging blocks of messages with it."""
+
+from consentgate.judging.explanation import Explanation, RowExplanation, explain
+from consentgate.judging.gate_file import GateFile, SavedGate, open_gate, preload, save_gate
+from consentgate.judging.judgement import Judge
+from consentgate.judging.lookup import Lookup
+from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
+
+__all__ = [
+    "Explanation",
+    "GateFile",
+    "Held",
+    "Judge",
+    "Lookup",
+    "RowExplanation",
+    "SavedGate",
+    "Sieve",
+    "TableOf",
+    "admitted_stream",
+    "explain",
+    "one_batch",
+    "open_gate",
+    "preload",
+    "save_gate",
+]

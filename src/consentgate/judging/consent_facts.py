@@ -1,0 +1,264 @@
+"""What a gate knows about each subject, compiled for one policy."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import (
+    EARLIEST,
+    LATEST,
+    Bits,
+    Bools,
+    Int64s,
+    as_micros,
+    booleans,
+    for_each,
+    one_chunk,
+    read_instants,
+    row_blocks,
+    valid_mask,
+)
+from consentgate.index import Bounds, Found, Index, pack_bounds, read_ids, with_rests
+from consentgate.inputs import STATUSES, VALID_STATUSES, ConsentSnapshot
+from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
+from consentgate.judging.rules import find_rule_column, match_rule
+from consentgate.policy import Policy
+from consentgate.reasons import FIRST_RULE_BIT, Reason
+
+_NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
+_FIRST_BIT = int(_NO_RECORD).bit_length() - 1
+_RECORD_COLUMNS = {
+    *("subject_id", "purpose", "status", "method", "notice_version"),
+    *("effective_from", "expires_at", "covers_prior"),
+}
+
+
+def consent_bits(policy: Policy) -> int:
+    """How many bits of a subject's word hold reasons."""
+    last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
+    if policy.subject_rules:
+        last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
+    return last_bit - _FIRST_BIT
+
+
+@dataclass(frozen=True, repr=False)
+class ConsentFacts:
+    """All that is known about each subject, over all the policy's purposes.
+
+    A subject's word holds, in its lowest bits, the reasons from NO_CONSENT_RECORD on that do not
+    depend on time. They are stored XOR NO_CONSENT_RECORD, so that zero means "no record". The
+    bounds are in the bits above.
+
+    Attributes:
+        index: each subject's word.
+        reason_bits: how many bits of a word hold reasons.
+        valid_from: messages from before this instant predate a consent; None where nobody has one.
+        valid_until: the complement of the instant from which on a consent has expired; None where
+            none ever does. There is always one where the policy limits the age of consents.
+    """
+
+    index: Index
+    reason_bits: int
+    valid_from: Bounds | None
+    valid_until: Bounds | None
+
+    @classmethod
+    def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
+        """Unite each subject's records for the purposes asked for."""
+        records = _Records.read(policy, consent)
+        reason_bits = consent_bits(policy)
+        words = records.bits.astype(np.uint64)
+        words ^= np.uint64(_NO_RECORD)
+        words >>= np.uint64(_FIRST_BIT)
+        not_after = np.invert(records.valid_until, out=records.valid_until)
+        bounds = [records.valid_from, not_after]
+        # under an age limit always one for the end, so that a gate's file cannot do without
+        always = None if policy.max_consent_age is None else 1
+        layouts, rests = pack_bounds(words, reason_bits, bounds, always=always)
+        ids = read_ids(records.subjects)
+        del records, bounds, not_after  # for the peak of memory
+        index, rests = Index.build(ids, words, rests)
+        return cls(index, reason_bits, *with_rests(layouts, rests))
+
+    def judge(self, found: Found, created: Int64s, now: int) -> Bits:
+        """The reasons against n mentions of subjects, each in a message of its own instant."""
+        bits = self.judge_subjects(found, now)
+        if self.valid_from is not None:
+            later = self.valid_from.lie_after(created, found.words, found.slots)
+            bits |= flag(later, Reason.PREDATES_CONSENT)
+        return bits
+
+    def starts(self, found: Found) -> Int64s:
+        """The instants before which messages of n subjects predate a consent; else EARLIEST."""
+        if self.valid_from is None:
+            return np.full(len(found.words), EARLIEST)
+        return self.valid_from.instants(found.words, found.slots)
+
+    def judge_subjects(self, found: Found, now: int) -> Bits:
+        """The reasons against n subjects, whenever the messages were written that name them."""
+        bits = found.words.astype(np.uint32)
+        bits &= np.uint32((1 << self.reason_bits) - 1)
+        bits <<= np.uint32(_FIRST_BIT)
+        bits ^= _NO_RECORD
+        if self.valid_until is not None:
+            past = np.array([~now - 1])  # until <= now just where ~until > ~now - 1
+            expired = self.valid_until.lie_after(past, found.words, found.slots)
+            bits |= flag(expired, Reason.CONSENT_EXPIRED)
+        if found.valid is not None:
+            bits[~found.valid] = Reason.SUBJECT_MISSING
+        return bits
+
+    def has_expiry_between(self, before: int, now: int) -> bool:
+        """Whether any consent expires after `before` and not after `now`."""
+        if self.valid_until is None:
+            return False
+        words = self.index.words
+        for rows in row_blocks(len(words)):
+            slots = np.arange(rows.start, rows.stop)
+            expired = [
+                self.valid_until.lie_after(np.array([~instant - 1]), words[rows], slots)
+                for instant in (before, now)
+            ]
+            if np.any(expired[1] & ~expired[0]):
+                return True
+        return False
+
+
+@dataclass(frozen=True, repr=False)
+class _Records:
+    """The subjects, each once, with the reasons and instants of all their records.
+
+    Attributes:
+        subjects: n ids.
+        bits: n uint32.
+        valid_from, valid_until: n int64; EARLIEST and LATEST where there is no such instant.
+    """
+
+    subjects: pa.Array
+    bits: Bits
+    valid_from: Int64s
+    valid_until: Int64s
+
+    @classmethod
+    def read(cls, policy: Policy, consent: ConsentSnapshot) -> "_Records":
+        """The records for the purposes asked for, united by subject."""
+        table = consent.table
+        for rule in policy.subject_rules:
+            find_rule_column(table.schema, rule, "consent snapshot")
+        purposes = sorted(policy.purposes)
+        as_of = as_micros(consent.as_of, name="as_of")
+        parts = [cls._of_purpose(policy, table, purpose, as_of) for purpose in purposes]
+        return parts[0] if len(parts) == 1 else cls._united(parts)
+
+    @classmethod
+    def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str, as_of: int) -> "_Records":
+        looked_at = _RECORD_COLUMNS | {rule.column for rule in policy.subject_rules}
+        used = table.select([name for name in table.column_names if name in looked_at])
+        wanted = pc.is_in(
+            used["purpose"].chunk(0).dictionary, pa.array([purpose], pa.large_string())
+        )
+        if not pc.all(wanted).as_py():
+            used = used.take(pc.indices_nonzero(wanted.take(used["purpose"].chunk(0).indices)))
+        columns = {name: one_chunk(used[name]) for name in used.column_names}
+        n = used.num_rows
+        records = cls(
+            columns["subject_id"],
+            np.empty(n, np.uint32),
+            np.empty(n, np.int64),
+            np.empty(n, np.int64),
+        )
+
+        def judge(rows: slice) -> None:
+            block = {name: column[rows] for name, column in columns.items()}
+            is_valid = (
+                bits_of_words(block["status"], dict.fromkeys(VALID_STATUSES, 1), other=0) == 1
+            )
+            bits = _record_bits(policy, block, is_valid) | _rule_bits(policy, block)
+            bits |= flag(is_valid & _begins_after(block, as_of), Reason.CONSENT_NOT_GIVEN)
+            records.bits[rows] = bits
+            records.valid_from[rows] = _valid_from(block, is_valid)
+            records.valid_until[rows] = _valid_until(policy, block, is_valid)
+
+        for_each(judge, row_blocks(n))
+        return records
+
+    @classmethod
+    def _united(cls, parts: list["_Records"]) -> "_Records":
+        """Every subject's records together; one who lacks some has no record for a purpose."""
+        mentions = pa.concat_arrays([part.subjects for part in parts]).dictionary_encode()
+        subjects = mentions.dictionary
+        bits, found = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
+        valid_from = np.full(len(subjects), EARLIEST)
+        valid_until = np.full(len(subjects), LATEST)
+        codes, start = mentions.indices.to_numpy(), 0
+        for part in parts:
+            at = codes[start : start + len(part.bits)]
+            start += len(at)
+            found[at] += 1
+            bits[at] |= part.bits
+            valid_from[at] = np.maximum(valid_from[at], part.valid_from)
+            valid_until[at] = np.minimum(valid_until[at], part.valid_until)
+        bits |= flag(found < len(parts), Reason.NO_CONSENT_RECORD)
+        return cls(subjects, bits, valid_from, valid_until)
+
+
+def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
+    """Bits 4 to 9, but for what instants decide."""
+    by_status = {word: reason or Reason(0) for word, reason in STATUSES.items()}
+    bits = bits_of_words(columns["status"], by_status, other=Reason.CONSENT_NOT_GIVEN)
+    accepted = {"method": (policy.methods, Reason.CONSENT_NOT_EXPLICIT)}
+    if policy.notice_versions is not None:
+        accepted["notice_version"] = (policy.notice_versions, Reason.NOTICE_NOT_ACCEPTED)
+    for name, (words, reason) in accepted.items():
+        if name in columns:
+            against = bits_of_words(columns[name], dict.fromkeys(words, 0), other=reason)
+        else:
+            against = np.full(len(bits), np.uint32(reason))
+        bits |= np.where(is_valid, against, np.uint32(0))
+    return bits
+
+
+def _rule_bits(policy: Policy, columns: Mapping[str, pa.Array]) -> Bits:
+    bits = np.zeros(len(columns["subject_id"]), dtype=np.uint32)
+    first = FIRST_RULE_BIT + len(policy.record_rules)
+    for place, rule in enumerate(policy.subject_rules):
+        bits |= flag(match_rule(rule, columns[rule.column]), 1 << (first + place))
+    return bits
+
+
+def _begins_after(columns: Mapping[str, pa.Array], as_of: int) -> Bools:
+    """Where a consent begins only after the snapshot, which cannot know that it will."""
+    if "effective_from" not in columns:
+        return np.zeros(len(columns["status"]), np.bool_)
+    starts = read_instants(columns["effective_from"], "effective_from")
+    begins = starts.ceil > as_of
+    return begins if starts.valid is None else begins & starts.valid
+
+
+def _valid_from(columns: Mapping[str, pa.Array], is_valid: Bools) -> Int64s:
+    if "effective_from" not in columns:
+        return np.full(len(is_valid), EARLIEST)
+    looked_at = is_valid
+    if "covers_prior" in columns:
+        covers_prior = booleans(columns["covers_prior"])
+        if (known := valid_mask(columns["covers_prior"])) is not None:
+            covers_prior &= known
+        looked_at = is_valid & ~covers_prior
+    starts = read_instants(columns["effective_from"], "effective_from")
+    return where_valid(starts.ceil, looked_at, EARLIEST)
+
+
+def _valid_until(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Int64s:
+    until = np.full(len(is_valid), LATEST)
+    if "expires_at" in columns:
+        ends = read_instants(columns["expires_at"], "expires_at")
+        until = where_valid(ends.floor, ends.valid, LATEST)
+    if policy.max_consent_age is not None and "effective_from" in columns:
+        age = min(policy.max_consent_age // timedelta(microseconds=1), LATEST)
+        starts = read_instants(columns["effective_from"], "effective_from")
+        until = np.minimum(until, np.minimum(starts.floor, LATEST - age) + age)
+    return where_valid(until, is_valid, LATEST)

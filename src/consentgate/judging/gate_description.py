@@ -1,0 +1,221 @@
+"""The description of a gate in its file, checked like any input.
+
+A file whose checksums are right can still have been written by a faulty or hostile program. So its
+description is a model, and everything that two of its parts say has to agree: with the policy and
+the columns, with the evidence that ledgers will carry, and with the arrays' types and shapes.
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from consentgate.arrow import EARLIEST, LATEST, as_micros
+from consentgate.columns import Columns
+from consentgate.index import SHORTEST_SHIFT, IdFamily
+from consentgate.judging.channel_facts import CHANNEL_BITS
+from consentgate.judging.consent_facts import consent_bits
+from consentgate.policy import Policy
+from consentgate.reasons import reason_names
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
+
+_SAMPLED_WORDS = 256
+_DIGESTS = {"snapshot": "consentgate.snapshot_digest", "registry": "consentgate.registry_digest"}
+_INSTANTS = {"snapshot": "consentgate.snapshot_as_of", "registry": "consentgate.registry_as_of"}
+
+
+class _Part(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IndexPart(_Part):
+    """An index, but for its arrays; see `Index` and `PerfectHash`."""
+
+    seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    is_signed: bool
+    bucket_bits: Annotated[int, Field(ge=0, le=32)]
+    part_slots: Annotated[int, Field(ge=1, le=1 << 32)]
+
+    def check(self, name: str, arrays: Arrays, family: IdFamily) -> int:
+        """Raise ValueError unless the index's arrays fit; returns how many slots it has."""
+        pilots, entries = arrays[f"{name}.pilots"], arrays[f"{name}.entries"]
+        parts, rest = divmod(len(pilots), 1 << self.bucket_bits)
+        slots = parts * self.part_slots
+        width = 2 if family is IdFamily.INTEGER else 4
+        _check(pilots.dtype == np.uint8 and pilots.ndim == 1, f"type of {name}.pilots")
+        _check(parts > 0 and not rest, f"number of {name}.pilots")
+        _check(entries.dtype == np.uint64 and entries.shape == (slots, width), f"{name}.entries")
+        _check(family is IdFamily.INTEGER or not self.is_signed, f"signs of {name}'s ids")
+        return slots
+
+
+class BoundsPart(_Part):
+    """One bound for each word, but for the rests; see `Bounds`."""
+
+    first_bit: Annotated[int, Field(ge=0, le=63)]
+    bits: Annotated[int, Field(ge=1, le=64)]
+    shift: Annotated[int, Field(ge=SHORTEST_SHIFT, le=63)]
+    base: Int64
+
+
+class ConsentPart(_Part):
+    """The facts about subjects; see `ConsentFacts`."""
+
+    index: IndexPart
+    reason_bits: int
+    valid_from: BoundsPart | None
+    valid_until: BoundsPart | None
+
+    @property
+    def bounds(self) -> dict[str, BoundsPart | None]:
+        """The bounds in the order in which words hold them."""
+        return {"valid_from": self.valid_from, "valid_until": self.valid_until}
+
+
+class ChannelPart(_Part):
+    """The facts about channels; see `ChannelFacts`."""
+
+    index: IndexPart
+    public_since: BoundsPart | None
+
+    @property
+    def bounds(self) -> dict[str, BoundsPart | None]:
+        """The bounds in the order in which words hold them."""
+        return {"public_since": self.public_since}
+
+
+class JudgePart(_Part):
+    """All that judging takes; see `Judge`."""
+
+    consent: ConsentPart
+    channels: ChannelPart | None
+    snapshot_as_of: Int64
+    registry_as_of: Int64 | None
+    subject_family: IdFamily
+    channel_family: IdFamily | None
+
+
+class Description(_Part):
+    """All that a gate's file says about its gate, but for the arrays; see `SavedGate`."""
+
+    policy: Policy
+    columns: Columns
+    judged_at: AwareDatetime | None
+    evidence: dict[str, str]
+    sources: dict[str, str]
+    judge: JudgePart
+
+    @classmethod
+    def read(cls, content: Any, arrays: Arrays, *, verify: bool) -> "Description":
+        """A description from its JSON, once it is known to agree with itself and the arrays.
+
+        Args:
+            content: the JSON.
+            arrays: by name.
+            verify: look at all words, and not only at some that lie apart.
+
+        Raises:
+            ValueError: It does not; the message says where.
+        """
+        try:
+            description = cls.model_validate(content)
+        except ValidationError as error:
+            fault = error.errors()[0]
+            raise ValueError(".".join(map(str, fault["loc"])) or "as a whole") from None
+        _check(description.model_dump(mode="json") == content, "its form")
+        description._check_parts()
+        description._check_evidence()
+        description._check_arrays(arrays, verify=verify)
+        return description
+
+    def _check_parts(self) -> None:
+        judge, has_channels = self.judge, bool(self.columns.channels)
+        for part in (judge.channels, judge.registry_as_of, judge.channel_family):
+            _check((part is not None) == has_channels, "channels and the columns that name them")
+        _check(judge.consent.reason_bits == consent_bits(self.policy), "reasons of subjects")
+        may_expire = judge.consent.valid_until is not None or self.policy.max_consent_age is None
+        _check(may_expire, "the age limit of consents")
+
+    def _check_evidence(self) -> None:
+        """Hold what ledgers will say against what judges."""
+        instants = {"snapshot": self.judge.snapshot_as_of, "registry": self.judge.registry_as_of}
+        used = {what: as_of for what, as_of in instants.items() if as_of is not None}
+        expected = {
+            "consentgate.reason_names": json.dumps(reason_names(self.policy.rule_names)),
+            "consentgate.policy_digest": self.policy.digest,
+            **{_INSTANTS[what]: as_of for what, as_of in used.items()},
+        }
+        said: dict[str, Any] = dict(self.evidence)
+        for what in used:
+            _check(_is_digest(said.pop(_DIGESTS[what], "")), f"digest of the {what}")
+            said[_INSTANTS[what]] = _micros(said.get(_INSTANTS[what], ""))
+        _check(said == expected, "evidence")
+        _check(self.sources.keys() == used.keys(), "sources")
+
+    def _check_arrays(self, arrays: Arrays, *, verify: bool) -> None:
+        parts: dict[str, tuple[ConsentPart | ChannelPart, IdFamily, int]] = {
+            "consent": (self.judge.consent, self.judge.subject_family, consent_bits(self.policy))
+        }
+        if self.judge.channels is not None and self.judge.channel_family is not None:
+            parts["channels"] = self.judge.channels, self.judge.channel_family, CHANNEL_BITS
+        names = set()
+        for name, (part, family, first_bit) in parts.items():
+            names |= {f"{name}.pilots", f"{name}.entries"}
+            names |= {f"{name}.{b}.rests" for b, bound in part.bounds.items() if bound is not None}
+            _check(names <= arrays.keys(), "names of arrays")
+            slots = part.index.check(name, arrays, family)
+            end = _check_bounds(name, part.bounds, first_bit, slots, arrays)
+            _check_words(name, arrays[f"{name}.entries"], end, verify=verify)
+        _check(arrays.keys() == names, "names of arrays")
+
+
+def _check_bounds(
+    name: str, bounds: Mapping[str, BoundsPart | None], first_bit: int, slots: int, arrays: Arrays
+) -> int:
+    """Raise ValueError unless bounds lie in words as `pack_bounds` lays them, and rests fit.
+
+    Returns:
+        The first bit of the words that nothing uses; 64 where there are bounds, which share them.
+    """
+    held = {each: bound for each, bound in bounds.items() if bound is not None}
+    place, bits = first_bit, (64 - first_bit) // max(1, len(held))
+    for each, bound in held.items():
+        rests = arrays[f"{name}.{each}.rests"]
+        _check((bound.first_bit, bound.bits) == (place, bits), f"place of {name}.{each}")
+        _check(rests.dtype == np.min_scalar_type((1 << bound.shift) - 1), f"type of {name}.{each}")
+        _check(rests.shape == (slots,), f"number of {name}.{each}")
+        place += bits
+    return 64 if held else first_bit
+
+
+def _check_words(name: str, entries: npt.NDArray[Any], end: int, *, verify: bool) -> None:
+    """Raise ValueError if words use bits that nothing describes, such as those of lost bounds."""
+    if end < 64:
+        step = 1 if verify else max(1, len(entries) // _SAMPLED_WORDS)
+        words = entries[::step, entries.shape[1] // 2]
+        _check(not (words >> np.uint64(end)).any(), f"words of {name}")
+
+
+def _check(is_so: bool, what: str) -> None:
+    if not is_so:
+        raise ValueError(what)
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+
+
+def _micros(text: str) -> int | None:
+    """An instant in text as microseconds since 1970; None where it is none."""
+    try:
+        return as_micros(datetime.fromisoformat(text), name="as_of")
+    except ValueError:
+        return None

@@ -1,0 +1,479 @@
+"""The audit: whether what a run left is still what its manifest says, and what its gate says."""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import pairwise
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate.arguments import require, require_path
+from consentgate.arrow import thread_count
+from consentgate.decision import Decision
+from consentgate.errors import (
+    ConfigurationError,
+    ConsentGateError,
+    ManifestError,
+    SourceChangedError,
+)
+from consentgate.gate import Gate
+from consentgate.identity import evidence_of, gate_digest
+from consentgate.index import id_family
+from consentgate.inputs import read_faults_named
+from consentgate.ledger import ledger_schema
+from consentgate.reasons import reason_names
+from consentgate.runs.manifest import (
+    FileRecord,
+    Manifest,
+    Outcome,
+    PartRecord,
+    RunState,
+    SealedFile,
+    Totals,
+    WrittenFile,
+    loss,
+    parse_record,
+)
+from consentgate.runs.signing import is_seal, read_public_key, signed_manifest
+from consentgate.runs.source import Partition, Source, find_source, with_partition
+from consentgate.storage import (
+    EVIDENCE,
+    GATE_KEY,
+    LEASES,
+    LOCK,
+    MANIFEST,
+    ODD,
+    RECORD_KEY,
+    SIGNATURE,
+    STATE,
+    Folder,
+    digest_file,
+    open_parquet,
+    past,
+    printable,
+    read_batches,
+    seal_name,
+    why,
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as the manifest says.
+
+    Attributes:
+        path: the file, below the run's destination or source.
+        what: what is wrong with it.
+    """
+
+    path: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.what}"
+
+
+def audit(
+    destination: str | Path,
+    *,
+    gate: Gate | None = None,
+    source: Any = None,
+    public_key: str | Path | None = None,
+    threads: int | None = None,
+) -> tuple[Finding, ...]:
+    """Everything in a run's destination that is not as its manifest says; nothing if all is well.
+
+    Every file is read and its digest, size and rows are compared; reasons are counted anew from the
+    ledger; what every part of the ledger says of itself is compared with the manifest; files that
+    are missing, added or in each other's place are named; the manifests that this one follows are
+    looked at. Links, pipes and devices in the destination are named and never opened. A manifest
+    that has no signature could have been altered together with all else (see
+    `consentgate.signing`).
+
+    Args:
+        destination: the path or URI of a run that has ended.
+        gate: judge every admitted row anew, at the instant of the run: the gate that judged then.
+        source: the run's source, as it was given to the run, to compare the inputs, too: their
+            content and their folders' names. Files that are in there and that no run judged are
+            named.
+        public_key: the Ed25519 public key, in PEM, that the manifest has to be signed with; needed
+            for a manifest that is signed.
+        threads: how many files are looked at side by side; None: one per available core.
+
+    Raises:
+        ManifestError: There is no manifest, or it is malformed or altered.
+        ConfigurationError: The manifest is signed but no key is given; or the gate is another one.
+        UnreadableFileError, SourceError: The destination cannot be read.
+    """
+    require_path(destination, "destination")
+    require(gate, "gate", Gate, None, hint="build or open one")
+    folder = Folder.at(destination)
+    _refuse_odd_manifest(folder)
+    manifest = Manifest.read(folder)
+    if manifest is None:
+        raise ManifestError(
+            f"There is no manifest in '{folder}'; check the path, or run again to let the run end."
+        )
+    if gate is not None and gate.digest != manifest.judgement.gate_digest:
+        raise ConfigurationError(
+            f"The gate given has the digest {gate.digest}, but the run was judged by "
+            f"{manifest.judgement.gate_digest}; give that one."
+        )
+    odd = _Odd.within(folder)
+    present = {name for name in folder.listing(follow_links=False) if not odd.holds(name)}
+    manifests, faults = _followed(folder, manifest, odd)
+    key = None if public_key is None else read_public_key(public_key)
+    signatures = list(_check_signatures(folder, manifests, present, key))
+    has_sealed = None if key is None or signatures else partial(is_seal, public_key=key)
+    check = _Check(folder, manifest, gate, odd, has_sealed, present)
+    with ThreadPoolExecutor(thread_count(threads)) as pool:
+        by_file = list(pool.map(check.file, manifest.files))
+        if source is not None:
+            found = find_source(source)
+            by_file.append(list(_check_source(found, manifest)))
+            compare = partial(_look, found.folder, lambda _path: (), owners={})
+            by_file += pool.map(compare, [record.input for record in manifest.files])
+    return (
+        *_check_manifest(manifest),
+        *_check_order(manifests),
+        *(finding for findings in by_file for finding in findings),
+        *faults,
+        *signatures,
+        *_check_names(folder, manifests, present),
+        *(Finding(printable(name), ODD) for name in odd.names),
+    )
+
+
+def _refuse_odd_manifest(folder: Folder) -> None:
+    """Raise an error if a manifest on a disk is a link, lies behind one, or is no regular file."""
+    if not folder.is_local:
+        return
+    with suppress(OSError):  # what cannot be looked at cannot be read, either, which says more
+        path, evidence = folder.path(MANIFEST), folder.path(EVIDENCE)
+        is_link = path.is_symlink() or evidence.is_symlink()
+        is_odd = evidence.exists() and not evidence.is_dir()
+        if is_link or is_odd or (path.exists() and not path.is_file()):
+            raise ManifestError(
+                f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; "
+                "bring the manifest itself back."
+            )
+
+
+@dataclass(frozen=True)
+class _Odd:
+    """Names in a destination that must not be opened: links, pipes, devices and the like."""
+
+    names: tuple[str, ...]
+
+    @classmethod
+    def within(cls, folder: Folder) -> "_Odd":
+        """The odd ones of a folder."""
+        return cls(tuple(folder.oddities()))
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is one of them, or lies behind one."""
+        path = PurePosixPath(name)
+        return not self._known.isdisjoint([name, *map(str, path.parents)])
+
+    @cached_property
+    def _known(self) -> frozenset[str]:
+        return frozenset(self.names)
+
+
+@dataclass(frozen=True)
+class _Check:
+    """Looks at the files of one run.
+
+    Attributes:
+        has_sealed: whether a seal is the signer's; None where seals need not be checked.
+        present: the names of all files in the destination.
+    """
+
+    folder: Folder
+    manifest: Manifest
+    gate: Gate | None
+    odd: _Odd
+    has_sealed: Callable[[str, SealedFile], bool] | None
+    present: Set[str]
+
+    @cached_property
+    def _owners(self) -> dict[str, str]:
+        """Which file has which digest."""
+        files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
+        return {file.sha256: file.path for file in files}
+
+    @cached_property
+    def _evidence(self) -> dict[str, str]:
+        manifest = self.manifest
+        return evidence_of(manifest.policy, manifest.consent, manifest.channels)
+
+    def file(self, record: FileRecord) -> list[Finding]:
+        """The findings about a file's output, its part of the ledger, and its seal."""
+        output, ledger = partial(self._output, record), partial(self._ledger, record)
+        findings = [
+            finding
+            for look, file in ((output, record.output), (ledger, record.ledger))
+            if not self.odd.holds(file.path)
+            for finding in _look(self.folder, look, file, owners=self._owners)
+        ]
+        return [*findings, *self._seal(record)]
+
+    def _seal(self, record: FileRecord) -> Iterator[Finding]:
+        """The findings about the seal by which a signed run could have been resumed."""
+        name = seal_name(record.input.path)
+        if self.has_sealed is None or name not in self.present:
+            return
+        manifest = self.manifest
+        sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
+        seal = (self.folder.read(name) or b"").decode("ascii", "replace")
+        if not self.has_sealed(seal, sealed):
+            yield Finding(name, "is no seal that the key given has put on the file")
+
+    def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
+        with open_parquet(path, columns=1) as parquet:
+            metadata = parquet.metadata.metadata or {}
+            rows = parquet.metadata.num_rows
+            columns = len(parquet.schema_arrow)
+        if rows != record.output.rows:
+            yield f"holds {rows} rows instead of {record.output.rows}"
+        expected = self._evidence | {GATE_KEY: self.manifest.judgement.gate_digest}
+        named = {
+            key: metadata.get(key.encode(), b"").decode("utf-8", "replace") for key in expected
+        }
+        if any(named[key] != expected[key] for key in expected if not key.endswith("reason_names")):
+            yield "names another gate than the manifest"
+        if self.gate is not None:
+            yield from self._rejudge(self.gate, record.input.partition, path, columns)
+
+    def _rejudge(self, gate: Gate, partition: Partition, path: Path, columns: int) -> Iterator[str]:
+        judged_at, counts = self.manifest.judgement.judged_at, Counter[str]()
+        with open_parquet(path, columns=columns) as parquet:
+            for batch in read_batches(parquet):
+                table = with_partition(pa.Table.from_batches([batch]), partition)
+                counts += gate.decide(table, judged_at=judged_at, threads=1).counts
+        if counts:
+            reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items())
+            yield f"holds {counts.total()} rows that the gate excludes ({reasons})"
+
+    def _ledger(self, record: FileRecord, path: Path) -> Iterator[str]:
+        manifest = self.manifest
+        evidence = self._evidence
+        with open_parquet(path, columns=4) as parquet:
+            metadata = {
+                key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+                for key, value in (parquet.metadata.metadata or {}).items()
+            }
+            if any(metadata.get(key) != value for key, value in evidence.items()):
+                yield "was written for another policy, snapshot or registry than the manifest names"
+            part = parse_record(PartRecord, metadata.get(RECORD_KEY, "").encode(), path.name)
+            outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
+            if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
+                yield "says something else of its file than the manifest"
+            if not _is_ledger(parquet.schema_arrow):
+                yield "does not have the columns of a ledger"
+            else:
+                yield from _recount(parquet, record, manifest.policy.rule_names)
+
+
+def _is_ledger(schema: pa.Schema) -> bool:
+    """Whether the columns have a ledger's names and types."""
+    if "record_id" not in schema.names:
+        return False
+    kind = schema.field(0).type
+    return id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
+
+
+def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) -> Iterator[str]:
+    """Count rows and reasons anew."""
+    names = reason_names(rules)
+    named = np.uint32(sum(1 << bit for bit in names))
+    counts, occurrences = Counter[str](), Counter[str]()
+    last, is_sound = -1, True
+    for batch in read_batches(parquet):
+        batch.validate(full=True)
+        bits, rows = batch["reason_bits"].to_numpy(), batch["row"].to_numpy()
+        if np.any(bits & ~named):
+            yield "holds reasons that the manifest's policy does not have"
+            return
+        decision = Decision(batch["reason_bits"], names)
+        counts += decision.counts
+        occurrences += decision.occurrences
+        ascends = bool(np.all(rows[1:] > rows[:-1])) and (not len(rows) or int(rows[0]) > last)
+        is_primary = batch["reason"].cast(pa.string()).equals(decision.reason.cast(pa.string()))
+        is_sound = is_sound and ascends and is_primary and decision.num_admitted == 0
+        last = int(rows[-1]) if len(rows) else last
+    if not is_sound or last >= record.input.rows:
+        yield "holds rows twice, rows that are not in the input, or reasons that do not fit"
+    if (counts, occurrences) != (Counter(record.counts), Counter(record.occurrences)):
+        yield "holds other counts of reasons than the manifest"
+
+
+def _look(
+    folder: Folder,
+    look: Callable[[Path], Iterable[str]],
+    file: WrittenFile,
+    *,
+    owners: Mapping[str, str],
+) -> list[Finding]:
+    """The findings about a file; only one if its bytes are not the ones that were written."""
+    try:
+        with folder.fetched(file.path) as path:
+            digest, size = digest_file(path), path.stat().st_size
+            if digest == file.sha256:
+                with read_faults_named(folder.shown(file.path)):
+                    return [Finding(file.path, what) for what in look(path)]
+    except (FileNotFoundError, SourceChangedError):
+        return [Finding(file.path, "is missing")]
+    except OSError as error:
+        return [Finding(file.path, f"cannot be read: {why(error)}")]
+    except ConsentGateError as error:
+        return [Finding(file.path, str(error))]
+    owner = owners.get(digest)
+    if owner is not None:
+        return [Finding(file.path, f"holds what '{owner}' should hold")]
+    return [Finding(file.path, f"was altered: {size:,} bytes, {file.size_bytes:,} were written")]
+
+
+def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
+    """The contradictions within the manifest."""
+    evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
+    if manifest.policy.digest != manifest.policy_digest:
+        yield Finding(MANIFEST, "its policy does not have the digest that it names")
+    if gate_digest(evidence, manifest.columns) != manifest.judgement.gate_digest:
+        yield Finding(MANIFEST, "its policy, snapshot and registry do not make the gate it names")
+    if Totals.of(manifest.files) != manifest.totals:
+        yield Finding(MANIFEST, "its totals are not the sums over its files")
+    for record in manifest.files:
+        if fault := loss(Totals.of([record])):
+            yield Finding(MANIFEST, f"'{record.input.path}' {fault}")
+
+
+def _check_source(source: Source, manifest: Manifest) -> Iterator[Finding]:
+    """Files that no run judged, and those whose folders have other names than the manifest says.
+
+    A column's type is not compared: a data set has its own, and a path's folders have no types.
+    """
+    judged = {record.input.path: record.input.partition for record in manifest.files}
+    for file in source.files:
+        partition = judged.get(file.name)
+        if partition is None:
+            yield Finding(
+                file.name,
+                "is in the source, but not in the manifest: it was added after the run, or what "
+                "became of it was taken out",
+            )
+        elif _values(partition) != _values(file.partition):
+            yield Finding(
+                file.name,
+                "has other partition columns in the manifest than in the source; for a run of a "
+                "pyarrow data set, give that data set as the source",
+            )
+
+
+def _values(partition: Partition) -> dict[str, str | None]:
+    return {column.name: column.value for column in partition}
+
+
+def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
+    """Whether runs judged by something older than runs before them, and did not say so.
+
+    Args:
+        manifests: the latest first.
+    """
+    names = [MANIFEST, *(past(MANIFEST, manifest.digest) for manifest in manifests[1:])]
+    for name, manifest in zip(names, manifests, strict=True):
+        is_older = bool(manifest.own.what_is_older(manifest.newest))
+        if is_older != manifest.allowed_older_snapshot:
+            yield Finding(name, "contradicts itself on whether an older snapshot was allowed")
+    for name, (manifest, before) in zip(names, pairwise(manifests), strict=False):
+        if older := manifest.newest.what_is_older(before.newest):
+            yield Finding(name, f"leaves out what the run that it follows was judged by: {older}")
+
+
+def _check_signatures(
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str], key: Any
+) -> Iterator[Finding]:
+    """Whether manifests are signed with the key; the first is the run's own, which has to be."""
+    names = [SIGNATURE, *(past(SIGNATURE, manifest.digest) for manifest in manifests[1:])]
+    if key is None:
+        if not present.isdisjoint(names):
+            raise ConfigurationError(
+                f"The run in '{folder}', or one that it follows, is signed; give the public key of "
+                "whoever signs (public_key=…, --public-key KEY)."
+            )
+        return
+    for name, manifest in zip(names, manifests, strict=True):
+        envelope = folder.read(name) if name in present else None
+        if envelope is None and manifest is manifests[0]:
+            yield Finding(MANIFEST, "is not signed")
+        if envelope is None:
+            continue
+        try:
+            if signed_manifest(envelope, key, name) != manifest:
+                yield Finding(name, "signs another manifest")
+        except ManifestError as error:
+            yield Finding(name, str(error))
+
+
+def _followed(
+    folder: Folder, manifest: Manifest, odd: _Odd
+) -> tuple[list[Manifest], list[Finding]]:
+    """The manifest and those that it follows, the latest first, and what is wrong with them."""
+    chain = [manifest]
+    while (previous := chain[-1].previous) is not None:
+        name = past(MANIFEST, previous)
+        try:
+            before = None if odd.holds(name) else Manifest.read(folder, name)
+        except ManifestError as error:
+            return chain, [Finding(name, str(error))]
+        if before is None:
+            return chain, [Finding(name, "is missing")]
+        if before.digest != previous:
+            return chain, [Finding(name, "is another manifest than the one that was followed")]
+        chain.append(before)
+    return chain, []
+
+
+def _check_names(
+    folder: Folder, manifests: Sequence[Manifest], present: Set[str]
+) -> Iterator[Finding]:
+    """Files that no manifest names, and what is no file at all."""
+    expected = {MANIFEST, SIGNATURE, LOCK}
+    for record in manifests[0].files:
+        expected |= {record.output.path, record.ledger.path, seal_name(record.input.path)}
+    for manifest in manifests:
+        if manifest.previous is not None:
+            names = (past(name, manifest.previous) for name in (MANIFEST, SIGNATURE))
+            expected.update(names)
+    for name in sorted(present - expected):
+        if name == STATE:
+            yield from _check_state(folder, manifests[0])
+        elif not _is_empty_lease(folder, name):
+            yield Finding(name, "was added; no manifest names it")
+    if LOCK in present and folder.read(LOCK):
+        yield Finding(LOCK, "was altered: it holds something, but never should")
+
+
+def _check_state(folder: Folder, manifest: Manifest) -> Iterator[Finding]:
+    """A run killed after its manifest was written leaves its state behind, which does no harm."""
+    try:
+        state = RunState.read(folder)
+    except ManifestError as error:
+        yield Finding(STATE, str(error))
+        return
+    if state is not None and not state.has_ended(manifest):
+        yield Finding(STATE, "another run has begun and not ended; its files may be here")
+
+
+def _is_empty_lease(folder: Folder, name: str) -> bool:
+    """Whether it is what a killed run leaves in an object store."""
+    is_lease = not folder.is_local and re.fullmatch(rf"{LEASES}/[0-9a-f]{{32}}", name)
+    return bool(is_lease) and folder.read(name) == b""

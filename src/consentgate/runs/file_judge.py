@@ -1,0 +1,199 @@
+"""One file of a run, judged: its admitted rows, its part of the ledger, and what became of it."""
+
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Executor, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate.gate import Gate
+from consentgate.inputs import read_faults_named
+from consentgate.ledger import LEDGER_OPTIONS, ledger_schema
+from consentgate.runs.inventory import FoundFile, faults_as_changes
+from consentgate.runs.manifest import (
+    FileRecord,
+    Judgement,
+    Outcome,
+    PartRecord,
+    ReadFile,
+    Totals,
+    WrittenFile,
+    refuse_loss,
+)
+from consentgate.runs.source import with_partition
+from consentgate.storage import (
+    GATE_KEY,
+    RECORD_KEY,
+    FileForm,
+    Folder,
+    RowGroupWriter,
+    digest_file,
+    ledger_name,
+    open_parquet,
+    read_batches,
+    refuse_inexact_timestamps,
+    write_faults_named,
+)
+
+OnBatch = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class FileJudge:
+    """Judges files one by one, from many threads.
+
+    Attributes:
+        gate: the judge.
+        judgement: what is recorded of it, the instant included.
+        source: the folder that the messages are in.
+        destination: the folder that admitted rows go to.
+        drafts: a local folder for files that are not complete.
+        helpers: writes row groups while the next ones are judged.
+        seal: called once an output is published, and before its part of the ledger is.
+        on_batch: told after each batch how many rows were judged and admitted; raises to stop.
+        check_hold: raises where the destination is not this run's own any more.
+    """
+
+    gate: Gate
+    judgement: Judgement
+    source: Folder
+    destination: Folder
+    drafts: Path
+    helpers: Executor
+    seal: Callable[[FileRecord], None]
+    on_batch: OnBatch
+    check_hold: Callable[[], None]
+
+    def judge(self, found: FoundFile) -> FileRecord:
+        """Judge a file and publish what comes of it, the part of the ledger last.
+
+        Raises:
+            UnreadableFileError: It is corrupt.
+            SourceChangedError: It changed or vanished while it was read.
+            OutputError: The destination cannot be written to.
+            ConservationError: A row was lost.
+        """
+        drafts = data, part = [self.drafts / uuid.uuid4().hex for _ in range(2)]
+        try:
+            with faults_as_changes(self.source, found.name, found.stamp):
+                record = self._write(found, data, part)
+            self.check_hold()
+            self.destination.publish(data, record.output.path)
+            self.seal(record)
+            self.destination.publish(part, record.ledger.path)
+        finally:
+            for draft in drafts:
+                draft.unlink(missing_ok=True)
+        return record
+
+    def _write(self, found: FoundFile, data: Path, part: Path) -> FileRecord:
+        """Write both drafts from one pass over the file, and see that they hold every row."""
+        shown = self.source.shown(found.name)
+        with self.source.fetched(found.name) as path:
+            digest = self.helpers.submit(digest_file, path)
+            with read_faults_named(shown):
+                file = open_parquet(path, columns=len(found.schema))
+                refuse_inexact_timestamps(file, path)
+                form = self._output_form(FileForm.of(file))
+            with (
+                file,
+                self._writer(data, form, found.name) as admitted,
+                self._writer(part, self._ledger_form(found.schema), found.name) as excluded,
+            ):
+                counts, occurrences = self._part_rows(found, file, admitted, excluded)
+                admitted.close()
+                stamp = found.stamp
+                outcome = Outcome(
+                    input=ReadFile(
+                        path=found.name,
+                        size_bytes=stamp.size_bytes,
+                        rows=found.rows,
+                        sha256=_result(digest, shown),
+                        version=stamp.version,
+                        partition=found.file.partition,
+                    ),
+                    output=_written(data, found.name),
+                    counts=dict(counts),
+                    occurrences=dict(occurrences),
+                )
+                about = PartRecord(judgement=self.judgement, outcome=outcome)
+                excluded.close({RECORD_KEY: about.model_dump_json()})
+        record = FileRecord(**dict(outcome), ledger=_written(part, ledger_name(found.name)))
+        refuse_loss(shown, Totals.of([record]))
+        return record
+
+    def _part_rows(
+        self,
+        found: FoundFile,
+        file: pq.ParquetFile,
+        admitted: RowGroupWriter,
+        excluded: RowGroupWriter,
+    ) -> tuple[Counter[str], Counter[str]]:
+        """Write every row to one of two files, and count reasons."""
+        counts: Counter[str] = Counter()
+        occurrences: Counter[str] = Counter()
+        judged_at, first_row = self.judgement.judged_at, 0
+        for table in _tables(file, self.source.shown(found.name), self.drafts):
+            whole = with_partition(table, found.file.partition)
+            decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
+            fates = self.gate.part(table, decision, first_row=first_row)
+            admitted.write(fates[0])
+            excluded.write(fates[1])
+            first_row += table.num_rows
+            counts += decision.counts
+            occurrences += decision.occurrences
+            self.on_batch(table.num_rows, decision.num_admitted)
+        return counts, occurrences
+
+    def _output_form(self, form: FileForm) -> FileForm:
+        """The input's form, with the gate's digests in the metadata."""
+        evidence = {**self.gate.evidence, GATE_KEY: self.gate.digest}
+        del evidence["consentgate.reason_names"]
+        metadata = _without_evidence(form.schema.metadata or {})
+        metadata |= {key.encode(): value.encode() for key, value in evidence.items()}
+        schema = form.schema.with_metadata(metadata)
+        return form._replace(schema=schema, metadata=_without_evidence(form.metadata))
+
+    def _ledger_form(self, messages: pa.Schema) -> FileForm:
+        record_id = messages.field(self.gate.columns.record_id).type
+        return FileForm(ledger_schema(record_id, self.gate.evidence), LEDGER_OPTIONS)
+
+    @contextmanager
+    def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:
+        """A writer that lets go of its file when the block fails."""
+        what = f"Output '{self.destination.shown(name)}'"
+        writer = RowGroupWriter(path, form, what, helper=self.helpers)
+        try:
+            yield writer
+        except BaseException:
+            writer.abandon()
+            raise
+
+
+def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Table]:
+    with read_faults_named(shown):
+        for batch in read_batches(file, scratch):
+            yield pa.Table.from_batches([batch])
+
+
+def _without_evidence(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
+    """A file's metadata, without the evidence of another run that has judged it."""
+    return {key: value for key, value in metadata.items() if not key.startswith(b"consentgate.")}
+
+
+def _result(digest: Future[str], shown: str) -> str:
+    with read_faults_named(shown):
+        return digest.result()
+
+
+def _written(draft: Path, name: str) -> WrittenFile:
+    """A complete file, read back."""
+    with write_faults_named(f"Draft of '{name}'"):
+        rows = pq.read_metadata(draft).num_rows
+        size = draft.stat().st_size
+        return WrittenFile(path=name, size_bytes=size, rows=rows, sha256=digest_file(draft))

@@ -1,0 +1,503 @@
+"""A run: every file of a data set judged into another one, with a ledger and a manifest.
+
+The order of what is written makes a run safe to kill at any point::
+
+    run.json                      what judges, and at which instant
+    for each file: its data       under its final name, whole
+                   its seal       where the run is signed
+                   its ledger     whole, with what became of the file in its metadata
+    manifest.json                 from all of the ledger's parts; then run.json goes
+
+A file is done when its part of the ledger is there, and the part names the state of the file, the
+judgement, and the data that it goes with. A signed run wants a seal over all of that, too.
+"""
+
+import platform
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from types import FunctionType
+from typing import Any
+
+import pyarrow as pa
+
+from consentgate.arguments import require, require_path
+from consentgate.arrow import as_micros, thread_count
+from consentgate.errors import (
+    ColumnMissingError,
+    ConfigurationError,
+    OutputError,
+    RunIncompleteError,
+    SourceChangedError,
+    SourceError,
+    UnreadableFileError,
+)
+from consentgate.gate import CLOCK_SKEW, Gate
+from consentgate.runs.destination import Standing, refuse_overlap
+from consentgate.runs.file_judge import FileJudge
+from consentgate.runs.inventory import Failure, FoundFile, finished, look_at, read_parts
+from consentgate.runs.manifest import (
+    Evidence,
+    FileRecord,
+    InstantFrom,
+    Judgement,
+    Manifest,
+    Newest,
+    RunState,
+    Totals,
+    to_json,
+)
+from consentgate.runs.seals import Seals
+from consentgate.runs.signing import Signer
+from consentgate.runs.source import find_source, with_partition
+from consentgate.storage import (
+    DRAFTS,
+    EVIDENCE,
+    MANIFEST,
+    SIGNATURE,
+    STATE,
+    Folder,
+    lock,
+    write_faults_named,
+)
+
+_MOST_FILES_AT_ONCE = 4
+"""Each takes up to 200 MB while it is judged, and keeps two threads busy."""
+_LONGEST_STOP = timedelta(days=1)
+"""A run that stood still for longer begins anew, at a new instant."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_LIBRARIES = ("numpy", "pyarrow", "pydantic")
+_MOST_SHOWN = 3
+_VERSION = version("consentgate")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run has come.
+
+    Attributes:
+        files, rows: of the whole source, as far as it can be read.
+        files_done, rows_done: judged by now, what was done before the run was resumed included.
+        admitted: how many of the rows done are admitted.
+    """
+
+    files: int
+    rows: int
+    files_done: int
+    rows_done: int
+    admitted: int
+
+
+OnProgress = Callable[[Progress], None]
+
+
+def run(
+    gate: Gate,
+    source: Any,
+    destination: str | Path,
+    *,
+    judged_at: datetime | None = None,
+    threads: int | None = None,
+    fail_fast: bool = False,
+    sign_with: str | Path | None = None,
+    allow_older_snapshot: bool = False,
+    on_progress: OnProgress | None = None,
+) -> Manifest:
+    """Judge every file of a data set, and write the admitted rows as a data set like it.
+
+    Each input gives one output of the same relative path, with the same schema, compression and
+    key-value metadata, to which the gate's digests are added; where no row is admitted, it has
+    none. `_consentgate/ledger/` holds one Parquet file of excluded rows for each input, and
+    `_consentgate/manifest.json`, written last, says what judged what.
+
+    Run again with the same arguments, and a run that was stopped, killed or failed goes on where
+    it was. Files are judged anew if they changed, or if the gate, this library's version or the
+    instant did; outputs that no longer hold are removed before that. Whether a file changed, its
+    digest says: inputs and outputs that are done are read again, which takes less time than to
+    judge them. A run that took its instant
+    from the clock keeps it when it goes on within a day, unless a consent has expired since:
+    then all files are judged anew, as at now. An instant that was given is never kept for a call
+    that does not give it. A run that has ended is done anew, as at the new instant; where
+    `judged_at` gives the same one and nothing changed, nothing happens.
+
+    A run does not undo what a newer snapshot took out. It is refused where its snapshot, its
+    registry or its instant of judgement is older than that of any run before it in the destination,
+    or where a snapshot or registry of the same `as_of` has other content: each of the two has to be
+    allowed from then on, until a newer one has judged.
+
+    Each file of the source is judged once. A link to a file or folder elsewhere is followed, but
+    one file under two names, through links of any kind, is an error.
+
+    The manifest and the ledger's parts are named after the input files and their folders: where
+    those hold ids of people (`sender_id=…`), so does the evidence.
+
+    Args:
+        gate: the judge; a saved gate is recorded by its path.
+        source: Parquet files: a path or URI (`file://`, `s3://`, `gs://`) of a file or a folder,
+            or a pattern (`*`, `**`, `?`, `[ab]`), or a `pyarrow.dataset.Dataset`. Folders named
+            `column=value` count as columns. Names that begin with `.` or `_` are left out.
+        destination: the path or URI of a folder: empty, not there yet, or of a run of this source.
+        judged_at: the instant of judgement; None takes the gate's, or else the clock as the run
+            begins.
+        threads: how many files are judged side by side, at most 4; None: one per available core.
+        fail_fast: stop at the first file that cannot be judged, instead of doing the others first.
+        sign_with: an Ed25519 private key in PEM, to sign the manifest with; needs the extra `sign`.
+            Files that were done before are judged anew unless a run with this key did them;
+            `consentgate.signing` says what a signature protects against.
+        allow_older_snapshot: judge even where this run is older than one before it, and so could
+            admit rows again that were taken out. The manifest says so.
+        on_progress: called after every batch, from several threads, one at a time.
+
+    Returns:
+        The manifest, as written.
+
+    Raises:
+        SourceError: The source holds no files, or one file under two names, or cannot be listed.
+        ConfigurationError: The source is no data set of whole files; files would share a part of
+            the ledger; or the key does not fit.
+        ManifestError: The destination's manifest, or what an unfinished run says, was altered.
+        StaleSnapshotError: This run is older than one before it in the destination, or than the
+            policy allows.
+        SchemaMismatchError: A file has another schema than the first.
+        RunIncompleteError: Files are corrupt, or changed or vanished while they were read; nothing
+            of those is published, and the others are done.
+        DestinationBusyError: Another run is writing there.
+        OutputError: The destination lies within the source, or holds something else, or cannot be
+            written to.
+        ConservationError: A row was lost.
+        Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
+    """
+    _check_arguments(gate, destination, judged_at, threads, sign_with, on_progress)
+    require(allow_older_snapshot, "allow_older_snapshot", bool)
+    instant = _Instant.of(gate, judged_at)
+    files = find_source(source)
+    with _faults_as_outputs():
+        folder = Folder.at(destination)
+    signer = None if sign_with is None else Signer(sign_with)
+    refuse_overlap(folder, files)
+    seals = Seals(folder, signer)
+    with _faults_as_outputs():  # before anything is created there
+        standing = seals.checked(Standing.of(folder, files))
+        _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
+    with _held(folder) as check_hold:
+        found, failures = look_at(files)
+        if not found or (failures and fail_fast):
+            raise _incomplete(failures, 0, len(files.files))
+        standing = seals.checked(Standing.of(folder, files))
+        parts = read_parts(folder, standing.ledger)
+        standing = standing.judged_by(part.newest for part in parts.values())
+        _refuse_unfit(gate, found, judged_at)
+        instant = _Instant.of(gate, judged_at)
+        judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
+        is_sealed = partial(seals.is_sealed, judgement, files.label)
+        at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
+        done = finished(
+            files.folder,
+            folder,
+            found,
+            judgement,
+            parts,
+            is_believed=is_sealed,
+            threads=at_once,
+        )
+        if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
+            assert standing.manifest is not None
+            folder.delete(STATE)  # where the last run was killed before it could
+            return standing.manifest
+        state = seals.sealed(standing.next_state(judgement, instant.origin, own))
+        with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
+            standing.begin(state, done)
+            tally = _Tally(found, done, on_progress)
+            todo = [file for file in found if file.name not in done]
+            seal = partial(seals.write, judgement, files.label)
+            judge = FileJudge(
+                gate, judgement, files.folder, folder, drafts, helpers, seal, tally.add, check_hold
+            )
+            failures += _judge_all(judge, todo, done, tally, at_once, fail_fast=fail_fast)
+        if failures:
+            raise _incomplete(failures, len(done), len(files.files))
+        check_hold()
+        return _finish(gate, folder, state, own, done, signer)
+
+
+def _check_arguments(
+    gate: object,
+    destination: object,
+    judged_at: object,
+    threads: int | None,
+    sign_with: object,
+    on_progress: object,
+) -> None:
+    require(gate, "gate", Gate, hint="give a Gate first, or what a live gate's current() gives")
+    require_path(destination, "destination")
+    require(judged_at, "judged_at", datetime, None)
+    thread_count(threads)
+    require_path(sign_with, "sign_with", None)
+    if not (on_progress is None or callable(on_progress)):
+        require(on_progress, "on_progress", FunctionType, hint="give a function of one argument")
+
+
+@contextmanager
+def _faults_as_outputs() -> Iterator[None]:
+    """Places are looked at in the same way, whether they are read or written."""
+    try:
+        yield
+    except SourceError as error:
+        raise OutputError(f"As a destination: {error}") from error
+
+
+@contextmanager
+def _held(folder: Folder) -> Iterator[Callable[[], None]]:
+    with write_faults_named(f"Destination '{folder}'"):
+        if folder.is_local:
+            folder.path(EVIDENCE).mkdir(parents=True, exist_ok=True)
+    with lock(folder) as check_hold:
+        yield check_hold
+
+
+@dataclass(frozen=True)
+class _Instant:
+    """The instant of judgement that a call asks for, and where it is from."""
+
+    at: datetime
+    origin: InstantFrom
+
+    @classmethod
+    def of(cls, gate: Gate, given: datetime | None) -> "_Instant":
+        """The caller's, the gate's, or the clock's.
+
+        Raises:
+            TypeError: It is no datetime.
+            ConfigurationError: It has no time zone, or lies beyond all years.
+        """
+        at, origin = _EPOCH + timedelta(microseconds=time.time_ns() // 1000), InstantFrom.CLOCK
+        if given is not None:
+            at, origin = given, InstantFrom.ARGUMENT
+        elif gate.judged_at is not None:
+            at, origin = gate.judged_at, InstantFrom.GATE
+        as_micros(at, name="judged_at")
+        try:
+            return cls(at.astimezone(UTC), origin)
+        except OverflowError:
+            raise ConfigurationError(
+                "`judged_at` lies before the year 1 or after 9999 in UTC; give another instant."
+            ) from None
+
+
+def _refuse_unfit(gate: Gate, found: Sequence[FoundFile], given: datetime | None) -> None:
+    """Raise an error unless the gate can judge the files: columns, ages and instants fit."""
+    by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
+    for file in by_folders.values():
+        rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
+        gate.decide(rows, judged_at=given)
+    if gate.columns.record_id not in found[0].schema.names:
+        raise ColumnMissingError(
+            f"Column '{gate.columns.record_id}' holds the record ids but is not in the files, only "
+            "in their folders' names; write it into the files."
+        )
+
+
+def _judgement(
+    gate: Gate, instant: _Instant, standing: Standing, *, allow_older: bool
+) -> tuple[Judgement, Newest]:
+    """The judgement to make, and its evidence, which must not be older than what judged before.
+
+    Raises:
+        StaleSnapshotError: It is older.
+    """
+    judgement = _kept(gate, instant, standing)
+    if judgement is None:
+        at = instant.at
+        if instant.origin is InstantFrom.CLOCK and standing.newest is not None:
+            ahead = standing.newest.judged_at - at  # by the clock of another machine
+            at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
+        judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
+    own = Newest.of(*Evidence.both_of(gate.evidence, gate.sources), judgement.judged_at)
+    standing.refuse_older(own, allow=allow_older)
+    return judgement, own
+
+
+def _kept(gate: Gate, instant: _Instant, standing: Standing) -> Judgement | None:
+    """The judgement of an unfinished run, where judging as at now would come to the same."""
+    state = standing.state if standing.goes_on else None
+    if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
+        return None
+    before = state.judgement
+    is_same = (before.gate_digest, before.version) == (gate.digest, _VERSION)
+    if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
+        return None
+    then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))
+    return None if gate._judge.consent.has_expiry_between(then, now) else before
+
+
+def _is_signed(standing: Standing, signer: Signer | None) -> bool:
+    """Whether the destination's manifest has this key's signature, where one is asked for."""
+    if signer is None or standing.manifest is None:
+        return signer is None
+    return signer.has_signed(standing.folder.read(SIGNATURE), standing.manifest)
+
+
+def _judge_all(
+    judge: FileJudge,
+    todo: Sequence[FoundFile],
+    done: dict[str, FileRecord],
+    tally: "_Tally",
+    at_once: int,
+    *,
+    fail_fast: bool,
+) -> list[Failure]:
+    """Judge files, the largest first; adds to `done`, and returns those that could not be."""
+
+    def attempt(file: FoundFile) -> FileRecord | Failure | None:
+        try:
+            tally.go_on()
+            return judge.judge(file)
+        except (UnreadableFileError, SourceChangedError) as error:
+            if fail_fast:
+                tally.stop()
+            return Failure(file.name, error)
+        except _StoppedError:
+            return None
+
+    failures: list[Failure] = []
+    with ThreadPoolExecutor(at_once) as pool:
+        largest_first = sorted(todo, key=lambda file: -file.stamp.size_bytes)
+        try:
+            for future in as_completed([pool.submit(attempt, file) for file in largest_first]):
+                result = future.result()
+                if isinstance(result, Failure):
+                    failures.append(result)
+                elif result is not None:
+                    done[result.input.path] = result
+                    tally.finish_file()
+        finally:
+            tally.stop()
+    return failures
+
+
+class _Tally:
+    """Counts what is done, and stops whoever goes on after `stop`."""
+
+    def __init__(
+        self,
+        found: Sequence[FoundFile],
+        done: Mapping[str, FileRecord],
+        on_progress: OnProgress | None,
+    ) -> None:
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        self._tell = on_progress or (lambda _progress: None)
+        before = Totals.of(done.values())
+        rows = sum(file.rows for file in found)
+        self._progress = Progress(len(found), rows, len(done), before.rows, before.admitted)
+        self._tell(self._progress)
+
+    def add(self, rows: int, admitted: int) -> None:
+        """Count a batch."""
+        self.go_on()
+        self._advance(rows_done=rows, admitted=admitted)
+
+    def finish_file(self) -> None:
+        """Count a file."""
+        self._advance(files_done=1)
+
+    def go_on(self) -> None:
+        """Raise an error if somebody called `stop`."""
+        if self._stopped.is_set():
+            raise _StoppedError
+
+    def stop(self) -> None:
+        """Let nobody judge another batch."""
+        self._stopped.set()
+
+    def _advance(self, **more: int) -> None:
+        with self._lock:
+            now = {name: getattr(self._progress, name) + count for name, count in more.items()}
+            self._progress = replace(self._progress, **now)
+            self._tell(self._progress)
+
+
+class _StoppedError(Exception):
+    """Another file failed, or somebody interrupted the run."""
+
+
+@contextmanager
+def _drafts(folder: Folder) -> Iterator[Path]:
+    """A local folder for incomplete files: below the destination where that is local, too.
+
+    What killed runs left there is removed.
+    """
+    if not folder.is_local:
+        with write_faults_named("The temporary folder"):
+            place = TemporaryDirectory(prefix="consentgate-")
+        with place as name:
+            yield Path(name)
+        return
+    drafts = folder.path(DRAFTS)
+    with write_faults_named(f"Destination '{folder}'"):
+        shutil.rmtree(drafts, ignore_errors=True)
+        drafts.mkdir()
+    try:
+        yield drafts
+    finally:
+        shutil.rmtree(drafts, ignore_errors=True)
+
+
+def _finish(
+    gate: Gate,
+    folder: Folder,
+    state: RunState,
+    own: Newest,
+    done: Mapping[str, FileRecord],
+    signer: Signer | None,
+) -> Manifest:
+    """Write the manifest, and with that end the run."""
+    files = tuple(done[name] for name in sorted(done))
+    consent, channels = Evidence.both_of(gate.evidence, gate.sources)
+    manifest = Manifest.sealed(
+        judgement=state.judgement,
+        libraries={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
+        policy=gate.policy,
+        policy_digest=gate.policy.digest,
+        columns=gate.columns,
+        consent=consent,
+        channels=channels,
+        newest=state.newest,
+        allowed_older_snapshot=bool(own.what_is_older(state.newest)),
+        gate_file=None if gate.path is None else str(gate.path),
+        source=state.source,
+        started_at=state.started_at,
+        finished_at=datetime.now(UTC),
+        files=files,
+        totals=Totals.of(files),
+        previous=state.previous,
+    )
+    folder.settle(file.path for record in files for file in (record.output, record.ledger))
+    if signer is not None:
+        folder.write(SIGNATURE, signer.sign(manifest))
+    folder.write(MANIFEST, to_json(manifest))
+    folder.delete(STATE)
+    return manifest
+
+
+def _incomplete(failures: Sequence[Failure], done: int, files: int) -> RunIncompleteError:
+    failures = sorted(failures, key=lambda failure: failure.name)
+    shown = " ".join(str(failure.error) for failure in failures[:_MOST_SHOWN])
+    more = len(failures) - _MOST_SHOWN
+    error = RunIncompleteError(
+        f"{len(failures)} of {files} files could not be judged, and {done} are done. Fix the files "
+        "named here, then run again; finished files are not judged again. "
+        + shown
+        + (f" And {more} more." if more > 0 else "")
+    )
+    error.failures = tuple((f.name, f.error.code, str(f.error)) for f in failures)
+    error.__cause__ = failures[0].error
+    return error

@@ -1,0 +1,164 @@
+"""Parquet files written in bounded row groups, in the form of the file they come from."""
+
+from collections.abc import Mapping
+from concurrent.futures import Executor, Future
+from contextlib import suppress
+from itertools import compress
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from consentgate.errors import OutputError
+from consentgate.storage.durable import write_faults_named
+from consentgate.storage.parquet_footer import ColumnChunk
+from consentgate.storage.parquet_reading import ParquetFile
+
+GROUP_BYTES = 32 << 20
+"""Bytes of a row group that admitted rows are gathered into, as they lie in memory."""
+_MOST_PENDING = 64
+_TELLING_VALUES, _FEW_BYTES = 10_000, 5
+
+
+class FileForm(NamedTuple):
+    """How a Parquet file is written, apart from its rows.
+
+    Attributes:
+        schema: its Arrow schema, with the file's key-value metadata.
+        options: what makes `pyarrow.parquet.ParquetWriter` write such a file.
+        metadata: the file's key-value metadata that the schema does not hold.
+    """
+
+    schema: pa.Schema
+    options: dict[str, Any]
+    metadata: Mapping[bytes, bytes] = MappingProxyType({})
+
+    @classmethod
+    def of(cls, file: ParquetFile) -> "FileForm":
+        """The form of a file, as its first row group tells it.
+
+        Columns that are worth a dictionary there get one.
+        """
+        metadata, schema = file.metadata, file.schema_arrow
+        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        options: dict[str, Any] = {
+            "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
+            "use_deprecated_int96_timestamps": _has_only_old_timestamps(leaves),
+            "store_decimal_as_integer": any(
+                leaf.logical_type.type == "DECIMAL" and leaf.physical_type.startswith("INT")
+                for leaf in leaves
+            ),
+        }
+        if metadata.num_row_groups and leaves:
+            chunks = file.chunks(0)
+            codecs = [chunk.codec for chunk in chunks]
+            are_worth = [_is_worth_a_dictionary(chunk) for chunk in chunks]
+            options["compression"] = codecs[0]
+            if len(set(codecs)) > 1 or not all(are_worth):
+                paths = _written_paths(schema, options)
+                options["compression"] = dict(zip(paths, codecs, strict=True))
+                options["use_dictionary"] = list(compress(paths, are_worth))
+        known = {b"ARROW:schema", *(schema.metadata or {})}
+        others = {k: v for k, v in (metadata.metadata or {}).items() if k not in known}
+        return cls(schema, options, others)
+
+
+def _is_worth_a_dictionary(chunk: ColumnChunk) -> bool:
+    """Whether values repeat so much that looking each of them up makes the file smaller."""
+    is_large = chunk.num_values >= _TELLING_VALUES
+    return not is_large or chunk.uncompressed_bytes < _FEW_BYTES * chunk.num_values
+
+
+def _has_only_old_timestamps(leaves: list[Any]) -> bool:
+    kinds = {leaf.physical_type for leaf in leaves if leaf.logical_type.type == "TIMESTAMP"}
+    return not kinds and any(leaf.physical_type == "INT96" for leaf in leaves)
+
+
+def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:
+    """The columns' paths as pyarrow writes them, which need not be those of the file."""
+    sink = pa.BufferOutputStream()
+    with pq.ParquetWriter(sink, schema, **options):
+        pass
+    written = pq.ParquetFile(pa.BufferReader(sink.getvalue())).metadata
+    return [written.schema.column(place).path for place in range(written.num_columns)]
+
+
+class RowGroupWriter:
+    """A Parquet file that is written a table at a time, in row groups of a good size.
+
+    Args:
+        path: the file's.
+        form: its schema and how it is written.
+        what: what errors call it.
+        helper: who writes a row group while the next one is gathered; None: the caller waits.
+
+    Raises:
+        OutputError: From here and every method: it cannot be written.
+    """
+
+    def __init__(
+        self, path: Path, form: FileForm, what: str, *, helper: Executor | None = None
+    ) -> None:
+        self._what, self._helper = what, helper
+        # pyarrow writes a schema's metadata only together with the schema
+        is_stored = form.options.get("store_schema", True)
+        self._metadata = dict(form.metadata if is_stored else form.schema.metadata or {})
+        self._pending: list[pa.Table] = []
+        self._pending_bytes = 0
+        self._under_way: Future[None] | None = None
+        with write_faults_named(what):
+            self._writer = pq.ParquetWriter(path, form.schema, **form.options)
+
+    def write(self, table: pa.Table) -> None:
+        """Append rows."""
+        if table.num_rows:
+            self._pending.append(table)
+            self._pending_bytes += table.nbytes
+        if self._pending_bytes >= GROUP_BYTES:
+            self._flush()
+        elif len(self._pending) >= _MOST_PENDING:
+            self._pending = [_compact(pa.concat_tables(self._pending))]
+
+    def close(self, metadata: dict[str, str] | None = None) -> None:
+        """Complete the file, with more metadata if given."""
+        self._flush()
+        self._wait()
+        with write_faults_named(self._what):
+            self._writer.add_key_value_metadata({**self._metadata, **(metadata or {})})
+            self._writer.close()
+
+    def abandon(self) -> None:
+        """Let go of the file, which nobody will read."""
+        with suppress(OutputError):
+            self._wait()
+        with suppress(OSError, pa.ArrowException):
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if not self._pending:
+            return
+        table = pa.concat_tables(self._pending)
+        self._pending, self._pending_bytes = [], 0
+        if self._helper is None:
+            self._write_group(table)
+        else:
+            self._wait()
+            self._under_way = self._helper.submit(self._write_group, table)
+
+    def _write_group(self, table: pa.Table) -> None:
+        with write_faults_named(self._what):
+            self._writer.write_table(table, row_group_size=table.num_rows)
+
+    def _wait(self) -> None:
+        if self._under_way is not None:
+            under_way, self._under_way = self._under_way, None
+            under_way.result()
+
+
+def _compact(table: pa.Table) -> pa.Table:
+    try:
+        return table.combine_chunks()
+    except pa.ArrowException:  # pyarrow 26 refuses to combine some valid layouts
+        return table

@@ -10,9 +10,15 @@ from typing import ClassVar
 
 
 class ConsentGateError(Exception):
-    """Any fault that consentgate reports. `code` is stable and fit for machines."""
+    """Any fault that consentgate reports. `code` is stable and fit for machines.
+
+    Attributes:
+        faults: each fault that the message lists, as an error of its own; empty where the message
+            is about one fault.
+    """
 
     code: ClassVar[str] = "error"
+    faults: tuple["ConsentGateError", ...] = ()
 
 
 class InputError(ConsentGateError):

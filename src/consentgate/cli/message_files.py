@@ -13,7 +13,7 @@ TABLE_ROWS = 65_536
 
 
 def read_tables(file: MessageFile) -> Iterator[pa.Table]:
-    """The file's rows in order. Small batches are joined, because each call of the gate has a cost."""
+    """The file's rows in order. Small batches are joined, because each call of the gate costs."""
     joined: list[pa.RecordBatch] = []
     rows = 0
     for batch in file.batches():

@@ -465,7 +465,8 @@ def _check_reached(what: str, as_of: int, now: int) -> None:
     if as_of - now > CLOCK_SKEW // timedelta(microseconds=1):
         raise FutureSnapshotError(
             f"The {what} is said to be as of {timedelta(microseconds=as_of - now)} from now; "
-            "correct its as_of or this machine's clock, or judge as at a given instant (`judged_at`)."
+            "correct its as_of or this machine's clock, or give the instant of judgement "
+            "(`judged_at`)."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -258,7 +258,7 @@ RECORD = st.tuples(
 def rows_at_fault(records: list[tuple[Any, ...]]) -> dict[str, list[int]]:
     """The rows of each fault, counted from 1, by what the message about it says."""
     keys = [record[:2] for record in records]
-    faults = {
+    faults: dict[str, Callable[[Any, int], bool]] = {
         "'subject_id' is null": lambda row, _: row[0] is None,
         "bytes": lambda row, _: row[0] == LONG,
         "'purpose' is null": lambda row, _: row[1] is None,

@@ -461,6 +461,7 @@ def test_a_number_in_json_is_neither_instant_nor_boolean(field: str, tmp_path: P
         ("status_map", "given"),
         ("status_map", [("yes", "given")]),
         ("status_map", {1: "given"}),
+        ("status_map", {None: "unknown"}),
         ("status_map", {"yes": None}),
         ("method_map", {"click": b"explicit"}),
         ("source", 3),

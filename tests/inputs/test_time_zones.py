@@ -169,8 +169,7 @@ def test_nulls_stay_null() -> None:
 
 
 def test_the_earliest_start_is_made_and_never_read() -> None:
-    own = {"effective_from_earliest": [BEGUN - timedelta(days=900)]}
-    snapshot = consent(**own)
+    snapshot = consent(effective_from_earliest=[BEGUN - timedelta(days=900)])
     assert snapshot.digest == make_consent().digest
     rule = cg.Rule(name="odd", column="effective_from_earliest", is_null=True)
     with pytest.raises(cg.RuleColumnMissingError, match="'effective_from_earliest'"):
@@ -275,10 +274,9 @@ def test_a_zone_that_is_none_is_refused(
         kind.read(tmp_path / "x.parquet", as_of=AS_OF, assume_timezone=zone)
 
 
-@pytest.mark.parametrize("zone", [None])
-def test_a_naive_column_without_a_zone_names_the_argument(zone: None) -> None:
+def test_a_naive_column_without_a_zone_names_the_argument() -> None:
     with pytest.raises(cg.NaiveTimestampError, match=r"name its time zone with `assume_timezone`"):
-        consent(zone, effective_from=TWICE)
+        consent(None, effective_from=TWICE)
     naive = message_table(created_at=[TWICE])
     with pytest.raises(cg.NaiveTimestampError, match=r"with `Columns.assume_timezone`"):
         make_gate().decide(naive)

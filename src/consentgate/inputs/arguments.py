@@ -5,9 +5,8 @@ from collections.abc import Collection, Mapping
 from consentgate.arguments import is_utf8, require
 from consentgate.arrow import check_time_zone, quoted
 from consentgate.errors import ConfigurationError
-from consentgate.inputs.words import EMPTY
 
-_WORDS_HINT = "give words by word, such as {'yes': 'given'}"
+_WORDS_HINT = "give words by word, such as {'yes': 'given'}, with '' for an empty cell"
 _NAMES_HINT = "give names by name, such as {'subject_id': 'user'}"
 
 
@@ -37,10 +36,7 @@ def checked_zone(zone: str | None) -> str | None:
 
 
 def checked_words(
-    mapping: Mapping[str | None, str] | Mapping[str, str] | None,
-    name: str,
-    *,
-    never_empty: Collection[str],
+    mapping: Mapping[str, str] | None, name: str, *, never_empty: Collection[str]
 ) -> dict[str, str]:
     """The words of another vocabulary and what they mean, with "" for an empty cell.
 
@@ -49,23 +45,16 @@ def checked_words(
         never_empty: the meanings that an empty cell must not have.
 
     Raises:
-        TypeError, ConfigurationError: It is not made of words; `None` and "" are given different
-            meanings; or an empty or blank cell is given one of those meanings.
+        TypeError, ConfigurationError: It is not made of words, or an empty or blank cell is given
+            one of those meanings.
     """
     require(mapping, name, Mapping, None, hint=_WORDS_HINT)
-    words: dict[str, str] = {}
-    for word, meaning in (mapping or {}).items():
-        require(word, name, str, None, hint=_WORDS_HINT)
-        require(meaning, name, str, hint=_WORDS_HINT)
-        key = EMPTY if word is None else word
-        for text in (key, meaning):
+    words = dict(mapping or {})
+    for word, meaning in words.items():
+        for text in (word, meaning):
+            require(text, name, str, hint=_WORDS_HINT)
             _check_text(text, name)
-        if words.setdefault(key, meaning) != meaning:
-            raise ConfigurationError(
-                f"`{name}` gives None and '' different meanings, but both stand for an empty cell; "
-                "give one of them."
-            )
-        if not key.strip() and meaning in never_empty:
+        if not word.strip() and meaning in never_empty:
             raise ConfigurationError(
                 f"`{name}` lets an empty cell mean '{meaning}', but a person who said nothing has "
                 "not consented; map it to 'unknown', or complete those cells."

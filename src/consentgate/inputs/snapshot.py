@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -56,10 +56,6 @@ _MOST_CHARS = 40
 """No status is longer; a longer word may be an id or a text."""
 
 
-Words: TypeAlias = Mapping[str, str] | Mapping[str | None, str]
-"""What the words of another vocabulary mean."""
-
-
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class ConsentSnapshot(tables.DatedTable):
     """All consent records as of one instant. Make one with `read` or `from_arrow`.
@@ -84,8 +80,8 @@ class ConsentSnapshot(tables.DatedTable):
         source: str | None = None,
         columns: Mapping[str, str] | None = None,
         assume_timezone: str | None = None,
-        status_map: Words | None = None,
-        method_map: Words | None = None,
+        status_map: Mapping[str, str] | None = None,
+        method_map: Mapping[str, str] | None = None,
     ) -> "ConsentSnapshot":
         """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
 
@@ -114,8 +110,8 @@ class ConsentSnapshot(tables.DatedTable):
         source: str = "Arrow data",
         columns: Mapping[str, str] | None = None,
         assume_timezone: str | None = None,
-        status_map: Words | None = None,
-        method_map: Words | None = None,
+        status_map: Mapping[str, str] | None = None,
+        method_map: Mapping[str, str] | None = None,
     ) -> "ConsentSnapshot":
         """Check and take over consent records.
 
@@ -135,9 +131,9 @@ class ConsentSnapshot(tables.DatedTable):
                 occurs twice, or never, is read as the instant that excludes: a consent begins at
                 the later one, its age counts from the earlier one, and it expires at the earlier
                 one. None: such timestamps are an error.
-            status_map: what status words of another vocabulary mean. The key `""` or `None` stands
-                for an empty cell, which is a null or an empty text. An empty cell cannot mean
-                `given` or `renewed`.
+            status_map: what status words of another vocabulary mean. The key `""` stands for an
+                empty cell, which is a null or an empty text. An empty cell cannot mean `given` or
+                `renewed`.
             method_map: what method words mean, likewise. An empty cell cannot mean `explicit`.
 
         Raises:
@@ -210,7 +206,7 @@ class ConsentSnapshot(tables.DatedTable):
 
 
 def _checked_maps(
-    status_map: Words | None, method_map: Words | None
+    status_map: Mapping[str, str] | None, method_map: Mapping[str, str] | None
 ) -> tuple[dict[str, str], dict[str, str]]:
     return (
         checked_words(status_map, "status_map", never_empty=VALID_STATUSES),

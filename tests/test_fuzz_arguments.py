@@ -189,7 +189,9 @@ def calls(folder: Path) -> list[Call]:
         Call("Gate.filter", gate.filter, judged),
         Call("Gate.annotate", gate.annotate, judged),
         Call(
-            "Gate.part", gate.part, {"table": table, "decision": gate.decide(table), "first_row": 0}
+            "Gate.split",
+            gate.split,
+            {"table": table, "decision": gate.decide(table), "first_row": 0},
         ),
         Call("Gate.stream", lambda **given: gate.stream(**given).read_all(), streamed),
         Call("Gate.explain", gate.explain, {"data": table, **explained}),

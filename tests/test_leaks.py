@@ -112,7 +112,7 @@ def test_no_object_shows_an_id_or_a_text(kind: str, tmp_path: Path) -> None:
                 assert not any(mark in text for mark in MARKS), (type(thing), text[:200])
     assert seen >= {
         "ConsentSnapshot", "ChannelRegistry", "Gate", "Judge", "ConsentFacts", "Index", "Keys",
-        "Found", "Manifest", "Publication", "Explanation", "RowExplanation", "Reference",
+        "Matches", "Manifest", "Publication", "Explanation", "RowExplanation", "Reference",
         "Decision", "Finding", "GateStore", "LiveGate", "Policy", "Rule", "Columns", "Instants",
         "Lookup",
         {"integer": "Integers", "string": "Strings", "uuid": "Uuids"}[kind],

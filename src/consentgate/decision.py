@@ -59,10 +59,10 @@ class Decision:
     def reason(self) -> pa.DictionaryArray:
         """The primary reason of each row: dictionary<int32, string>, null where admitted."""
         names = pa.array(list(self.reason_names.values()), pa.string())
-        place_of_bit = np.zeros(33, dtype=np.int32)
-        place_of_bit[list(self.reason_names)] = np.arange(len(names))
-        places = pa.array(place_of_bit[self._primary], mask=self._bits == 0)
-        return pa.DictionaryArray.from_arrays(places, names)
+        position_of_bit = np.zeros(33, dtype=np.int32)
+        position_of_bit[list(self.reason_names)] = np.arange(len(names))
+        positions = pa.array(position_of_bit[self._primary], mask=self._bits == 0)
+        return pa.DictionaryArray.from_arrays(positions, names)
 
     @cached_property
     def counts(self) -> Counter[str]:

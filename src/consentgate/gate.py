@@ -274,7 +274,7 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded.
+        """Split the rows into admitted and excluded.
 
         Arguments and errors are `decide`'s. Here every column is checked against its type, not only
         those that judging looks at, and a column may be nested 64 levels deep.
@@ -288,12 +288,12 @@ class Gate:
         """
         table = as_table(data)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
-        return self.part(table, decision)
+        return self.split(table, decision)
 
-    def part(
+    def split(
         self, table: pa.Table, decision: Decision, *, first_row: int = 0
     ) -> tuple[pa.Table, pa.Table]:
-        """Part rows as decided already; returns what `filter` returns.
+        """Split rows as decided already; returns what `filter` returns.
 
         Args:
             table: the n rows that were judged.
@@ -309,9 +309,9 @@ class Gate:
             ColumnTypeError: A column is nested more than 64 levels deep.
         """
         _check_part(table, decision, first_row)
-        place = find_column(table.schema, self.columns.record_id, role="record_id")
+        at = find_column(table.schema, self.columns.record_id, role="record_id")
         admitted = keep_rows(table, decision.admitted)
-        record_ids = table.column(place)
+        record_ids = table.column(at)
         return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
 
     def annotate(

@@ -36,8 +36,8 @@ class Reason(IntFlag):
 
 
 REASON_WORDS: dict[Reason, str] = {
-    Reason.PRIVATE_CHANNEL: "it was posted in a private place, or before the place became public",
-    Reason.CHANNEL_UNKNOWN: "nothing says whether the place it was posted in is public",
+    Reason.PRIVATE_CHANNEL: "it was posted in a private channel, or before it became public",
+    Reason.CHANNEL_UNKNOWN: "nothing says whether the channel it was posted in is public",
     Reason.SUBJECT_MISSING: "a data subject is not named",
     Reason.NO_CONSENT_RECORD: "a data subject has no consent record for a purpose",
     Reason.CONSENT_REFUSED: "a data subject refused",
@@ -59,4 +59,4 @@ def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
         rules: the names of the policy's rules, record rules first.
     """
     built_in = {reason.value.bit_length() - 1: reason.code for reason in Reason}
-    return built_in | {FIRST_RULE_BIT + place: name for place, name in enumerate(rules)}
+    return built_in | {FIRST_RULE_BIT + at: name for at, name in enumerate(rules)}

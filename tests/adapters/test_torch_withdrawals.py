@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 import consentgate as cg
 from consentgate.adapters import torch as gated
-from consentgate.adapters.tally import Tally
+from consentgate.adapters.counts import Counts
 from tests.adapters.torch_cases import Batches, BatchesByIndex
 from tests.withdrawals import (
     assert_each_row_once,
@@ -224,11 +224,11 @@ def test_batches_without_rows_are_no_batches(files: Path) -> None:
 
 
 def test_a_reason_may_be_called_as_it_likes() -> None:
-    tally = Tally()
+    counts = Counts()
     words = {3: "no_consent_record", 16: "admitted", 17: "excluded"}
     for bits in ([0, 0, 1 << 16], [1 << 17, 1 << 3, 0]):
-        tally.add(cg.Decision(pa.array(bits, pa.uint32()), words))
-    assert tally.totals() == (3, Counter(admitted=1, excluded=1, no_consent_record=1))
+        counts.add(cg.Decision(pa.array(bits, pa.uint32()), words))
+    assert counts.totals() == (3, Counter(admitted=1, excluded=1, no_consent_record=1))
 
 
 # --- arguments ----------------------------------------------------------------------------------
@@ -339,5 +339,5 @@ def test_no_repr_shows_what_is_in_messages(tmp_path: Path) -> None:
         dataset = gated.filter(data, GATE, ledger=tmp_path / "ledger")
         blocks = list(dataset._batches.read(dataset._shard(), dataset._start))
         shown = [dataset, dataset._batches, dataset._judge, dataset._judge.sieve(), *blocks]
-        shown += [dataset._judge.sieve().hold(table), dataset._judge.tally]
+        shown += [dataset._judge.sieve().hold(table), dataset._judge.counts]
         assert not any(secret in f"{thing!r} {thing}" for thing in shown)

@@ -35,7 +35,7 @@ def test_counts_tell_rows_by_fate_and_reason_in_words(ledger: Command) -> None:
         ["admitted", "1", "25.00%"],
         ["excluded", "3", "75.00%"],
     ]
-    unknown = "nothing says whether the place it was posted in is public"
+    unknown = "nothing says whether the channel it was posted in is public"
     assert outcome.out.splitlines()[4:8] == [
         "reason           primary reason of  applies to",
         f"channel_unknown                  2           2  {unknown}",

@@ -57,7 +57,7 @@ def build(ids: Any, beside: Sequence[Any] = ()) -> Index:
 
 
 def words(index: Index, ids: Any, valid: Any = None) -> list[int]:
-    found: list[int] = index.find(read_ids(ids), valid).words.tolist()
+    found: list[int] = index.find(read_ids(ids), valid).facts.tolist()
     return found
 
 
@@ -91,7 +91,7 @@ def test_a_null_has_no_word(make: Callable[[int, int], Any]) -> None:
 def test_what_is_found_can_be_taken_row_by_row(make: Callable[[int, int], Any], valid: Any) -> None:
     found = build(make(0, 2)).find(read_ids(make(0, 3)), valid)
     taken = found.take(np.array([2, 0, 0, 1]))
-    assert taken.words.tolist() == [0, 1, 1, 2 if valid is None else 0]
+    assert taken.facts.tolist() == [0, 1, 1, 2 if valid is None else 0]
     assert taken.slots.tolist() == [int(found.slots[row]) for row in (2, 0, 0, 1)]
     assert (taken.valid is None) == (valid is None)
     assert valid is None or taken.valid is None or taken.valid.tolist() == [True, True, True, False]
@@ -186,7 +186,7 @@ def test_an_id_takes_so_many_bytes_at_most(
 ) -> None:
     columns = [np.zeros(50_000, np.uint32)] * beside
     index, laid = Index.build(read_ids(make(0, 50_000)), np.zeros(50_000, np.uint64), columns)
-    arrays: list[Any] = [index.places.pilots, index.entries, *laid]
+    arrays: list[Any] = [index.slots.pilots, index.entries, *laid]
     assert 16 < sum(array.nbytes for array in arrays) / 50_000 <= most
 
 
@@ -208,7 +208,7 @@ def test_zeroed_memory_gives_nobody_the_word_of_another(
 ) -> None:
     index = build(make(0, 1000))
     if isinstance(column, str):
-        index.places.pilots[:] = 0
+        index.slots.pilots[:] = 0
     else:
         index.entries[:, column] = 0
     found = words(index, make(0, 2000))
@@ -251,8 +251,8 @@ def test_integers_of_every_width_are_read_to_their_ends(bits: int, is_signed: bo
     read = read_ids(pa.array([7, *numbers], kind).slice(1))
     assert isinstance(read, Integers)
     assert read.is_signed == is_signed
-    assert read.words.tolist() == [number % 2**64 for number in numbers]
-    assert read[2:4].words.tolist() == [0, 1]
+    assert read.values.tolist() == [number % 2**64 for number in numbers]
+    assert read[2:4].values.tolist() == [0, 1]
     assert read[2:4].is_signed == is_signed
 
 
@@ -263,8 +263,8 @@ def test_uuids_are_read_as_their_bytes(kind: Any) -> None:
     ids = pa.ExtensionArray.from_storage(kind, ids) if kind == pa.uuid() else ids
     read = read_ids(ids.slice(2))
     assert isinstance(read, Uuids)
-    assert read.words.tobytes() == b"".join(octets[2:])
-    assert read[1:2].words.tobytes() == octets[3]
+    assert read.values.tobytes() == b"".join(octets[2:])
+    assert read[1:2].values.tobytes() == octets[3]
     assert (len(read), len(read[1:2])) == (3, 1)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import consentgate.arrow.threads as threads_module
 from consentgate.arrow.instants import EARLIEST, LATEST
 from consentgate.arrow.values import Int64s, Uint64s
-from consentgate.index.packed_instants import Bounds, pack_bounds, with_rests
+from consentgate.index.packed_instants import PackedInstants, pack_instants, with_rests
 
 NEAR_ENDS = [EARLIEST, EARLIEST + 1, EARLIEST + 2, -1, 0, 1, LATEST - 1, LATEST]
 POWERS = [sign << n for n in range(0, 62, 3) for sign in (-1, 1)]
@@ -24,10 +24,10 @@ INSTANTS = st.one_of(
 )
 
 
-def packed(columns: list[Int64s], first_bit: int) -> tuple[list[Bounds | None], Uint64s]:
+def packed(columns: list[Int64s], first_bit: int) -> tuple[list[PackedInstants | None], Uint64s]:
     """The layouts of columns of bounds, and the words that hold them."""
     words = np.full(len(columns[0]), (1 << first_bit) - 1, np.uint64)
-    layouts, rests = pack_bounds(words, first_bit, columns)
+    layouts, rests = pack_instants(words, first_bit, columns)
     return with_rests(layouts, rests), words
 
 
@@ -41,7 +41,7 @@ def check(columns: list[list[int]], instants: list[int], first_bit: int) -> None
         assert (layout is None) == all(bound == EARLIEST for bound in column)
         if layout is None:
             continue
-        assert layout.instants(words, slots).tolist() == column
+        assert layout.unpack(words, slots).tolist() == column
         for instant in [*instants, *column, *(b + 1 for b in column if b < LATEST)]:
             expected = [bound > instant for bound in column]
             at_once = np.full(len(column), instant, np.int64)
@@ -120,7 +120,7 @@ def test_bounds_share_the_bits_that_are_left(first_bit: int, held: int) -> None:
 
 def test_steps_are_as_short_as_the_bits_allow() -> None:
     for span in (0, 1, 2**20, 2**40 - 1, 2**40):
-        layout = Bounds.over(np.array([7, 7 + span, EARLIEST]), first_bit=10, bits=20)
+        layout = PackedInstants.over(np.array([7, 7 + span, EARLIEST]), first_bit=10, bits=20)
         steps = ((7 + span) >> layout.shift) - layout.base
         assert steps < 2**20
         assert layout.shift == 2 or ((7 + span) >> layout.shift - 1) - layout.base >= 2**18

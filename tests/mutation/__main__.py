@@ -71,7 +71,7 @@ MODULES = {
 """All that stands between Arrow and verdict, and the tests that most likely notice a fault."""
 FUNCTIONS = {
     "gate": [
-        *("__init__", "decide", "filter", "part", "annotate", "_checked", "_now", "_check_age"),
+        *("__init__", "decide", "filter", "split", "annotate", "_checked", "_now", "_check_age"),
         *("_check_reached", "_check_registry", "_blocks"),
     ],
 }

@@ -23,7 +23,7 @@ class Spy:
         self.judged: list[str] = []
         judge = file_judge.FileJudge.judge
 
-        def spy(this: file_judge.FileJudge, found: inventory.FoundFile) -> Any:
+        def spy(this: file_judge.FileJudge, found: inventory.InputFile) -> Any:
             self.judged.append(found.name)
             return judge(this, found)
 

@@ -73,7 +73,7 @@ def test_a_file_that_changes_between_looking_and_judging(
 ) -> None:
     judge = file_judge.FileJudge.judge
 
-    def replaced(self: file_judge.FileJudge, found: inventory.FoundFile) -> Any:
+    def replaced(self: file_judge.FileJudge, found: inventory.InputFile) -> Any:
         if found.name == "b.parquet":
             pq.write_table(mixed_messages(rows), src / "b.parquet")
         return judge(self, found)

@@ -264,13 +264,13 @@ def test_what_makes_judging_impossible_is_an_error_before_any_row(
 
 
 def test_a_lost_row_fails_the_run(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    part = cg.Gate.part
+    split = cg.Gate.split
 
     def lossy(self: cg.Gate, table: pa.Table, decision: Any, **options: Any) -> Any:
-        admitted, excluded = part(self, table, decision, **options)
+        admitted, excluded = split(self, table, decision, **options)
         return admitted.slice(1), excluded
 
-    monkeypatch.setattr(cg.Gate, "part", lossy)
+    monkeypatch.setattr(cg.Gate, "split", lossy)
     with pytest.raises(cg.ConservationError, match="does not add up"):
         cg.run(mixed_gate(), src, dst)
     assert not data_files(dst)

@@ -144,8 +144,8 @@ class _RoundTrip:
         self._casts: list[_ColumnCasts] = []
         self._for_gate: list[_ColumnCasts] = []
         columns = zip(relation.columns, relation.types, strict=True)
-        for place, (name, kind) in enumerate(columns, 1):
-            itself, as_named = f"#{place}", f"as {_identifier(name)}"
+        for at, (name, kind) in enumerate(columns, 1):
+            itself, as_named = f"#{at}", f"as {_identifier(name)}"
             plain = _ColumnCasts(name, itself, f"{itself} {as_named}")
             if (as_type := _cast_for_arrow(name, kind)) is None:
                 self._casts.append(plain)
@@ -189,10 +189,10 @@ class _RoundTrip:
 
         Text in a JSON column need not be JSON, for example, when it came from Arrow.
         """
-        places = [place for place, column in enumerate(self._casts, 1) if column.is_cast]
-        if places:
-            columns = ", ".join(f"#{place} as c{place}" for place in places)
-            counts = ", ".join(f"count(c{place})" for place in places)
+        positions = [at for at, column in enumerate(self._casts, 1) if column.is_cast]
+        if positions:
+            columns = ", ".join(f"#{at} as c{at}" for at in positions)
+            counts = ", ".join(f"count(c{at})" for at in positions)
             returned.project(columns).aggregate(counts).fetchall()
 
     def _sent(self, relation: DuckDBPyRelation) -> DuckDBPyRelation:
@@ -261,7 +261,7 @@ def _field_names(kind: Any) -> Iterator[list[str]]:
 
 
 def _with_text(kind: Any) -> str:
-    """A type in SQL, with VARCHAR in place of every type that is sent as text."""
+    """A type in SQL, with VARCHAR in position of every type that is sent as text."""
     if kind.id == "list":
         return f"{_with_text(kind.children[0][1])}[]"
     if kind.id == "array":

@@ -65,25 +65,25 @@ class HeldBatch:
         """Note that all rows are given out now."""
         self._held.advance(self._held.left)
 
-    def places(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
-        """The places of the admitted rows among all, each as the gate decides that is current then.
+    def positions(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
+        """The positions of the admitted rows, each decided by the gate that is current then.
 
         Args:
             judged: called with the rows' `mask`, at first, and when what is left was judged again.
         """
         held = self._held
-        places = self._admitted_places(judged)
+        positions = self._admitted_positions(judged)
         while True:
             if held.refresh():
                 self._write()
-                places = self._admitted_places(judged)
-            place = next(places, None)
-            if place is None:
+                positions = self._admitted_positions(judged)
+            position = next(positions, None)
+            if position is None:
                 return self.finish()
-            held.advance(place + 1 - held.done)
-            yield place
+            held.advance(position + 1 - held.done)
+            yield position
 
-    def _admitted_places(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
+    def _admitted_positions(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
         mask = self.mask()
         judged(mask)
         return iter((np.flatnonzero(mask) + self._held.done).tolist())
@@ -178,9 +178,9 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             rest = table.slice(done)
             if rest.num_rows:
                 tables = self._rows_of(rest) if by_row else self._whole(rest)
-                for place, admitted in tables:
-                    self._note(done + place + 1)
-                    yield f"{key}_{place}", admitted
+                for position, admitted in tables:
+                    self._note(done + position + 1)
+                    yield f"{key}_{position}", admitted
             self._next_batch()
             done = 0
 
@@ -197,9 +197,9 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             nonlocal admitted, given
             admitted, given = keep_rows(table.slice(table.num_rows - len(mask)), mask), 0
 
-        for place in held.places(judged):
+        for position in held.positions(judged):
             given += 1
-            yield place, admitted.slice(given - 1, 1)
+            yield position, admitted.slice(given - 1, 1)
 
     def _examples(self) -> Iterator[tuple[str, dict[str, Any]]]:
         done, iterator = self._begin(), iter(self.ex_iterable)
@@ -207,13 +207,13 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             keys, examples = zip(*batch[done:], strict=True) if batch[done:] else ((), ())
             names = dict.fromkeys(name for example in examples for name in example)
             columns = {name: [example.get(name) for example in examples] for name in names}
-            for place in self._places_of(columns) if examples else ():
-                self._note(done + place + 1)
-                yield keys[place], {name: values[place] for name, values in columns.items()}
+            for position in self._positions_of(columns) if examples else ():
+                self._note(done + position + 1)
+                yield keys[position], {name: values[position] for name, values in columns.items()}
             self._next_batch()
             done = 0
 
-    def _places_of(self, columns: dict[str, list[Any]]) -> Iterator[int]:
+    def _positions_of(self, columns: dict[str, list[Any]]) -> Iterator[int]:
         done = 0
 
         def rows(gate: Gate) -> pa.Table:
@@ -221,9 +221,9 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             left = {name: values[done:] for name, values in columns.items()}
             return self._judge.columns.table(gate, left)
 
-        for place in self._judge.hold(rows).places(lambda _: None):
-            done = place + 1
-            yield place
+        for position in self._judge.hold(rows).positions(lambda _: None):
+            done = position + 1
+            yield position
 
     def _begin(self) -> int:
         """Go to where the state says; returns how many rows of the batch there were given out."""

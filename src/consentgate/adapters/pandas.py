@@ -83,10 +83,10 @@ def filter(
 def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
     """The columns that judging looks at, those of one name all of them; of the others the names."""
     judged, names, arrays = gate.judged_columns, [], []
-    for place, label in enumerate(frame.columns):
+    for at, label in enumerate(frame.columns):
         if isinstance(label, str):
             is_judged = label in judged
-            column = _as_arrow(frame.iloc[:, place], label, gate) if is_judged else None
+            column = _as_arrow(frame.iloc[:, at], label, gate) if is_judged else None
             # Arrow takes no half of a surrogate pair
             names.append(label.encode(errors="backslashreplace").decode())
             arrays.append(pa.nulls(len(frame)) if column is None else column)
@@ -113,11 +113,11 @@ def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
 
     index = _admitted_index(frame.index, mask)
     columns = {}
-    for place in range(frame.shape[1]):
-        column = frame.iloc[:, place]
+    for at in range(frame.shape[1]):
+        column = frame.iloc[:, at]
         values = _admitted_values(column, mask)
         is_object = column.dtype == object  # which would be taken for what is in there
-        columns[place] = pd.Series(values, index=index, dtype=object if is_object else None)
+        columns[at] = pd.Series(values, index=index, dtype=object if is_object else None)
     admitted = pd.DataFrame(columns, index=index)
     admitted.columns = frame.columns
     return frame._constructor(admitted).__finalize__(frame)
@@ -160,7 +160,7 @@ def _admitted_index(index: pd.Index, mask: pa.BooleanArray) -> pd.Index:
     import pandas as pd
 
     if isinstance(index, pd.MultiIndex):
-        levels = [index.get_level_values(place) for place in range(index.nlevels)]
+        levels = [index.get_level_values(at) for at in range(index.nlevels)]
         arrays = [_admitted_index(level, mask) for level in levels]
         return pd.MultiIndex.from_arrays(arrays, names=index.names)
     if isinstance(index.dtype, pd.ArrowDtype | pd.CategoricalDtype):

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from consentgate.arrow import as_table
 from consentgate.errors import ConfigurationError, SourceChangedError
 from consentgate.inputs import read_faults_named
-from consentgate.runs import FoundFile, find_source, look_at, with_partition
+from consentgate.runs import InputFile, find_source, look_at, with_partition
 from consentgate.storage import (
     Folder,
     digest_json,
@@ -114,7 +114,7 @@ class ParquetBatches:
     """
 
     folder: Folder
-    files: tuple[FoundFile, ...]
+    files: tuple[InputFile, ...]
     batch_rows: int
     columns: tuple[str, ...] | None = None
 
@@ -197,7 +197,7 @@ class ParquetBatches:
                 raise pa.ArrowInvalid("fewer rows than the footer promises")
 
     @contextmanager
-    def _opened(self, file: FoundFile) -> Iterator[pq.ParquetFile]:
+    def _opened(self, file: InputFile) -> Iterator[pq.ParquetFile]:
         with (
             self.folder.opened(file.name) as opened,
             read_faults_named(self.folder.shown(file.name)),
@@ -208,7 +208,7 @@ class ParquetBatches:
                     refuse_inexact_timestamps(parquet, path)
             yield parquet
 
-    def _refuse_change(self, file: FoundFile) -> None:
+    def _refuse_change(self, file: InputFile) -> None:
         if self.folder.stamp(file.name) != file.stamp:
             raise _changed(self.folder.shown(file.name))
 
@@ -301,5 +301,5 @@ class GivenBatches:
 
 def _is_due(shard: Shard, number: int) -> bool:
     """Whether a batch is the shard's; as pieces are shared out."""
-    of_rank, place = number % shard.ranks == shard.rank, number // shard.ranks
-    return of_rank and place % shard.workers == shard.worker
+    of_rank, at = number % shard.ranks == shard.rank, number // shard.ranks
+    return of_rank and at % shard.workers == shard.worker

@@ -13,8 +13,8 @@ from torch import distributed
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
 from consentgate.adapters.carried import CarriedGate
+from consentgate.adapters.counts import Counts
 from consentgate.adapters.shards import Batches, Position, Shard
-from consentgate.adapters.tally import Tally
 from consentgate.arguments import require
 from consentgate.arrow import as_table, find_column, keep_rows, quoted
 from consentgate.decision import Decision
@@ -103,7 +103,7 @@ class Judge:
         self._gate = CarriedGate(gate)
         self.columns = None if columns is None else _names(columns)
         self._options = options
-        self.tally = Tally()
+        self.counts = Counts()
 
     def sieve(self) -> Sieve:
         """A sieve that judges batches in this process."""
@@ -125,7 +125,7 @@ class Judge:
         held = sieve.hold(pa.concat_tables(tables), first_row=first_row)
         for table in tables:
             batch, decision = held.take(table.num_rows, partial(self._taken, table))
-            self.tally.add(decision)
+            self.counts.add(decision)
             yield batch
 
     def _taken(self, table: pa.Table, decision: Decision) -> tuple[pa.RecordBatch, Decision]:
@@ -158,12 +158,12 @@ class _Counted:
         Rows count when their batch is given. Workers are ahead of the loop that they work for, by
         what the loader prefetches.
         """
-        return self._judge.tally.totals().excluded
+        return self._judge.counts.totals().excluded
 
     @property
     def num_admitted(self) -> int:
         """How many rows were admitted so far, in this process and in all workers."""
-        return self._judge.tally.totals().admitted
+        return self._judge.counts.totals().admitted
 
     @property
     def num_excluded(self) -> int:

@@ -18,8 +18,8 @@ def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
     length (pyarrow 26).
 
     Returns:
-        The items from the first one used to the last; and n places in them where each list starts,
-        and n lengths.
+        The items from the first one used to the last; and for each of the n lists the position of
+        its first item, and its length.
     """
     lengths = pc.list_value_length(lists).fill_null(0)
     counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -39,10 +39,10 @@ def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
 
 
 def spans(starts: Int64s, counts: Int64s) -> Int64s:
-    """The places start, start + 1, … of every span of that many places, one after the other."""
+    """The positions start, start + 1, … of every span, one span after the other."""
     ends = np.cumsum(counts)
-    places: Int64s = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
-    return places
+    positions: Int64s = np.arange(counts.sum()) + np.repeat(starts - (ends - counts), counts)
+    return positions
 
 
 def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -> Values:
@@ -57,7 +57,7 @@ def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -
         counts: all at least 1.
     """
     united = np.empty(len(counts), values.dtype)
-    size = 1  # values[i] is the union of the `size` values from place i on
+    size = 1  # values[i] is the union of the `size` values from position i on
     while True:
         rows = np.flatnonzero((counts >= size) & (counts < 2 * size))
         first, last = starts[rows], (starts + counts)[rows] - size

@@ -85,7 +85,7 @@ def _lingers(kind: pa.DataType) -> bool:
         or pa.types.is_run_end_encoded(kind)
         or plain_layout(kind) is not None
         or isinstance(kind, pa.ListViewType | pa.LargeListViewType)
-        or any(_lingers(kind.field(place).type) for place in range(kind.num_fields))
+        or any(_lingers(kind.field(at).type) for at in range(kind.num_fields))
     )
 
 
@@ -100,7 +100,7 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
     if pa.types.is_dictionary(kind):
         return _take_dictionary(array, rows)
     if pa.types.is_struct(kind):
-        children = [_take(array.field(place), rows) for place in range(kind.num_fields)]
+        children = [_take(array.field(at), rows) for at in range(kind.num_fields)]
         return pa.StructArray.from_arrays(children, fields=list(kind), mask=_nulls(array, rows))
     if is_list(kind):
         return _take_lists(array, rows)
@@ -112,9 +112,9 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
 def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryArray:
     codes = array.indices.take(pa.array(rows))
     used = np.unique(codes.drop_null().to_numpy())
-    places = pc.index_in(codes, pa.array(used, codes.type)).cast(codes.type)
+    positions = pc.index_in(codes, pa.array(used, codes.type)).cast(codes.type)
     dictionary = _take(array.dictionary, used.astype(np.int64))
-    return pa.DictionaryArray.from_arrays(places, dictionary, ordered=array.type.ordered)
+    return pa.DictionaryArray.from_arrays(positions, dictionary, ordered=array.type.ordered)
 
 
 def _take_runs(array: pa.RunEndEncodedArray, rows: Int64s) -> pa.RunEndEncodedArray:
@@ -129,9 +129,9 @@ def _take_runs(array: pa.RunEndEncodedArray, rows: Int64s) -> pa.RunEndEncodedAr
 def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     kind, mask = array.type, _nulls(array, rows)
     values, starts, counts = list_items(array)
-    if pa.types.is_fixed_size_list(kind):  # whose nulls take up their places too
-        places = spans(starts[rows], np.full(len(rows), kind.list_size))
-        return pa.FixedSizeListArray.from_arrays(_take(values, places), type=kind, mask=mask)
+    if pa.types.is_fixed_size_list(kind):  # whose nulls take up their positions too
+        positions = spans(starts[rows], np.full(len(rows), kind.list_size))
+        return pa.FixedSizeListArray.from_arrays(_take(values, positions), type=kind, mask=mask)
     starts, counts = starts[rows], counts[rows]
     build, offset_type = _LIST_CLASSES[type(kind)], array.offsets.type
     if isinstance(kind, pa.ListViewType | pa.LargeListViewType):

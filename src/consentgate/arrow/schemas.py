@@ -31,17 +31,17 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
         ColumnMissingError: There is none.
         ColumnAmbiguousError: There are several.
     """
-    places = schema.get_all_field_indices(name)
-    if not places:
+    positions = schema.get_all_field_indices(name)
+    if not positions:
         raise ColumnMissingError(
             f"Column '{name}' ({role}) is missing; the columns are {quoted(schema.names)}. "
             "Rename one, or say which column to use."
         )
-    if len(places) > 1:
+    if len(positions) > 1:
         raise ColumnAmbiguousError(
-            f"{len(places)} columns are named '{name}' ({role}); rename or drop all but one."
+            f"{len(positions)} columns are named '{name}' ({role}); rename or drop all but one."
         )
-    return int(places[0])
+    return int(positions[0])
 
 
 def quoted(names: Iterable[str]) -> str:
@@ -115,5 +115,5 @@ def _column_difference(name: str, before: str, after: str) -> str:
 
 def _kinds(schema: pa.Schema, name: str) -> str:
     """The types of the columns of a name, in words; empty where there is none."""
-    fields = [schema.field(place) for place in schema.get_all_field_indices(name)]
+    fields = [schema.field(at) for at in schema.get_all_field_indices(name)]
     return " and ".join(f"{f.type}{'' if f.nullable else ' not null'}" for f in fields)

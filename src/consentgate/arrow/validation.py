@@ -81,8 +81,8 @@ class Validator:
             self._check(_used_items(array))
         elif pa.types.is_struct(kind):
             _check_own_buffers(array)
-            for place in range(kind.num_fields):
-                self._check(array.field(place))
+            for at in range(kind.num_fields):
+                self._check(array.field(at))
         else:
             array.validate(full=True)
 
@@ -181,4 +181,4 @@ def _inner_fields(kind: pa.DataType) -> list[pa.Field]:
         return [pa.field("", kind.storage_type)]
     if isinstance(kind, pa.DictionaryType):
         return [pa.field("", kind.value_type)]
-    return [kind.field(place) for place in range(kind.num_fields)]
+    return [kind.field(at) for at in range(kind.num_fields)]

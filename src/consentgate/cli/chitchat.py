@@ -135,8 +135,8 @@ def _with_flaws(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def _chosen(bands: list[tuple[int, tuple[Any, ...]]], key: str) -> tuple[Any, ...] | None:
-    place = _percentile("band", key)
-    return next((chosen for upper, chosen in bands if place < upper), None)
+    at = _percentile("band", key)
+    return next((chosen for upper, chosen in bands if at < upper), None)
 
 
 def _percentile(salt: str, key: str) -> int:

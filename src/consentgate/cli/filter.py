@@ -123,6 +123,6 @@ class FilterRun:
 
 def _moved(excluded: pa.Table, rows: int) -> pa.Table:
     """The same excluded rows, `row` counted from that many rows earlier."""
-    place = excluded.schema.get_field_index("row")
-    moved = pc.add(excluded.column(place), pa.scalar(rows, pa.int64()))
-    return excluded.set_column(place, excluded.schema.field(place), moved)
+    at = excluded.schema.get_field_index("row")
+    moved = pc.add(excluded.column(at), pa.scalar(rows, pa.int64()))
+    return excluded.set_column(at, excluded.schema.field(at), moved)

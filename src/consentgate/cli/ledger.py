@@ -37,7 +37,7 @@ Place = Annotated[
 
 @ledger_app.command(epilog=EXIT_CODES)
 def counts(
-    place: Place,
+    path: Place,
     as_json: Annotated[
         bool, typer.Option("--json", help="Say everything as one JSON object.")
     ] = False,
@@ -46,7 +46,7 @@ def counts(
 
     Of a run, it also says how many rows were judged and admitted, and whether the run has ended.
     """
-    ledger = Ledger.open(place)
+    ledger = Ledger.open(path)
     found = ledger.count()
     if as_json:
         typer.echo(json.dumps(found))
@@ -64,7 +64,7 @@ def counts(
 
 @ledger_app.command(epilog=EXIT_CODES)
 def show(
-    place: Place,
+    path: Place,
     reason: Annotated[
         list[str] | None,
         typer.Option(
@@ -92,7 +92,7 @@ def show(
     Columns are aligned on a terminal and parted by tabs elsewhere. How many more rows there are
     goes to stderr.
     """
-    ledger = Ledger.open(place)
+    ledger = Ledger.open(path)
     wanted = ledger.known_reasons(reason or ())
     parts = ledger.parts_of(file)
     rows = (row for part in parts for row in part.rows_with(wanted))
@@ -107,7 +107,7 @@ def show(
 
 @ledger_app.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})
 def explain(
-    place: Place,
+    path: Place,
     record_id: Annotated[
         str, typer.Argument(metavar="RECORD_ID", help="The record's id.", show_default=False)
     ],
@@ -116,7 +116,7 @@ def explain(
 
     Of a record that is not in a run's ledger, it says where among the admitted rows it is.
     """
-    ledger = Ledger.open(place)
+    ledger = Ledger.open(path)
     lines = chain.from_iterable(ledger.explained(part, record_id) for part in ledger.parts)
     first = next(lines, None)
     if first is None:
@@ -171,8 +171,8 @@ def _aligned(cells: Sequence[Sequence[str]], right: Set[int]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(
-            text.rjust(width) if place in right else text.ljust(width)
-            for place, (text, width) in enumerate(zip(row, widths, strict=True))
+            text.rjust(width) if at in right else text.ljust(width)
+            for at, (text, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in cells
     ]

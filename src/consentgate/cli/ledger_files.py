@@ -55,7 +55,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Part:
+class LedgerPart:
     """One Parquet file of a ledger.
 
     Attributes:
@@ -74,7 +74,7 @@ class Part:
     record: PartRecord | None
 
     @classmethod
-    def open(cls, folder: Folder, name: str) -> "Part":
+    def open(cls, folder: Folder, name: str) -> "LedgerPart":
         """Look at a file's end.
 
         Raises:
@@ -111,8 +111,8 @@ class Part:
     def rows_with(self, reasons: Set[str]) -> Iterator[Row]:
         """The rows that have one of these reasons; all if none is given."""
         for batch in self.batches("record_id", "row"):
-            for place in np.flatnonzero(_bits(batch) & self._mask(reasons)).tolist():
-                yield self.row(batch, place)
+            for at in np.flatnonzero(_bits(batch) & self._mask(reasons)).tolist():
+                yield self.row(batch, at)
 
     def count_with(self, reasons: Set[str]) -> int:
         """How many rows have one of these reasons; all if none is given."""
@@ -121,16 +121,16 @@ class Part:
         mask = self._mask(reasons)
         return sum(int(np.count_nonzero(_bits(batch) & mask)) for batch in self.batches())
 
-    def row(self, batch: pa.RecordBatch, place: int) -> Row:
+    def row(self, batch: pa.RecordBatch, at: int) -> Row:
         """One row of a batch."""
-        bits = batch["reason_bits"][place].as_py()
+        bits = batch["reason_bits"][at].as_py()
         reasons = [name for bit, name in self.names.items() if bits >> bit & 1]
-        record_id = batch["record_id"][place].as_py()
+        record_id = batch["record_id"][at].as_py()
         if isinstance(record_id, bytes):
             record_id = UUID(bytes=record_id)
         if isinstance(record_id, UUID):
             record_id = str(record_id)
-        return Row(record_id, self.file, batch["row"][place].as_py(), reasons[0], reasons)
+        return Row(record_id, self.file, batch["row"][at].as_py(), reasons[0], reasons)
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
         """The rows' reason bits and other columns.
@@ -159,7 +159,7 @@ class Ledger:
     """The parts of a ledger, and the manifest of its run once that has ended."""
 
     folder: Folder
-    parts: tuple[Part, ...]
+    parts: tuple[LedgerPart, ...]
     manifest: Manifest | None
 
     @classmethod
@@ -175,7 +175,7 @@ class Ledger:
         names = list(folder.listing(LEDGER))
         if not names and manifest is None:
             names = [name for name in folder.listing() if not is_hidden(name)]
-        parts = tuple(Part.open(folder, name) for name in names if name.endswith(".parquet"))
+        parts = tuple(LedgerPart.open(folder, name) for name in names if name.endswith(".parquet"))
         if manifest is not None:
             _refuse_misfit(folder, manifest, parts)
         if not parts:
@@ -227,7 +227,7 @@ class Ledger:
             raise _unknown("reason", code, list(self.words))
         return wanted
 
-    def parts_of(self, file: str | None) -> list[Part]:
+    def parts_of(self, file: str | None) -> list[LedgerPart]:
         """The parts about the inputs that a name or pattern stands for; all for None."""
         if file is None:
             return list(self.parts)
@@ -240,11 +240,11 @@ class Ledger:
             raise _unknown("file", file, [part.file for part in self.parts])
         return parts
 
-    def explained(self, part: Part, record_id: str) -> Iterator[str]:
+    def explained(self, part: LedgerPart, record_id: str) -> Iterator[str]:
         """Every row of a part that has a record id, in lines."""
         for batch in part.batches("record_id", "row"):
-            for place in _places(batch["record_id"], record_id):
-                row = part.row(batch, place)
+            for at in _rows_with(batch["record_id"], record_id):
+                row = part.row(batch, at)
                 yield f"file {row.file}, row {row.row}: excluded, because"
                 yield from (f"  - {code}: {self.words[code]}" for code in row.reasons)
                 yield from (f"  {line}" for line in judge_lines(self._judge(part)))
@@ -256,11 +256,11 @@ class Ledger:
         for record in self.manifest.files:
             name, row = record.output.path, 0
             for batch in _read(self.folder, name, [self.manifest.columns.record_id]):
-                for place in _places(batch.column(0), record_id):
-                    yield f"admitted, in file {name}, row {row + place} of its admitted rows"
+                for at in _rows_with(batch.column(0), record_id):
+                    yield f"admitted, in file {name}, row {row + at} of its admitted rows"
                 row += batch.num_rows
 
-    def _judge(self, part: Part) -> dict[str, str]:
+    def _judge(self, part: LedgerPart) -> dict[str, str]:
         """The evidence of a part, with the sources of snapshot and registry from the manifest."""
         sources = {}
         if self.manifest is not None:
@@ -270,7 +270,7 @@ class Ledger:
         return part.judge | sources
 
 
-def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[Part]) -> None:
+def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPart]) -> None:
     """Raise an error unless a run's ledger has the parts that its manifest names."""
     named = {(record.ledger.path, record.ledger.rows) for record in manifest.files}
     for name, _ in sorted(named ^ {(part.name, part.rows) for part in parts}):
@@ -317,7 +317,7 @@ def _bits(batch: pa.RecordBatch) -> Bits:
     return bits
 
 
-def _places(ids: pa.Array, record_id: str) -> list[int]:
+def _rows_with(ids: pa.Array, record_id: str) -> list[int]:
     """Where a record id is, which is compared as the column's own type."""
     try:
         wanted = parse_id(record_id, ids.type)

@@ -34,12 +34,14 @@ _PIECE_ROWS = 8 * _PRODUCT_ROWS
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
 
-assert sys.byteorder == "little", "consentgate reads Arrow buffers in place, as little-endian words"
+assert sys.byteorder == "little", (
+    "consentgate reads Arrow buffers in place, as little-endian integers"
+)
 
 
-def mix(words: Uint64s, multiplier: np.uint64) -> Uint64s:
-    """Spread every bit of 64-bit words over the upper half; a bijection for odd multipliers."""
-    mixed = words * multiplier
+def mix(values: Uint64s, multiplier: np.uint64) -> Uint64s:
+    """Spread every bit of 64-bit values over the upper half; a bijection for odd multipliers."""
+    mixed = values * multiplier
     mixed ^= mixed >> _HALF
     mixed *= _SPREAD
     return mixed
@@ -50,11 +52,11 @@ class StringHasher:
 
     A string is read in sections of 56 bytes, filled up with zeros, each followed by the number of
     bytes that were left, and one more, so that no section is all zeros; these are numbers of 16
-    bits. They are multiplied by secret 32-bit numbers, one for each place, and added up; and that
-    four times over, with other secrets. This is multilinear hashing (Lemire and Kaser, "Strongly
-    universal string hashing is fast", The Computer Journal 57(11), 2014): for any two different
-    strings, whoever chose them, the odds over the secrets that all four sums agree are at most
-    2**-128. Each lane mixes two of the sums into 64 bits, which keeps these odds if the mixing
+    bits. They are multiplied by secret 32-bit numbers, one for each position, and added up. That is
+    done four times, with other secrets each time. This is multilinear hashing (Lemire and Kaser,
+    "Strongly universal string hashing is fast", The Computer Journal 57(11), 2014): for any two
+    different strings, whoever chose them, the odds over the secrets that all four sums agree are at
+    most 2**-128. Each lane mixes two of the sums into 64 bits, which keeps these odds if the mixing
     behaves as random.
 
     A section's sums are exact in float64, being less than 2**53, which lets them be one matrix

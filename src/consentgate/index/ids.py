@@ -32,16 +32,16 @@ class IdFamily(StrEnum):
 
 @dataclass(frozen=True, repr=False)
 class Integers:
-    """Integers of any width; `words` holds them as 64 bits, to be read as `is_signed` says."""
+    """Integers of any width; `values` holds them as 64 bits, to be read as `is_signed` says."""
 
-    words: Uint64s
+    values: Uint64s
     is_signed: bool
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.values)
 
     def __getitem__(self, rows: slice) -> "Integers":
-        return Integers(self.words[rows], self.is_signed)
+        return Integers(self.values[rows], self.is_signed)
 
 
 @dataclass(frozen=True, repr=False)
@@ -61,15 +61,15 @@ class Strings:
 
 @dataclass(frozen=True, repr=False)
 class Uuids:
-    """n UUIDs as an (n, 2) array of 64-bit words, their 16 bytes in place."""
+    """n UUIDs as an (n, 2) array of 64-bit values, their 16 bytes in order."""
 
-    words: Uint64s
+    values: Uint64s
 
     def __len__(self) -> int:
-        return len(self.words)
+        return len(self.values)
 
     def __getitem__(self, rows: slice) -> "Uuids":
-        return Uuids(self.words[rows])
+        return Uuids(self.values[rows])
 
 
 Ids: TypeAlias = Integers | Strings | Uuids
@@ -93,7 +93,7 @@ def id_family(kind: pa.DataType) -> IdFamily | None:
 
 
 def read_ids(array: pa.Array) -> Ids:
-    """An id array that is no dictionary as flat ids; a null's place holds an arbitrary id.
+    """An id array that is no dictionary as flat ids; where it is null, the id is arbitrary.
 
     Raises:
         ColumnTypeError: The type is none of the three families.
@@ -122,8 +122,8 @@ def _read_strings(array: pa.Array) -> Strings:
     _, offsets, data = array.buffers()
     if len(array) == 0 or offsets is None:
         return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
-    places = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
-    return Strings(np.frombuffer(data or b"", dtype=np.uint8), places)
+    positions = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
+    return Strings(np.frombuffer(data or b"", dtype=np.uint8), positions)
 
 
 def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
@@ -141,5 +141,5 @@ def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
         wanted = pa.scalar(value.bytes if isinstance(value, UUID) else value, ids.type)
     except (ValueError, TypeError, OverflowError):  # ArrowInvalid and the like are ValueErrors
         return []
-    places: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
-    return places
+    positions: list[int] = pc.indices_nonzero(pc.equal(ids, wanted).fill_null(False)).to_pylist()
+    return positions

@@ -1,11 +1,11 @@
-"""The index: a word for each id, found for a whole block of ids at once.
+"""The index: the facts about each id, found for a whole block of ids at once.
 
-A perfect hash says where the entry of an id would be, so nothing is searched: an entry holds an
-id's key and, beside it, the word that is held about it, and one read of memory gives both. The key
-decides, by an exact comparison; an empty slot holds a word of zero, "nothing is known", and so does
-memory that was never written.
+A perfect hash tells in which slot the entry of an id would be, so nothing is searched. An entry
+holds an id's key and, beside it, 64 bits of facts about the id; one read of memory gives both. The
+keys are compared exactly. An empty slot holds zeros, which mean "nothing is known"; so does memory
+that was never written.
 
-What does not fit into a word lies in columns in slot order, kept by whoever built the index.
+What does not fit into 64 bits lies in columns in slot order, kept by whoever built the index.
 """
 
 import secrets
@@ -26,7 +26,7 @@ from consentgate.index.perfect_hash import NoPilotError, PerfectHash
 _TOP_BIT = np.uint64(1 << 63)
 _SECRETS = 8
 """Secrets that are tried before ids are believed to be equal."""
-_LINE_WORDS = 8
+_LINE_ENTRIES = 8
 
 
 class Keys(NamedTuple):
@@ -43,24 +43,24 @@ class Keys(NamedTuple):
         return f"<Keys: {len(self.hashes)}>"  # integers and UUIDs are their own keys
 
 
-class Found(NamedTuple):
+class Matches(NamedTuple):
     """The index's answer about n ids.
 
-    `words` (uint64) are 0 where nothing is; `slots` (int64) say where they lie; `valid` (bool) is
+    `facts` (uint64) are 0 where nothing is; `slots` (int64) say where they lie; `valid` (bool) is
     false where the id is null, and None when none is.
     """
 
-    words: Uint64s
+    facts: Uint64s
     slots: Int64s
     valid: Bools | None
 
     def __repr__(self) -> str:
-        return f"<Found: {len(self.words)}>"
+        return f"<Matches: {len(self.facts)}>"
 
-    def take(self, rows: Int64s) -> "Found":
+    def take(self, rows: Int64s) -> "Matches":
         """The answer about the ids of those rows."""
         valid = None if self.valid is None else self.valid[rows]
-        return Found(self.words[rows], self.slots[rows], valid)
+        return Matches(self.facts[rows], self.slots[rows], valid)
 
 
 class IdHasher:
@@ -78,7 +78,7 @@ class IdHasher:
     def keys(self, ids: Ids) -> Keys:
         """The keys of n ids."""
         if isinstance(ids, Integers):
-            return Keys((ids.words,), mix(ids.words, self._odd))
+            return Keys((ids.values,), mix(ids.values, self._odd))
         if isinstance(ids, Uuids):
             first, second = (np.ascontiguousarray(lane) for lane in _lanes(ids))
             return Keys((first, second), mix(mix(first, self._odd) + second, self._odd))
@@ -86,13 +86,13 @@ class IdHasher:
         return Keys(lanes, lanes[0])
 
     def all_keys(self, ids: Ids) -> Keys:
-        """The keys of any number of ids, a block at a time; words in memory are not copied."""
+        """The keys of any number of ids, a block at a time; integers and UUIDs are not copied."""
         hashes = np.empty(len(ids), np.uint64)
         lanes: tuple[Uint64s, ...]
         if isinstance(ids, Strings):
             lanes = np.empty_like(hashes), np.empty_like(hashes)
         else:
-            lanes = (ids.words,) if isinstance(ids, Integers) else _lanes(ids)
+            lanes = (ids.values,) if isinstance(ids, Integers) else _lanes(ids)
 
         def fill(rows: slice) -> None:
             keys = self.keys(ids[rows])
@@ -107,31 +107,31 @@ class IdHasher:
 
 @dataclass(frozen=True, repr=False)
 class Index:
-    """Finds what is held about ids. Immutable, and safe to use from many threads.
+    """Finds what is known about ids. Immutable, and safe to use from many threads.
 
     Attributes:
         seed: the secret under which ids are hashed.
         is_signed: whether integer ids are to be read as signed.
-        places: where the entry of each id is.
-        entries: (slots, 2) or, for keys of two lanes, (slots, 4) uint64: an id's key, its word, and
-            zeros, so that no entry lies across two lines of the processor's cache.
+        slots: the slot of each id's entry.
+        entries: (slots, 2) or, for keys of two lanes, (slots, 4) uint64: an id's key, its facts
+            and zeros, so that no entry lies across two lines of the processor's cache.
     """
 
     seed: bytes
     is_signed: bool
-    places: PerfectHash
+    slots: PerfectHash
     entries: Uint64s
 
     @classmethod
     def build(
-        cls, ids: Ids, words: Uint64s, beside: Sequence[npt.NDArray[Any]] = ()
+        cls, ids: Ids, facts: Uint64s, beside: Sequence[npt.NDArray[Any]] = ()
     ) -> tuple["Index", list[npt.NDArray[Any]]]:
         """An index of n ids, and columns in its slot order.
 
         Args:
             ids: all different.
-            words: what is held about each, n uint64.
-            beside: columns of n entries that go with the words.
+            facts: what is known about each, n uint64.
+            beside: columns of n entries that belong to the facts.
 
         Returns:
             The index, and each column by slot; zero where no id is.
@@ -139,42 +139,42 @@ class Index:
         Raises:
             ValueError: Some ids are equal.
         """
-        hasher, keys, places = _hashed_apart(ids)
-        entries = _aligned_zeros(places.slots, 2 * len(keys.lanes))
-        laid = [np.zeros(places.slots, column.dtype) for column in beside]
+        hasher, keys, slot_hash = _hashed_apart(ids)
+        entries = _aligned_zeros(slot_hash.slots, 2 * len(keys.lanes))
+        laid = [np.zeros(slot_hash.slots, column.dtype) for column in beside]
 
         def fill(rows: slice) -> None:
-            slots = places.find(keys.hashes[rows])
-            for place, column in enumerate([*keys.lanes, words]):
-                entries[slots, place] = column[rows]
+            slots = slot_hash.find(keys.hashes[rows])
+            for at, column in enumerate([*keys.lanes, facts]):
+                entries[slots, at] = column[rows]
             for target, column in zip(laid, beside, strict=True):
                 target[slots] = column[rows]
 
         for_each(fill, row_blocks(len(ids)))
         is_signed = isinstance(ids, Integers) and ids.is_signed
-        return cls(hasher.seed, is_signed, places, entries), laid
+        return cls(hasher.seed, is_signed, slot_hash, entries), laid
 
-    def find(self, ids: Ids, valid: Bools | None = None) -> Found:
+    def find(self, ids: Ids, valid: Bools | None = None) -> Matches:
         """Look up n ids of the family that the index holds.
 
         Args:
             valid: where an id is not null; None when none is.
         """
         keys = self._hasher.keys(ids)
-        slots = self.places.find(keys.hashes)
+        slots = self.slots.find(keys.hashes)
         entries = self.entries.take(slots, axis=0, mode="clip")
         known = entries[:, 0] == keys.lanes[0]
-        for place, lane in enumerate(keys.lanes[1:], start=1):
-            known &= entries[:, place] == lane
+        for at, lane in enumerate(keys.lanes[1:], start=1):
+            known &= entries[:, at] == lane
         if isinstance(ids, Integers) and ids.is_signed != self.is_signed:
-            known &= ids.words < _TOP_BIT
+            known &= ids.values < _TOP_BIT
         if valid is not None:
             known &= valid
-        return Found(entries[:, len(keys.lanes)] * known, slots, valid)
+        return Matches(entries[:, len(keys.lanes)] * known, slots, valid)
 
     @property
-    def words(self) -> Uint64s:
-        """The word of every slot, 0 where it is empty: a view of the entries."""
+    def facts(self) -> Uint64s:
+        """The facts in every slot, 0 where it is empty: a view of the entries."""
         return self.entries[:, self.entries.shape[1] // 2]  # after the lanes, before the zeros
 
     @cached_property
@@ -183,7 +183,7 @@ class Index:
 
 
 def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
-    """How many of n keys, given as lanes of n words, are equal to an earlier one."""
+    """How many of n keys, given as lanes of n integers, are equal to an earlier one."""
     odd = np.uint64(secrets.randbits(64) | 1)
     hashes = lanes[0]
     for lane in lanes[1:]:
@@ -198,7 +198,7 @@ def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
 
 
 def _lanes(ids: Uuids) -> tuple[Uint64s, Uint64s]:
-    return ids.words[:, 0], ids.words[:, 1]
+    return ids.values[:, 0], ids.values[:, 1]
 
 
 def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
@@ -213,6 +213,6 @@ def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
 
 def _aligned_zeros(rows: int, columns: int) -> Uint64s:
     """Zeros that begin with a line of the processor's cache."""
-    words = np.zeros(rows * columns + _LINE_WORDS, np.uint64)
-    first = -(words.ctypes.data // words.itemsize) % _LINE_WORDS
-    return words[first : first + rows * columns].reshape(rows, columns)
+    zeros = np.zeros(rows * columns + _LINE_ENTRIES, np.uint64)
+    first = -(zeros.ctypes.data // zeros.itemsize) % _LINE_ENTRIES
+    return zeros[first : first + rows * columns].reshape(rows, columns)

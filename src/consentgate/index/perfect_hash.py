@@ -19,7 +19,7 @@ from consentgate.arrow import BLOCK_ROWS, Bools, Int64s, Uint64s, for_each, thre
 
 _HALF = np.uint64(32)
 _PILOT_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
-_PLACE_SPREAD = np.uint64(0xD134_2543_DE82_EF95)
+_SLOT_SPREAD = np.uint64(0xD134_2543_DE82_EF95)
 
 _LOAD = 0.75
 """How full a part is: fuller takes less memory and longer to build; lookups are alike."""
@@ -71,22 +71,22 @@ class PerfectHash:
         firsts = [-(-(part << 32) // parts) << 32 for part in range(1, parts)]
         bounds = [0, *np.searchsorted(in_order, np.array(firsts, np.uint64)), len(hashes)]
         most = int(np.diff(bounds).max())
-        found = cls(bucket_bits, int(most / _LOAD) + 1, np.empty(buckets, np.uint8))
+        made = cls(bucket_bits, int(most / _LOAD) + 1, np.empty(buckets, np.uint8))
 
-        def place(part: int) -> None:
+        def fill(part: int) -> None:
             members = in_order[bounds[part] : bounds[part + 1]]
             first = part << bucket_bits
-            sizes = np.bincount(found._buckets(members) - first, minlength=1 << bucket_bits)
-            pilots = _find_pilots(members, sizes, found.part_slots)
-            found.pilots[first : first + len(pilots)] = pilots
+            sizes = np.bincount(made._buckets(members) - first, minlength=1 << bucket_bits)
+            pilots = _find_pilots(members, sizes, made.part_slots)
+            made.pilots[first : first + len(pilots)] = pilots
 
-        for_each(place, range(parts))
-        return found
+        for_each(fill, range(parts))
+        return made
 
     def find(self, hashes: Uint64s) -> Int64s:
         """The slot of each of n hashes."""
         buckets = self._buckets(hashes)
-        slots = _place(hashes, self.pilots.take(buckets, mode="clip"), self.part_slots)
+        slots = _slot_of(hashes, self.pilots.take(buckets, mode="clip"), self.part_slots)
         buckets >>= self.bucket_bits
         buckets *= self.part_slots
         slots += buckets
@@ -99,14 +99,14 @@ class PerfectHash:
         return buckets.view(np.int64)
 
 
-def _place(hashes: Uint64s, pilots: npt.NDArray[np.integer[Any]], slots: int) -> Int64s:
+def _slot_of(hashes: Uint64s, pilots: npt.NDArray[np.integer[Any]], slots: int) -> Int64s:
     """Where in a part of so many slots hashes come to lie with some pilots."""
-    place = pilots.astype(np.uint64) * _PILOT_SPREAD ^ hashes
-    place *= _PLACE_SPREAD
-    place >>= _HALF
-    place *= np.uint64(slots)
-    place >>= _HALF
-    return place.view(np.int64)
+    slot = pilots.astype(np.uint64) * _PILOT_SPREAD ^ hashes
+    slot *= _SLOT_SPREAD
+    slot >>= _HALF
+    slot *= np.uint64(slots)
+    slot >>= _HALF
+    return slot.view(np.int64)
 
 
 def _find_pilots(hashes: Uint64s, sizes: Int64s, slots: int) -> npt.NDArray[np.uint8]:
@@ -129,12 +129,12 @@ def _find_pilots(hashes: Uint64s, sizes: Int64s, slots: int) -> npt.NDArray[np.u
             tries = min(_TRIES if members.size <= _FEW else 1, _PILOTS - pilot)
             if tries == 0:
                 raise NoPilotError
-            at, chosen, places = _first_free(members, np.arange(pilot, pilot + tries), taken)
-            mine = np.arange(places.size).reshape(places.shape)
-            claims[places] = mine  # of several hashes that claim a slot, one gets it
-            got = (claims.take(places) == mine).all(axis=0)
+            at, chosen, targets = _first_free(members, np.arange(pilot, pilot + tries), taken)
+            mine = np.arange(targets.size).reshape(targets.shape)
+            claims[targets] = mine  # of several hashes that claim a slot, one gets it
+            got = (claims.take(targets) == mine).all(axis=0)
             pilots[buckets[at[got]]] = chosen[got]
-            taken[places.compress(got, axis=1)] = True
+            taken[targets.compress(got, axis=1)] = True
             waits = np.ones(len(buckets), np.bool_)
             waits[at[got]] = False
             kept = np.flatnonzero(waits)
@@ -151,25 +151,25 @@ def _first_free(members: Uint64s, tried: Int64s, taken: Bools) -> tuple[Int64s, 
     Args:
         members: (size, n) hashes of n buckets.
     """
-    places = _place(members[:, np.newaxis], tried[:, np.newaxis], len(taken))
-    free = ~taken.take(places).any(axis=0)
+    targets = _slot_of(members[:, np.newaxis], tried[:, np.newaxis], len(taken))
+    free = ~taken.take(targets).any(axis=0)
     at = np.flatnonzero(free.any(axis=0))
     first = free.take(at, axis=1).argmax(axis=0)
     where = first * free.shape[1] + at
-    return at, tried[first], places.reshape(len(places), -1).take(where, axis=1)
+    return at, tried[first], targets.reshape(len(targets), -1).take(where, axis=1)
 
 
-def _sorted(words: Uint64s) -> Uint64s:
+def _sorted(hashes: Uint64s) -> Uint64s:
     """Words that are spread evenly over 64 bits, in ascending order."""
-    count = thread_count() if len(words) > BLOCK_ROWS else 1
+    count = thread_count() if len(hashes) > BLOCK_ROWS else 1
     firsts = [np.uint64((part << 64) // count) for part in range(count)]
     lasts = [*(first - np.uint64(1) for first in firsts[1:]), np.uint64(2**64 - 1)]
-    ends = [np.count_nonzero(words <= last) for last in lasts]
-    in_order = np.empty_like(words)
+    ends = [np.count_nonzero(hashes <= last) for last in lasts]
+    in_order = np.empty_like(hashes)
 
     def sort(part: int) -> None:
         mine = in_order[ends[part - 1] if part else 0 : ends[part]]
-        np.compress((words >= firsts[part]) & (words <= lasts[part]), words, out=mine)
+        np.compress((hashes >= firsts[part]) & (hashes <= lasts[part]), hashes, out=mine)
         mine.sort()
 
     for_each(sort, range(count))

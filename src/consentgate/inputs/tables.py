@@ -294,14 +294,14 @@ def _canonical_buffers(column: pa.Array) -> tuple[str, list[np.ndarray[Any, Any]
         instants = read_instants(column.fill_null(0), "attribute", assume_timezone="UTC")
         return "instant", [valid, instants.floor, instants.ceil]
     if pa.types.is_fixed_size_binary(column.type):
-        return "uuid", [valid, read_ids(column).words]  # type: ignore[union-attr]
+        return "uuid", [valid, read_ids(column).values]  # type: ignore[union-attr]
     values = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
     flat = values.to_numpy(zero_copy_only=False)
     return flat.dtype.kind, [valid, flat]
 
 
 def _ranks(words: pa.DictionaryArray) -> Any:
-    """Each word's place among the dictionary's words in order, as uint64."""
+    """Each word's position among the dictionary's words in order, as uint64."""
     rank = np.argsort(np.argsort(np.array(words.dictionary.to_pylist(), dtype=object)))
     return rank.astype(np.uint64)[words.indices.to_numpy(zero_copy_only=False)]
 
@@ -352,7 +352,7 @@ def _refuse_nulls(column: pa.Array, name: str) -> None:
 
 
 def _max(ids: pa.Array) -> int:
-    return int(read_ids(ids).words.max(initial=0))  # type: ignore[union-attr]
+    return int(read_ids(ids).values.max(initial=0))  # type: ignore[union-attr]
 
 
 def _parse_as_of(text: str, what: str) -> datetime:

@@ -6,56 +6,56 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow import EARLIEST, Bits, Int64s, read_instants
-from consentgate.index import Bounds, Found, Index, pack_bounds, read_ids, with_rests
+from consentgate.index import Index, Matches, PackedInstants, pack_instants, read_ids, with_rests
 from consentgate.inputs import ChannelRegistry
 from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
 from consentgate.policy import Policy
 from consentgate.reasons import Reason
 
 CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
-"""How many bits of a channel's word hold reasons."""
+"""How many bits of a channel's facts hold reasons."""
 
 
 @dataclass(frozen=True, repr=False)
 class ChannelFacts:
     """All that is known about each channel.
 
-    A channel's word holds, in its lowest bits, PRIVATE_CHANNEL and CHANNEL_UNKNOWN, as far as they
-    do not depend on time. They are stored XOR CHANNEL_UNKNOWN, so that zero means "unknown". The
-    bound is in the bits above.
+    A channel's facts hold, in their lowest bits, PRIVATE_CHANNEL and CHANNEL_UNKNOWN, as far as
+    they do not depend on time. They are stored XOR CHANNEL_UNKNOWN, so that zero means "unknown".
+    The instant is in the bits above.
 
     Attributes:
-        index: each channel's word.
+        index: the facts about each channel.
         public_since: messages from before this instant were written in private; None where no
             channel has such an instant.
     """
 
     index: Index
-    public_since: Bounds | None
+    public_since: PackedInstants | None
 
     @classmethod
     def compile(cls, policy: Policy, registry: ChannelRegistry) -> "ChannelFacts":
         """Sort the registry's channels into public, private and unknown."""
         table = registry.table
         bits = visibility_bits(table["visibility"].chunk(0), policy)
-        words = (bits ^ np.uint32(Reason.CHANNEL_UNKNOWN)).astype(np.uint64)
-        since = np.full(len(words), EARLIEST)
+        facts = (bits ^ np.uint32(Reason.CHANNEL_UNKNOWN)).astype(np.uint64)
+        since = np.full(len(facts), EARLIEST)
         if "public_since" in table.column_names:
             instants = read_instants(table["public_since"].chunk(0), "public_since")
             since = where_valid(instants.ceil, instants.valid, EARLIEST)
-        layouts, rests = pack_bounds(words, CHANNEL_BITS, [since])
+        layouts, rests = pack_instants(facts, CHANNEL_BITS, [since])
         ids = read_ids(table["channel_id"].chunk(0))
-        index, rests = Index.build(ids, words, rests)
+        index, rests = Index.build(ids, facts, rests)
         return cls(index, *with_rests(layouts, rests))
 
-    def judge(self, found: Found, created: Int64s) -> Bits:
+    def judge(self, matches: Matches, created: Int64s) -> Bits:
         """The reasons against n messages for the channel of each."""
-        bits = found.words.astype(np.uint32)
+        bits = matches.facts.astype(np.uint32)
         bits &= np.uint32((1 << CHANNEL_BITS) - 1)
         bits ^= np.uint32(Reason.CHANNEL_UNKNOWN)
         if self.public_since is not None:
             bits |= flag(
-                self.public_since.lie_after(created, found.words, found.slots),
+                self.public_since.lie_after(created, matches.facts, matches.slots),
                 Reason.PRIVATE_CHANNEL,
             )
         return bits

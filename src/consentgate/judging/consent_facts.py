@@ -22,7 +22,7 @@ from consentgate.arrow import (
     row_blocks,
     valid_mask,
 )
-from consentgate.index import Bounds, Found, Index, pack_bounds, read_ids, with_rests
+from consentgate.index import Index, Matches, PackedInstants, pack_instants, read_ids, with_rests
 from consentgate.inputs import STATUSES, VALID_STATUSES, ConsentSnapshot
 from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
 from consentgate.judging.rules import find_rule_column, match_rule
@@ -38,7 +38,7 @@ _RECORD_COLUMNS = {
 
 
 def consent_bits(policy: Policy) -> int:
-    """How many bits of a subject's word hold reasons."""
+    """How many bits of a subject's facts hold reasons."""
     last_bit = int(Reason.NOTICE_NOT_ACCEPTED).bit_length()
     if policy.subject_rules:
         last_bit = FIRST_RULE_BIT + len(policy.record_rules) + len(policy.subject_rules)
@@ -49,13 +49,13 @@ def consent_bits(policy: Policy) -> int:
 class ConsentFacts:
     """All that is known about each subject, over all the policy's purposes.
 
-    A subject's word holds, in its lowest bits, the reasons from NO_CONSENT_RECORD on that do not
+    A subject's facts hold, in their lowest bits, the reasons from NO_CONSENT_RECORD on that do not
     depend on time. They are stored XOR NO_CONSENT_RECORD, so that zero means "no record". The
-    bounds are in the bits above.
+    instants are in the bits above.
 
     Attributes:
-        index: each subject's word.
-        reason_bits: how many bits of a word hold reasons.
+        index: the facts about each subject.
+        reason_bits: how many bits of the facts hold reasons.
         valid_from: messages from before this instant predate a consent; None where nobody has one.
         valid_until: the complement of the instant from which on a consent has expired; None where
             none ever does. There is always one where the policy limits the age of consents.
@@ -63,64 +63,64 @@ class ConsentFacts:
 
     index: Index
     reason_bits: int
-    valid_from: Bounds | None
-    valid_until: Bounds | None
+    valid_from: PackedInstants | None
+    valid_until: PackedInstants | None
 
     @classmethod
     def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
         """Unite each subject's records for the purposes asked for."""
         records = _Records.read(policy, consent)
         reason_bits = consent_bits(policy)
-        words = records.bits.astype(np.uint64)
-        words ^= np.uint64(_NO_RECORD)
-        words >>= np.uint64(_FIRST_BIT)
+        facts = records.bits.astype(np.uint64)
+        facts ^= np.uint64(_NO_RECORD)
+        facts >>= np.uint64(_FIRST_BIT)
         not_after = np.invert(records.valid_until, out=records.valid_until)
-        bounds = [records.valid_from, not_after]
+        instants = [records.valid_from, not_after]
         # under an age limit always one for the end, so that a gate's file cannot do without
         always = None if policy.max_consent_age is None else 1
-        layouts, rests = pack_bounds(words, reason_bits, bounds, always=always)
+        layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
         ids = read_ids(records.subjects)
-        del records, bounds, not_after  # for the peak of memory
-        index, rests = Index.build(ids, words, rests)
+        del records, instants, not_after  # for the peak of memory
+        index, rests = Index.build(ids, facts, rests)
         return cls(index, reason_bits, *with_rests(layouts, rests))
 
-    def judge(self, found: Found, created: Int64s, now: int) -> Bits:
+    def judge(self, matches: Matches, created: Int64s, now: int) -> Bits:
         """The reasons against n mentions of subjects, each in a message of its own instant."""
-        bits = self.judge_subjects(found, now)
+        bits = self.judge_subjects(matches, now)
         if self.valid_from is not None:
-            later = self.valid_from.lie_after(created, found.words, found.slots)
+            later = self.valid_from.lie_after(created, matches.facts, matches.slots)
             bits |= flag(later, Reason.PREDATES_CONSENT)
         return bits
 
-    def starts(self, found: Found) -> Int64s:
+    def starts(self, matches: Matches) -> Int64s:
         """The instants before which messages of n subjects predate a consent; else EARLIEST."""
         if self.valid_from is None:
-            return np.full(len(found.words), EARLIEST)
-        return self.valid_from.instants(found.words, found.slots)
+            return np.full(len(matches.facts), EARLIEST)
+        return self.valid_from.unpack(matches.facts, matches.slots)
 
-    def judge_subjects(self, found: Found, now: int) -> Bits:
+    def judge_subjects(self, matches: Matches, now: int) -> Bits:
         """The reasons against n subjects, whenever the messages were written that name them."""
-        bits = found.words.astype(np.uint32)
+        bits = matches.facts.astype(np.uint32)
         bits &= np.uint32((1 << self.reason_bits) - 1)
         bits <<= np.uint32(_FIRST_BIT)
         bits ^= _NO_RECORD
         if self.valid_until is not None:
             past = np.array([~now - 1])  # until <= now just where ~until > ~now - 1
-            expired = self.valid_until.lie_after(past, found.words, found.slots)
+            expired = self.valid_until.lie_after(past, matches.facts, matches.slots)
             bits |= flag(expired, Reason.CONSENT_EXPIRED)
-        if found.valid is not None:
-            bits[~found.valid] = Reason.SUBJECT_MISSING
+        if matches.valid is not None:
+            bits[~matches.valid] = Reason.SUBJECT_MISSING
         return bits
 
     def has_expiry_between(self, before: int, now: int) -> bool:
         """Whether any consent expires after `before` and not after `now`."""
         if self.valid_until is None:
             return False
-        words = self.index.words
-        for rows in row_blocks(len(words)):
+        facts = self.index.facts
+        for rows in row_blocks(len(facts)):
             slots = np.arange(rows.start, rows.stop)
             expired = [
-                self.valid_until.lie_after(np.array([~instant - 1]), words[rows], slots)
+                self.valid_until.lie_after(np.array([~instant - 1]), facts[rows], slots)
                 for instant in (before, now)
             ]
             if np.any(expired[1] & ~expired[0]):
@@ -151,8 +151,8 @@ class _Records:
             find_rule_column(table.schema, rule, "consent snapshot")
         purposes = sorted(policy.purposes)
         as_of = as_micros(consent.as_of, name="as_of")
-        parts = [cls._of_purpose(policy, table, purpose, as_of) for purpose in purposes]
-        return parts[0] if len(parts) == 1 else cls._united(parts)
+        records = [cls._of_purpose(policy, table, purpose, as_of) for purpose in purposes]
+        return records[0] if len(records) == 1 else cls._united(records)
 
     @classmethod
     def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str, as_of: int) -> "_Records":
@@ -187,22 +187,22 @@ class _Records:
         return records
 
     @classmethod
-    def _united(cls, parts: list["_Records"]) -> "_Records":
+    def _united(cls, records: list["_Records"]) -> "_Records":
         """Every subject's records together; one who lacks some has no record for a purpose."""
-        mentions = pa.concat_arrays([part.subjects for part in parts]).dictionary_encode()
+        mentions = pa.concat_arrays([some.subjects for some in records]).dictionary_encode()
         subjects = mentions.dictionary
-        bits, found = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
+        bits, purposes = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
         valid_from = np.full(len(subjects), EARLIEST)
         valid_until = np.full(len(subjects), LATEST)
         codes, start = mentions.indices.to_numpy(), 0
-        for part in parts:
-            at = codes[start : start + len(part.bits)]
+        for some in records:
+            at = codes[start : start + len(some.bits)]
             start += len(at)
-            found[at] += 1
-            bits[at] |= part.bits
-            valid_from[at] = np.maximum(valid_from[at], part.valid_from)
-            valid_until[at] = np.minimum(valid_until[at], part.valid_until)
-        bits |= flag(found < len(parts), Reason.NO_CONSENT_RECORD)
+            purposes[at] += 1
+            bits[at] |= some.bits
+            valid_from[at] = np.maximum(valid_from[at], some.valid_from)
+            valid_until[at] = np.minimum(valid_until[at], some.valid_until)
+        bits |= flag(purposes < len(records), Reason.NO_CONSENT_RECORD)
         return cls(subjects, bits, valid_from, valid_until)
 
 
@@ -225,8 +225,8 @@ def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bool
 def _rule_bits(policy: Policy, columns: Mapping[str, pa.Array]) -> Bits:
     bits = np.zeros(len(columns["subject_id"]), dtype=np.uint32)
     first = FIRST_RULE_BIT + len(policy.record_rules)
-    for place, rule in enumerate(policy.subject_rules):
-        bits |= flag(match_rule(rule, columns[rule.column]), 1 << (first + place))
+    for number, rule in enumerate(policy.subject_rules):
+        bits |= flag(match_rule(rule, columns[rule.column]), 1 << (first + number))
     return bits
 
 

@@ -141,8 +141,8 @@ def explain(
 
 def _reason_words(policy: Policy, decision: Decision) -> dict[int, tuple[str, str]]:
     words = {reason.bit_length() - 1: text for reason, text in REASON_WORDS.items()}
-    for place, rule in enumerate(policy.record_rules + policy.subject_rules):
-        words[FIRST_RULE_BIT + place] = f"the policy excludes it by a rule on '{rule.column}'"
+    for at, rule in enumerate(policy.record_rules + policy.subject_rules):
+        words[FIRST_RULE_BIT + at] = f"the policy excludes it by a rule on '{rule.column}'"
     return {bit: (name, words[bit]) for bit, name in decision.reason_names.items()}
 
 

@@ -1,7 +1,7 @@
 """The description of a gate in its file, checked like any input.
 
 A file whose checksums are right can still have been written by a faulty or hostile program. So its
-description is a model, and everything that two of its parts say has to agree: with the policy and
+description is a model, and everything that two of its entries say has to agree: with the policy and
 the columns, with the evidence that ledgers will carry, and with the arrays' types and shapes.
 """
 
@@ -30,13 +30,13 @@ _DIGESTS = {"snapshot": "consentgate.snapshot_digest", "registry": "consentgate.
 _INSTANTS = {"snapshot": "consentgate.snapshot_as_of", "registry": "consentgate.registry_as_of"}
 
 
-class _Part(BaseModel):
+class _Described(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class IndexPart(_Part):
+class DescribedIndex(_Described):
     """An index, but for its arrays; see `Index` and `PerfectHash`."""
 
     seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -57,8 +57,8 @@ class IndexPart(_Part):
         return slots
 
 
-class BoundsPart(_Part):
-    """One bound for each word, but for the rests; see `Bounds`."""
+class DescribedInstants(_Described):
+    """One instant for each id, but for the rests; see `PackedInstants`."""
 
     first_bit: Annotated[int, Field(ge=0, le=63)]
     bits: Annotated[int, Field(ge=1, le=64)]
@@ -66,44 +66,44 @@ class BoundsPart(_Part):
     base: Int64
 
 
-class ConsentPart(_Part):
+class DescribedConsent(_Described):
     """The facts about subjects; see `ConsentFacts`."""
 
-    index: IndexPart
+    index: DescribedIndex
     reason_bits: int
-    valid_from: BoundsPart | None
-    valid_until: BoundsPart | None
+    valid_from: DescribedInstants | None
+    valid_until: DescribedInstants | None
 
     @property
-    def bounds(self) -> dict[str, BoundsPart | None]:
-        """The bounds in the order in which words hold them."""
+    def instants(self) -> dict[str, DescribedInstants | None]:
+        """The instants in the order in which facts hold them."""
         return {"valid_from": self.valid_from, "valid_until": self.valid_until}
 
 
-class ChannelPart(_Part):
+class DescribedChannels(_Described):
     """The facts about channels; see `ChannelFacts`."""
 
-    index: IndexPart
-    public_since: BoundsPart | None
+    index: DescribedIndex
+    public_since: DescribedInstants | None
 
     @property
-    def bounds(self) -> dict[str, BoundsPart | None]:
-        """The bounds in the order in which words hold them."""
+    def instants(self) -> dict[str, DescribedInstants | None]:
+        """The instants in the order in which facts hold them."""
         return {"public_since": self.public_since}
 
 
-class JudgePart(_Part):
+class DescribedJudge(_Described):
     """All that judging takes; see `Judge`."""
 
-    consent: ConsentPart
-    channels: ChannelPart | None
+    consent: DescribedConsent
+    channels: DescribedChannels | None
     snapshot_as_of: Int64
     registry_as_of: Int64 | None
     subject_family: IdFamily
     channel_family: IdFamily | None
 
 
-class Description(_Part):
+class Description(_Described):
     """All that a gate's file says about its gate, but for the arrays; see `SavedGate`."""
 
     policy: Policy
@@ -111,7 +111,7 @@ class Description(_Part):
     judged_at: AwareDatetime | None
     evidence: dict[str, str]
     sources: dict[str, str]
-    judge: JudgePart
+    judge: DescribedJudge
 
     @classmethod
     def read(cls, content: Any, arrays: Arrays, *, verify: bool) -> "Description":
@@ -120,7 +120,7 @@ class Description(_Part):
         Args:
             content: the JSON.
             arrays: by name.
-            verify: look at all words, and not only at some that lie apart.
+            verify: look at all facts, and not only at some that lie apart.
 
         Raises:
             ValueError: It does not; the message says where.
@@ -161,47 +161,55 @@ class Description(_Part):
         _check(self.sources.keys() == used.keys(), "sources")
 
     def _check_arrays(self, arrays: Arrays, *, verify: bool) -> None:
-        parts: dict[str, tuple[ConsentPart | ChannelPart, IdFamily, int]] = {
+        described: dict[str, tuple[DescribedConsent | DescribedChannels, IdFamily, int]] = {
             "consent": (self.judge.consent, self.judge.subject_family, consent_bits(self.policy))
         }
         if self.judge.channels is not None and self.judge.channel_family is not None:
-            parts["channels"] = self.judge.channels, self.judge.channel_family, CHANNEL_BITS
+            described["channels"] = self.judge.channels, self.judge.channel_family, CHANNEL_BITS
         names = set()
-        for name, (part, family, first_bit) in parts.items():
+        for name, (facts, family, first_bit) in described.items():
             names |= {f"{name}.pilots", f"{name}.entries"}
-            names |= {f"{name}.{b}.rests" for b, bound in part.bounds.items() if bound is not None}
+            names |= {
+                f"{name}.{b}.rests" for b, instant in facts.instants.items() if instant is not None
+            }
             _check(names <= arrays.keys(), "names of arrays")
-            slots = part.index.check(name, arrays, family)
-            end = _check_bounds(name, part.bounds, first_bit, slots, arrays)
+            slots = facts.index.check(name, arrays, family)
+            end = _check_instants(name, facts.instants, first_bit, slots, arrays)
             _check_words(name, arrays[f"{name}.entries"], end, verify=verify)
         _check(arrays.keys() == names, "names of arrays")
 
 
-def _check_bounds(
-    name: str, bounds: Mapping[str, BoundsPart | None], first_bit: int, slots: int, arrays: Arrays
+def _check_instants(
+    name: str,
+    instants: Mapping[str, DescribedInstants | None],
+    first_bit: int,
+    slots: int,
+    arrays: Arrays,
 ) -> int:
-    """Raise ValueError unless bounds lie in words as `pack_bounds` lays them, and rests fit.
+    """Raise ValueError unless instants lie in facts as `pack_instants` lays them, and rests fit.
 
     Returns:
-        The first bit of the words that nothing uses; 64 where there are bounds, which share them.
+        The first bit of the facts that nothing uses; 64 where there are instants, which share them.
     """
-    held = {each: bound for each, bound in bounds.items() if bound is not None}
-    place, bits = first_bit, (64 - first_bit) // max(1, len(held))
-    for each, bound in held.items():
+    held = {each: instant for each, instant in instants.items() if instant is not None}
+    position, bits = first_bit, (64 - first_bit) // max(1, len(held))
+    for each, instant in held.items():
         rests = arrays[f"{name}.{each}.rests"]
-        _check((bound.first_bit, bound.bits) == (place, bits), f"place of {name}.{each}")
-        _check(rests.dtype == np.min_scalar_type((1 << bound.shift) - 1), f"type of {name}.{each}")
+        _check((instant.first_bit, instant.bits) == (position, bits), f"position of {name}.{each}")
+        _check(
+            rests.dtype == np.min_scalar_type((1 << instant.shift) - 1), f"type of {name}.{each}"
+        )
         _check(rests.shape == (slots,), f"number of {name}.{each}")
-        place += bits
+        position += bits
     return 64 if held else first_bit
 
 
 def _check_words(name: str, entries: npt.NDArray[Any], end: int, *, verify: bool) -> None:
-    """Raise ValueError if words use bits that nothing describes, such as those of lost bounds."""
+    """Raise ValueError if facts use bits that nothing describes, such as those of lost instants."""
     if end < 64:
         step = 1 if verify else max(1, len(entries) // _SAMPLED_WORDS)
-        words = entries[::step, entries.shape[1] // 2]
-        _check(not (words >> np.uint64(end)).any(), f"words of {name}")
+        facts = entries[::step, entries.shape[1] // 2]
+        _check(not (facts >> np.uint64(end)).any(), f"facts of {name}")
 
 
 def _check(is_so: bool, what: str) -> None:

@@ -14,16 +14,16 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate.errors import OutputError, ReplacedGateError, UnreadableFileError
-from consentgate.index import Bounds, Index, PerfectHash
+from consentgate.index import Index, PackedInstants, PerfectHash
 from consentgate.judging.channel_facts import ChannelFacts
 from consentgate.judging.consent_facts import ConsentFacts
 from consentgate.judging.gate_description import (
-    BoundsPart,
-    ChannelPart,
-    ConsentPart,
+    DescribedChannels,
+    DescribedConsent,
+    DescribedIndex,
+    DescribedInstants,
+    DescribedJudge,
     Description,
-    IndexPart,
-    JudgePart,
 )
 from consentgate.judging.judgement import Judge
 from consentgate.storage import absolute, damaged, open_sections, write_sections
@@ -99,8 +99,8 @@ def open_gate(
         ReplacedGateError: It has another digest.
     """
     path = absolute(path, UnreadableFileError)
-    content, arrays, found = open_sections(path, verify=verify)
-    if digest is not None and found != digest:
+    content, arrays, actual = open_sections(path, verify=verify)
+    if digest is not None and actual != digest:
         raise ReplacedGateError(
             f"Gate file '{path}' holds another gate than when this one was saved or opened there; "
             "open the new one with Gate.open, or bring the old file back."
@@ -111,7 +111,7 @@ def open_gate(
         raise damaged(path, f"does not describe a gate ({error})") from None
     judge = _put_together(description, arrays)
     gate = SavedGate(judge, description.judged_at, description.evidence, description.sources)
-    return gate, GateFile(path, found)
+    return gate, GateFile(path, actual)
 
 
 def preload(judge: Judge) -> None:
@@ -122,17 +122,17 @@ def preload(judge: Judge) -> None:
         array.reshape(-1).view(np.uint8)[::_PAGE].sum()
 
 
-def _take_apart(judge: Judge, arrays: Arrays) -> JudgePart:
+def _take_apart(judge: Judge, arrays: Arrays) -> DescribedJudge:
     """A judge's parts without their arrays, which are added to `arrays`."""
     consent, channels = judge.consent, judge.channels
-    return JudgePart(
-        consent=ConsentPart(
-            index=_index_part("consent", consent.index, arrays),
+    return DescribedJudge(
+        consent=DescribedConsent(
+            index=_describe_index("consent", consent.index, arrays),
             reason_bits=consent.reason_bits,
-            valid_from=_bounds_part("consent.valid_from", consent.valid_from, arrays),
-            valid_until=_bounds_part("consent.valid_until", consent.valid_until, arrays),
+            valid_from=_describe_instants("consent.valid_from", consent.valid_from, arrays),
+            valid_until=_describe_instants("consent.valid_until", consent.valid_until, arrays),
         ),
-        channels=None if channels is None else _channel_part(channels, arrays),
+        channels=None if channels is None else _describe_channels(channels, arrays),
         snapshot_as_of=judge.snapshot_as_of,
         registry_as_of=judge.registry_as_of,
         subject_family=judge.subject_family,
@@ -140,63 +140,71 @@ def _take_apart(judge: Judge, arrays: Arrays) -> JudgePart:
     )
 
 
-def _channel_part(channels: ChannelFacts, arrays: Arrays) -> ChannelPart:
-    return ChannelPart(
-        index=_index_part("channels", channels.index, arrays),
-        public_since=_bounds_part("channels.public_since", channels.public_since, arrays),
+def _describe_channels(channels: ChannelFacts, arrays: Arrays) -> DescribedChannels:
+    return DescribedChannels(
+        index=_describe_index("channels", channels.index, arrays),
+        public_since=_describe_instants("channels.public_since", channels.public_since, arrays),
     )
 
 
 def _put_together(description: Description, arrays: Arrays) -> Judge:
-    parts = description.judge
-    consent, channels = parts.consent, parts.channels
+    described = description.judge
+    consent, channels = described.consent, described.channels
     return Judge(
         description.policy,
         description.columns,
         ConsentFacts(
             _index("consent", consent.index, arrays),
             consent.reason_bits,
-            _bounds("consent.valid_from", consent.valid_from, arrays),
-            _bounds("consent.valid_until", consent.valid_until, arrays),
+            _instants("consent.valid_from", consent.valid_from, arrays),
+            _instants("consent.valid_until", consent.valid_until, arrays),
         ),
         None if channels is None else _channels(channels, arrays),
-        parts.snapshot_as_of,
-        parts.registry_as_of,
-        parts.subject_family,
-        parts.channel_family,
+        described.snapshot_as_of,
+        described.registry_as_of,
+        described.subject_family,
+        described.channel_family,
     )
 
 
-def _channels(part: ChannelPart, arrays: Arrays) -> ChannelFacts:
-    index = _index("channels", part.index, arrays)
-    return ChannelFacts(index, _bounds("channels.public_since", part.public_since, arrays))
+def _channels(described: DescribedChannels, arrays: Arrays) -> ChannelFacts:
+    index = _index("channels", described.index, arrays)
+    return ChannelFacts(index, _instants("channels.public_since", described.public_since, arrays))
 
 
-def _index_part(name: str, index: Index, arrays: Arrays) -> IndexPart:
-    arrays[f"{name}.pilots"] = index.places.pilots
+def _describe_index(name: str, index: Index, arrays: Arrays) -> DescribedIndex:
+    arrays[f"{name}.pilots"] = index.slots.pilots
     arrays[f"{name}.entries"] = index.entries
-    return IndexPart(
+    return DescribedIndex(
         seed=index.seed.hex(),
         is_signed=index.is_signed,
-        bucket_bits=index.places.bucket_bits,
-        part_slots=index.places.part_slots,
+        bucket_bits=index.slots.bucket_bits,
+        part_slots=index.slots.part_slots,
     )
 
 
-def _index(name: str, part: IndexPart, arrays: Arrays) -> Index:
-    places = PerfectHash(part.bucket_bits, part.part_slots, arrays[f"{name}.pilots"])
+def _index(name: str, described: DescribedIndex, arrays: Arrays) -> Index:
+    slots = PerfectHash(described.bucket_bits, described.part_slots, arrays[f"{name}.pilots"])
     entries = arrays[f"{name}.entries"]
-    return Index(bytes.fromhex(part.seed), part.is_signed, places, entries)
+    return Index(bytes.fromhex(described.seed), described.is_signed, slots, entries)
 
 
-def _bounds_part(name: str, bounds: Bounds | None, arrays: Arrays) -> BoundsPart | None:
-    if bounds is None:
+def _describe_instants(
+    name: str, instants: PackedInstants | None, arrays: Arrays
+) -> DescribedInstants | None:
+    if instants is None:
         return None
-    arrays[f"{name}.rests"] = bounds.rests
-    return BoundsPart(
-        first_bit=bounds.first_bit, bits=bounds.bits, shift=bounds.shift, base=bounds.base
+    arrays[f"{name}.rests"] = instants.rests
+    return DescribedInstants(
+        first_bit=instants.first_bit, bits=instants.bits, shift=instants.shift, base=instants.base
     )
 
 
-def _bounds(name: str, part: BoundsPart | None, arrays: Arrays) -> Bounds | None:
-    return None if part is None else Bounds(**dict(part), rests=arrays[f"{name}.rests"])
+def _instants(
+    name: str, described: DescribedInstants | None, arrays: Arrays
+) -> PackedInstants | None:
+    return (
+        None
+        if described is None
+        else PackedInstants(**dict(described), rests=arrays[f"{name}.rests"])
+    )

@@ -27,7 +27,7 @@ from consentgate.arrow import (
 )
 from consentgate.columns import Columns
 from consentgate.errors import ColumnTypeError, IdFamilyError
-from consentgate.index import Found, IdFamily, id_family
+from consentgate.index import IdFamily, Matches, id_family
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging.channel_facts import ChannelFacts, visibility_bits
 from consentgate.judging.consent_facts import ConsentFacts
@@ -100,7 +100,7 @@ class Judge:
         check_instants(created_at.type, columns.created_at, columns.assume_timezone)
         rules = [find_rule_column(schema, rule, "messages") for rule in self.policy.record_rules]
         named = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
-        named += [schema.field(place).name for place in rules]
+        named += [schema.field(at).name for at in rules]
         return list(dict.fromkeys(name for name in named if name is not None))
 
     def judge(self, block: pa.RecordBatch, now: int, lookup: Lookup) -> Bits:
@@ -126,9 +126,9 @@ class Judge:
             written = np.where(valid, created.floor, LATEST)
         bits |= self._channel_bits(block, written, lookup)
         bits |= self._subject_bits(block, written, now, lookup)
-        for place, rule in enumerate(self.policy.record_rules):
+        for number, rule in enumerate(self.policy.record_rules):
             matched = match_rule(rule, block.column(rule.column))
-            bits |= flag(matched, 1 << (FIRST_RULE_BIT + place))
+            bits |= flag(matched, 1 << (FIRST_RULE_BIT + number))
         return bits
 
     @property
@@ -141,8 +141,8 @@ class Judge:
         bits = np.zeros(block.num_rows, dtype=np.uint32)
         if self.channels is not None:
             for name in self.columns.channels:
-                found = lookup.find(self.channels.index, block.column(name))
-                bits |= self.channels.judge(found, created)
+                matches = lookup.find(self.channels.index, block.column(name))
+                bits |= self.channels.judge(matches, created)
         if self.columns.visibility is not None:
             words = block.column(self.columns.visibility)
             if not pa.types.is_dictionary(words.type):
@@ -160,8 +160,8 @@ class Judge:
             if is_list(column.type):
                 named += self._judge_lists(bits, column, created, now, lookup)
             else:
-                found = lookup.find(self.consent.index, column)
-                bits |= self.consent.judge(found, created, now)
+                matches = lookup.find(self.consent.index, column)
+                bits |= self.consent.judge(matches, created, now)
                 named += 1
         return bits | flag(named == 0, Reason.SUBJECT_MISSING)
 
@@ -174,32 +174,32 @@ class Judge:
             bits |= flag(~present, Reason.SUBJECT_MISSING)
         holders = np.flatnonzero(counts)
         if holders.size:
-            found = lookup.find(self.consent.index, values)
+            matches = lookup.find(self.consent.index, values)
             is_shared = counts.sum() > len(values)
             judge = self._judge_shared if is_shared else self._judge_apart
-            bits[holders] |= judge(found, starts[holders], counts[holders], created[holders], now)
+            bits[holders] |= judge(matches, starts[holders], counts[holders], created[holders], now)
         return counts
 
     def _judge_apart(
-        self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
+        self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
         """The reasons against n rows that each name some subjects, judged mention by mention."""
         bounds = np.cumsum(counts) - counts
-        has_others = len(found.words) > counts.sum()  # such as those of null lists
+        has_others = len(matches.facts) > counts.sum()  # such as those of null lists
         if has_others or not np.array_equal(starts, bounds):
-            found = found.take(spans(starts, counts))
-        against = self.consent.judge(found, np.repeat(created, counts), now)
+            matches = matches.take(spans(starts, counts))
+        against = self.consent.judge(matches, np.repeat(created, counts), now)
         return np.bitwise_or.reduceat(against, bounds)
 
     def _judge_shared(
-        self, found: Found, starts: Int64s, counts: Int64s, created: Int64s, now: int
+        self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
         """The same where list views overlap: subjects are judged once, and then united by view.
 
         Written out one after the other, the views could take any amount of memory.
         """
-        bits = unite(np.bitwise_or, self.consent.judge_subjects(found, now), starts, counts)
-        begin = unite(np.maximum, self.consent.starts(found), starts, counts)
+        bits = unite(np.bitwise_or, self.consent.judge_subjects(matches, now), starts, counts)
+        begin = unite(np.maximum, self.consent.starts(matches), starts, counts)
         return bits | flag(begin > created, Reason.PREDATES_CONSENT)
 
 
@@ -216,17 +216,17 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
     """A column's ids are of the snapshot's family; a column of nulls alone is of every family."""
     kind = schema.field(find_column(schema, name, role="ids")).type
     item = kind.value_type if lists and is_list(kind) else kind
-    found = id_family(item)
-    if found is None and not pa.types.is_null(item):
+    own = id_family(item)
+    if own is None and not pa.types.is_null(item):
         wanted = "ids or lists of ids" if lists else "ids"
         raise ColumnTypeError(
             f"Column '{name}' is {type_text(kind)} but must hold {wanted}: integers, strings or "
             "UUIDs; cast it."
         )
-    if found is not None and found is not family:
+    if own is not None and own is not family:
         where = "consent snapshot" if lists else "channel registry"
         raise IdFamilyError(
-            f"Column '{name}' is {type_text(kind)}, so its ids are {found}s, but those of the "
+            f"Column '{name}' is {type_text(kind)}, so its ids are {own}s, but those of the "
             f"{where} are {family}s; cast one of them."
         )
 

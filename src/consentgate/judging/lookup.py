@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow import dictionary_codes, row_blocks, valid_mask, without_views
-from consentgate.index import Found, Index, read_ids
+from consentgate.index import Index, Matches, read_ids
 
 
 class Lookup:
-    """Finds ids for one call, remembering what it found for its dictionaries.
+    """Finds ids for one call, remembering the matches of its dictionaries.
 
     Args:
         rows: of the table that is judged. A dictionary of more values is not worth looking up
@@ -20,10 +20,10 @@ class Lookup:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._by_dictionary: dict[tuple[Any, ...], tuple[pa.Array, Found]] = {}
+        self._by_dictionary: dict[tuple[Any, ...], tuple[pa.Array, Matches]] = {}
         self._lock = Lock()
 
-    def find(self, index: Index, ids: pa.Array) -> Found:
+    def find(self, index: Index, ids: pa.Array) -> Matches:
         """Look up n ids; `valid` is false for a null."""
         if not pa.types.is_dictionary(ids.type):
             return _find(index, ids)
@@ -31,7 +31,7 @@ class Lookup:
             return _find_used(index, ids)
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
-    def _of_dictionary(self, index: Index, values: pa.Array) -> Found:
+    def _of_dictionary(self, index: Index, values: pa.Array) -> Matches:
         """Look up a dictionary's values, and behind them a null.
 
         Where a dictionary lies tells it apart, as long as it is held here and its memory is not
@@ -45,29 +45,29 @@ class Lookup:
             return self._by_dictionary[key][1]
 
 
-def _find(index: Index, ids: pa.Array) -> Found:
+def _find(index: Index, ids: pa.Array) -> Matches:
     """Look up n ids that are not dictionary-encoded."""
     if pa.types.is_null(ids.type):
         nothing = np.zeros(len(ids), np.uint64)
-        return Found(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
+        return Matches(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
     return index.find(read_ids(ids), valid_mask(ids))
 
 
-def _find_used(index: Index, ids: pa.DictionaryArray) -> Found:
+def _find_used(index: Index, ids: pa.DictionaryArray) -> Matches:
     """What is held about n ids of a dictionary, of which they use few values."""
     end = len(ids.dictionary)
-    used, places = np.unique(dictionary_codes(ids), return_inverse=True)
+    used, positions = np.unique(dictionary_codes(ids), return_inverse=True)
     values = without_views(ids.dictionary).take(pa.array(used, mask=used == end))
-    return _find(index, values).take(places)
+    return _find(index, values).take(positions)
 
 
-def _find_all(index: Index, values: pa.Array) -> Found:
+def _find_all(index: Index, values: pa.Array) -> Matches:
     """Look up any number of ids, and behind them a null."""
     count = len(values) + 1
-    words, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
+    facts, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     valid = np.zeros(count, np.bool_)
     for rows in row_blocks(len(values)):
-        found = _find(index, values[rows])
-        words[rows], slots[rows] = found.words, found.slots
-        valid[rows] = True if found.valid is None else found.valid
-    return Found(words, slots, valid)
+        matches = _find(index, values[rows])
+        facts[rows], slots[rows] = matches.facts, matches.slots
+        valid[rows] = True if matches.valid is None else matches.valid
+    return Matches(facts, slots, valid)

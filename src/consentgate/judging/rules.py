@@ -104,8 +104,8 @@ def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
         RuleColumnMissingError, RuleColumnTypeError: The rule cannot be evaluated.
     """
     try:
-        place = find_column(schema, rule.column, role=f"rule '{rule.name}', in the {where}")
+        at = find_column(schema, rule.column, role=f"rule '{rule.name}', in the {where}")
     except ColumnMissingError as error:
         raise RuleColumnMissingError(str(error)) from error
-    check_rule(rule, schema.field(place).type)
-    return place
+    check_rule(rule, schema.field(at).type)
+    return at

@@ -51,18 +51,18 @@ class Connection:
     """A store's folder, which every process reaches by itself.
 
     Args:
-        place: the folder's path or URI.
+        path: the folder's path or URI.
 
     Attributes:
-        place: the same, or in a directory the absolute path.
+        path: the same, or in a directory the absolute path.
 
     Raises:
         SourceError: The URI is malformed, or nothing answers there.
     """
 
-    def __init__(self, place: str | Path) -> None:
-        folder = Folder.at(place)
-        self.place = folder.root if folder.is_local else os.fspath(place)
+    def __init__(self, path: str | Path) -> None:
+        folder = Folder.at(path)
+        self.path = folder.root if folder.is_local else os.fspath(path)
         self._opened = _process, folder
 
     def __str__(self) -> str:
@@ -75,12 +75,12 @@ class Connection:
         if process is not _process:
             if not folder.is_local:
                 _inherited.append(folder)
-                folder = _connect_anew(self.place, str(folder))
+                folder = _connect_anew(self.path, str(folder))
             self._opened = _process, folder
         return folder
 
 
-def _connect_anew(place: str, shown: str) -> Folder:
+def _connect_anew(path: str, shown: str) -> Folder:
     """A folder of an object store, for a process that was forked.
 
     What it has from its parent uses the parent's connections, on which the two could take each
@@ -90,7 +90,7 @@ def _connect_anew(place: str, shown: str) -> Folder:
 
     def connect() -> None:
         try:
-            made.set_result(Folder.at(place))
+            made.set_result(Folder.at(path))
         except Exception as error:
             made.set_exception(error)
 

@@ -18,7 +18,7 @@ from consentgate.publishing.gate_cache import this_process
 from consentgate.publishing.publication import Publication
 
 
-class Found(NamedTuple):
+class OpenedGate(NamedTuple):
     """A published gate, opened."""
 
     publication: Publication
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 class Followed(Protocol):
     """A store of gates, as far as a live one needs it."""
 
-    def _newest(self, last: Found | None) -> Found:
+    def _newest(self, last: OpenedGate | None) -> OpenedGate:
         """The current gate, which must not be older than the last one seen."""
 
 
@@ -39,7 +39,7 @@ class _Seen(NamedTuple):
         good_until: on the monotonic clock, when it is to be looked at again.
     """
 
-    found: Found
+    newest: OpenedGate
     good_until: float
 
 
@@ -106,14 +106,14 @@ class LiveGate:
         """
         seen = self._seen
         if seen is not None and time.monotonic() < seen.good_until:
-            return seen.found.gate
+            return seen.newest.gate
         # A lock of this process's own: after a fork, nobody would release the other's.
         with self._locks.setdefault(this_process(), threading.Lock()):
             seen, now = self._seen, time.monotonic()
             if seen is None or now >= seen.good_until:
-                found = self._store._newest(seen and seen.found)
-                seen = self._seen = _Seen(found, now + self._check_every.total_seconds())
-            return seen.found.gate
+                newest = self._store._newest(seen and seen.newest)
+                seen = self._seen = _Seen(newest, now + self._check_every.total_seconds())
+            return seen.newest.gate
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -129,7 +129,7 @@ class LiveGate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Part the rows into admitted and excluded; see `Gate.filter`.
+        """Split the rows into admitted and excluded; see `Gate.filter`.
 
         Raises:
             Whatever `decide` raises.

@@ -30,7 +30,7 @@ from consentgate.errors import (
 from consentgate.gate import Gate
 from consentgate.judging import open_gate
 from consentgate.publishing.gate_cache import Connection, open_published
-from consentgate.publishing.live import Found, LiveGate
+from consentgate.publishing.live import LiveGate, OpenedGate
 from consentgate.publishing.publication import (
     POINTER,
     TRIES,
@@ -85,11 +85,11 @@ class GateStore:
         for batch in batches:
             admitted, excluded = live.filter(batch)             # by the newest gate
 
-    Reading needs no right to write. Stores pickle as their place, so they go to other processes,
+    Reading needs no right to write. Stores pickle as their path, so they go to other processes,
     and may be used by many threads.
 
     Args:
-        place: a directory, or an object store's `s3://` or `gs://` URI. What is in it is the gates'
+        path: a directory, or an object store's `s3://` or `gs://` URI. What is in it is the gates'
             files: guard them as you guard the snapshot. A URI with keys pickles with them; better,
             let them come from the environment.
         cache: for an object store, a directory on this machine, to which a gate is fetched once for
@@ -99,22 +99,22 @@ class GateStore:
             of a machine read the store, as data loaders' workers do. A directory needs none.
 
     Raises:
-        TypeError: `place` or `cache` is no path.
+        TypeError: `path` or `cache` is no path.
         SourceError: The URI is malformed, or nothing answers there. Or the path is relative, but
             the working directory is gone; for `cache`, this is an OutputError.
     """
 
-    def __init__(self, place: str | Path, *, cache: str | Path | None = None) -> None:
-        require_path(place, "place")
+    def __init__(self, path: str | Path, *, cache: str | Path | None = None) -> None:
+        require_path(path, "path")
         require_path(cache, "cache", None)
-        self._connection = Connection(place)
+        self._connection = Connection(path)
         self._cache = None if cache is None else absolute(Path(cache), OutputError)
 
     def __repr__(self) -> str:
         return f"<GateStore: {self._connection}>"
 
     def __reduce__(self) -> Any:
-        return partial(type(self), cache=self._cache), (self._connection.place,)
+        return partial(type(self), cache=self._cache), (self._connection.path,)
 
     def publish(self, gate: Gate) -> Publication:
         """Make a gate the current one.
@@ -315,7 +315,7 @@ class GateStore:
             )
         return publication
 
-    def _newest(self, last: Found | None) -> Found:
+    def _newest(self, last: OpenedGate | None) -> OpenedGate:
         """The current gate, which must not be older than the last one seen."""
         published = self._published()
         for _ in range(TRIES):
@@ -324,7 +324,7 @@ class GateStore:
                     return last
                 self._refuse_return(published, last.publication)
             try:
-                return Found(published, self._open(published))
+                return OpenedGate(published, self._open(published))
             except (UnreadableFileError, SourceChangedError) as error:
                 tried, published = published, self._published()
                 if published == tried:

@@ -1,7 +1,7 @@
 """Judging a whole data set into another one, with a ledger and a manifest, and auditing that."""
 
 from consentgate.runs.auditor import Finding, audit
-from consentgate.runs.inventory import FoundFile, look_at
+from consentgate.runs.inventory import InputFile, look_at
 from consentgate.runs.manifest import Digest, Manifest, PartRecord, parse_record, to_json
 from consentgate.runs.runner import Progress, run
 from consentgate.runs.source import find_source, with_partition
@@ -9,7 +9,7 @@ from consentgate.runs.source import find_source, with_partition
 __all__ = [
     "Digest",
     "Finding",
-    "FoundFile",
+    "InputFile",
     "Manifest",
     "PartRecord",
     "Progress",

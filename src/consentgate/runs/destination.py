@@ -66,7 +66,7 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
 
 
 @dataclass(frozen=True)
-class Standing:
+class Destination:
     """The content of a destination.
 
     Attributes:
@@ -88,7 +88,7 @@ class Standing:
     goes_on: bool = True
 
     @classmethod
-    def of(cls, folder: Folder, source: Source) -> "Standing":
+    def of(cls, folder: Folder, source: Source) -> "Destination":
         """Look at a destination.
 
         Raises:
@@ -115,9 +115,9 @@ class Standing:
                     f"Destination '{folder}' holds a run of '{record.source}', but the source is "
                     f"now '{source.label}'; name another folder."
                 )
-        standing = cls(folder, source, present, state, manifest, newest)
-        standing._refuse_foreign()
-        return standing
+        destination = cls(folder, source, present, state, manifest, newest)
+        destination._refuse_foreign()
+        return destination
 
     @property
     def outputs(self) -> set[str]:
@@ -129,7 +129,7 @@ class Standing:
         """The parts of the ledger in the destination."""
         return sorted(name for name in self.present if name.startswith(f"{LEDGER}/"))
 
-    def judged_by(self, newest: Iterable[Newest | None]) -> "Standing":
+    def judged_by(self, newest: Iterable[Newest | None]) -> "Destination":
         """The same, once it is known by what else files here were judged."""
         known = [each for each in (self.newest, *newest) if each is not None]
         return replace(self, newest=reduce(Newest.joined, known) if known else None)

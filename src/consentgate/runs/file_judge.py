@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 from consentgate.gate import Gate
 from consentgate.inputs import read_faults_named
 from consentgate.ledger import LEDGER_OPTIONS, ledger_schema
-from consentgate.runs.inventory import FoundFile, faults_as_changes
+from consentgate.runs.inventory import InputFile, faults_as_changes
 from consentgate.runs.manifest import (
     FileRecord,
     Judgement,
@@ -69,7 +69,7 @@ class FileJudge:
     on_batch: OnBatch
     check_hold: Callable[[], None]
 
-    def judge(self, found: FoundFile) -> FileRecord:
+    def judge(self, input_file: InputFile) -> FileRecord:
         """Judge a file and publish what comes of it, the part of the ledger last.
 
         Raises:
@@ -80,8 +80,8 @@ class FileJudge:
         """
         drafts = data, part = [self.drafts / uuid.uuid4().hex for _ in range(2)]
         try:
-            with faults_as_changes(self.source, found.name, found.stamp):
-                record = self._write(found, data, part)
+            with faults_as_changes(self.source, input_file.name, input_file.stamp):
+                record = self._write(input_file, data, part)
             self.check_hold()
             self.destination.publish(data, record.output.path)
             self.seal(record)
@@ -91,45 +91,47 @@ class FileJudge:
                 draft.unlink(missing_ok=True)
         return record
 
-    def _write(self, found: FoundFile, data: Path, part: Path) -> FileRecord:
+    def _write(self, input_file: InputFile, data: Path, part: Path) -> FileRecord:
         """Write both drafts from one pass over the file, and see that they hold every row."""
-        shown = self.source.shown(found.name)
-        with self.source.fetched(found.name) as path:
+        shown = self.source.shown(input_file.name)
+        with self.source.fetched(input_file.name) as path:
             digest = self.helpers.submit(digest_file, path)
             with read_faults_named(shown):
-                file = open_parquet(path, columns=len(found.schema))
+                file = open_parquet(path, columns=len(input_file.schema))
                 refuse_inexact_timestamps(file, path)
                 form = self._output_form(FileForm.of(file))
             with (
                 file,
-                self._writer(data, form, found.name) as admitted,
-                self._writer(part, self._ledger_form(found.schema), found.name) as excluded,
+                self._writer(data, form, input_file.name) as admitted,
+                self._writer(
+                    part, self._ledger_form(input_file.schema), input_file.name
+                ) as excluded,
             ):
-                counts, occurrences = self._part_rows(found, file, admitted, excluded)
+                counts, occurrences = self._part_rows(input_file, file, admitted, excluded)
                 admitted.close()
-                stamp = found.stamp
+                stamp = input_file.stamp
                 outcome = Outcome(
                     input=ReadFile(
-                        path=found.name,
+                        path=input_file.name,
                         size_bytes=stamp.size_bytes,
-                        rows=found.rows,
+                        rows=input_file.rows,
                         sha256=_result(digest, shown),
                         version=stamp.version,
-                        partition=found.file.partition,
+                        partition=input_file.file.partition,
                     ),
-                    output=_written(data, found.name),
+                    output=_written(data, input_file.name),
                     counts=dict(counts),
                     occurrences=dict(occurrences),
                 )
                 about = PartRecord(judgement=self.judgement, outcome=outcome)
                 excluded.close({RECORD_KEY: about.model_dump_json()})
-        record = FileRecord(**dict(outcome), ledger=_written(part, ledger_name(found.name)))
+        record = FileRecord(**dict(outcome), ledger=_written(part, ledger_name(input_file.name)))
         refuse_loss(shown, Totals.of([record]))
         return record
 
     def _part_rows(
         self,
-        found: FoundFile,
+        input_file: InputFile,
         file: pq.ParquetFile,
         admitted: RowGroupWriter,
         excluded: RowGroupWriter,
@@ -138,10 +140,10 @@ class FileJudge:
         counts: Counter[str] = Counter()
         occurrences: Counter[str] = Counter()
         judged_at, first_row = self.judgement.judged_at, 0
-        for table in _tables(file, self.source.shown(found.name), self.drafts):
-            whole = with_partition(table, found.file.partition)
+        for table in _tables(file, self.source.shown(input_file.name), self.drafts):
+            whole = with_partition(table, input_file.file.partition)
             decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
-            fates = self.gate.part(table, decision, first_row=first_row)
+            fates = self.gate.split(table, decision, first_row=first_row)
             admitted.write(fates[0])
             excluded.write(fates[1])
             first_row += table.num_rows

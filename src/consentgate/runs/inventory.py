@@ -46,7 +46,7 @@ _LOOKERS = 8
 
 
 @dataclass(frozen=True)
-class FoundFile:
+class InputFile:
     """A Parquet file of the source, as it was before anything was judged.
 
     Attributes:
@@ -81,7 +81,7 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Part:
+class LedgerPart:
     """A part of the ledger in a run's destination.
 
     Attributes:
@@ -95,7 +95,7 @@ class Part:
     newest: Newest | None
 
 
-def look_at(source: Source) -> tuple[list[FoundFile], list[Failure]]:
+def look_at(source: Source) -> tuple[list[InputFile], list[Failure]]:
     """Every file's state and schema; those that cannot be read are failures.
 
     Raises:
@@ -105,7 +105,7 @@ def look_at(source: Source) -> tuple[list[FoundFile], list[Failure]]:
     _refuse_shared_parts([ledger_name(file.name) for file in source.files])
     with ThreadPoolExecutor(min(_LOOKERS, len(source.files))) as pool:
         looked = list(pool.map(partial(_look_at_file, source.folder), source.files))
-    found = [each for each in looked if isinstance(each, FoundFile)]
+    found = [each for each in looked if isinstance(each, InputFile)]
     _refuse_other_schemas(source.folder, found)
     return found, [each for each in looked if isinstance(each, Failure)]
 
@@ -121,7 +121,7 @@ def _refuse_shared_parts(names: Sequence[str]) -> None:
         taken.add(name)
 
 
-def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
+def _look_at_file(folder: Folder, file: SourceFile) -> InputFile | Failure:
     try:
         stamp = folder.stamp(file.name)
         with (
@@ -131,7 +131,7 @@ def _look_at_file(folder: Folder, file: SourceFile) -> FoundFile | Failure:
             _magic_checked(folder.shown(file.name), opened),
             open_parquet(opened) as parquet,
         ):
-            found = FoundFile(file, stamp, group_rows(parquet.metadata), parquet.schema_arrow)
+            found = InputFile(file, stamp, group_rows(parquet.metadata), parquet.schema_arrow)
         _refuse_odd_path(folder, file.name)
         return found
     except (UnreadableFileError, SourceChangedError) as error:
@@ -178,7 +178,7 @@ def _refuse_change(folder: Folder, name: str, stamp: Stamp) -> None:
         )
 
 
-def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
+def _refuse_other_schemas(folder: Folder, found: Sequence[InputFile]) -> None:
     for other in found[1:]:
         if difference := schema_difference(found[0].schema, other.schema):
             raise SchemaMismatchError(
@@ -188,7 +188,7 @@ def _refuse_other_schemas(folder: Folder, found: Sequence[FoundFile]) -> None:
             )
 
 
-def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, Part]:
+def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, LedgerPart]:
     """The parts of a ledger that can be read, by their names; others are left out.
 
     Raises:
@@ -199,7 +199,7 @@ def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, Part]:
     return {name: part for name, part in parts.items() if part is not None}
 
 
-def _read_part(destination: Folder, name: str) -> Part | None:
+def _read_part(destination: Folder, name: str) -> LedgerPart | None:
     with destination.fetched(name) as path:
         try:
             with read_faults_named(name), open_parquet(path) as file:
@@ -211,7 +211,7 @@ def _read_part(destination: Folder, name: str) -> Part | None:
             written = WrittenFile(
                 path=name, size_bytes=path.stat().st_size, rows=rows, sha256=digest_file(path)
             )
-            return Part(record, written, _newest(metadata, record))
+            return LedgerPart(record, written, _newest(metadata, record))
         except (OSError, FileError):
             return None
 
@@ -232,9 +232,9 @@ def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | Non
 def finished(
     source: Folder,
     destination: Folder,
-    found: Sequence[FoundFile],
+    found: Sequence[InputFile],
     judgement: Judgement,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, LedgerPart],
     *,
     is_believed: Callable[[FileRecord], bool],
     threads: int,
@@ -251,7 +251,7 @@ def finished(
         threads: how many files are read side by side.
     """
 
-    def record_of(file: FoundFile) -> FileRecord | None:
+    def record_of(file: InputFile) -> FileRecord | None:
         part = parts.get(ledger_name(file.name))
         if part is None or part.record.judgement != judgement:
             return None
@@ -266,7 +266,7 @@ def finished(
     return {record.input.path: record for record in records if record is not None}
 
 
-def _recorded(file: FoundFile, part: Part) -> FileRecord | None:
+def _recorded(file: InputFile, part: LedgerPart) -> FileRecord | None:
     """The record that a part of the ledger has of a file of the same size, time and so on.
 
     It need not be true.

@@ -42,9 +42,9 @@ from consentgate.errors import (
     UnreadableFileError,
 )
 from consentgate.gate import CLOCK_SKEW, Gate
-from consentgate.runs.destination import Standing, refuse_overlap
+from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
-from consentgate.runs.inventory import Failure, FoundFile, finished, look_at, read_parts
+from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
 from consentgate.runs.manifest import (
     Evidence,
     FileRecord,
@@ -186,18 +186,18 @@ def run(
     refuse_overlap(folder, files)
     seals = Seals(folder, signer)
     with _faults_as_outputs():  # before anything is created there
-        standing = seals.checked(Standing.of(folder, files))
-        _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
+        target = seals.checked(Destination.of(folder, files))
+        _judgement(gate, instant, target, allow_older=allow_older_snapshot)
     with _held(folder) as check_hold:
         found, failures = look_at(files)
         if not found or (failures and fail_fast):
             raise _incomplete(failures, 0, len(files.files))
-        standing = seals.checked(Standing.of(folder, files))
-        parts = read_parts(folder, standing.ledger)
-        standing = standing.judged_by(part.newest for part in parts.values())
+        target = seals.checked(Destination.of(folder, files))
+        parts = read_parts(folder, target.ledger)
+        target = target.judged_by(part.newest for part in parts.values())
         _refuse_unfit(gate, found, judged_at)
         instant = _Instant.of(gate, judged_at)
-        judgement, own = _judgement(gate, instant, standing, allow_older=allow_older_snapshot)
+        judgement, own = _judgement(gate, instant, target, allow_older=allow_older_snapshot)
         is_sealed = partial(seals.is_sealed, judgement, files.label)
         at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
         done = finished(
@@ -209,20 +209,28 @@ def run(
             is_believed=is_sealed,
             threads=at_once,
         )
-        if standing.is_result(judgement, done, is_signed=_is_signed(standing, signer)):
-            assert standing.manifest is not None
+        if target.is_result(judgement, done, is_signed=_is_signed(target, signer)):
+            assert target.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
-            return standing.manifest
-        state = seals.sealed(standing.next_state(judgement, instant.origin, own))
+            return target.manifest
+        state = seals.sealed(target.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
-            standing.begin(state, done)
-            tally = _Tally(found, done, on_progress)
+            target.begin(state, done)
+            reporter = _Reporter(found, done, on_progress)
             todo = [file for file in found if file.name not in done]
             seal = partial(seals.write, judgement, files.label)
             judge = FileJudge(
-                gate, judgement, files.folder, folder, drafts, helpers, seal, tally.add, check_hold
+                gate,
+                judgement,
+                files.folder,
+                folder,
+                drafts,
+                helpers,
+                seal,
+                reporter.add,
+                check_hold,
             )
-            failures += _judge_all(judge, todo, done, tally, at_once, fail_fast=fail_fast)
+            failures += _judge_all(judge, todo, done, reporter, at_once, fail_fast=fail_fast)
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
@@ -293,7 +301,7 @@ class _Instant:
             ) from None
 
 
-def _refuse_unfit(gate: Gate, found: Sequence[FoundFile], given: datetime | None) -> None:
+def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None) -> None:
     """Raise an error unless the gate can judge the files: columns, ages and instants fit."""
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
@@ -307,28 +315,28 @@ def _refuse_unfit(gate: Gate, found: Sequence[FoundFile], given: datetime | None
 
 
 def _judgement(
-    gate: Gate, instant: _Instant, standing: Standing, *, allow_older: bool
+    gate: Gate, instant: _Instant, target: Destination, *, allow_older: bool
 ) -> tuple[Judgement, Newest]:
     """The judgement to make, and its evidence, which must not be older than what judged before.
 
     Raises:
         StaleSnapshotError: It is older.
     """
-    judgement = _kept(gate, instant, standing)
+    judgement = _kept(gate, instant, target)
     if judgement is None:
         at = instant.at
-        if instant.origin is InstantFrom.CLOCK and standing.newest is not None:
-            ahead = standing.newest.judged_at - at  # by the clock of another machine
+        if instant.origin is InstantFrom.CLOCK and target.newest is not None:
+            ahead = target.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
         judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
     own = Newest.of(*Evidence.both_of(gate.evidence, gate.sources), judgement.judged_at)
-    standing.refuse_older(own, allow=allow_older)
+    target.refuse_older(own, allow=allow_older)
     return judgement, own
 
 
-def _kept(gate: Gate, instant: _Instant, standing: Standing) -> Judgement | None:
+def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | None:
     """The judgement of an unfinished run, where judging as at now would come to the same."""
-    state = standing.state if standing.goes_on else None
+    state = target.state if target.goes_on else None
     if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
         return None
     before = state.judgement
@@ -339,31 +347,31 @@ def _kept(gate: Gate, instant: _Instant, standing: Standing) -> Judgement | None
     return None if gate._judge.consent.has_expiry_between(then, now) else before
 
 
-def _is_signed(standing: Standing, signer: Signer | None) -> bool:
+def _is_signed(target: Destination, signer: Signer | None) -> bool:
     """Whether the destination's manifest has this key's signature, where one is asked for."""
-    if signer is None or standing.manifest is None:
+    if signer is None or target.manifest is None:
         return signer is None
-    return signer.has_signed(standing.folder.read(SIGNATURE), standing.manifest)
+    return signer.has_signed(target.folder.read(SIGNATURE), target.manifest)
 
 
 def _judge_all(
     judge: FileJudge,
-    todo: Sequence[FoundFile],
+    todo: Sequence[InputFile],
     done: dict[str, FileRecord],
-    tally: "_Tally",
+    reporter: "_Reporter",
     at_once: int,
     *,
     fail_fast: bool,
 ) -> list[Failure]:
     """Judge files, the largest first; adds to `done`, and returns those that could not be."""
 
-    def attempt(file: FoundFile) -> FileRecord | Failure | None:
+    def attempt(file: InputFile) -> FileRecord | Failure | None:
         try:
-            tally.go_on()
+            reporter.go_on()
             return judge.judge(file)
         except (UnreadableFileError, SourceChangedError) as error:
             if fail_fast:
-                tally.stop()
+                reporter.stop()
             return Failure(file.name, error)
         except _StoppedError:
             return None
@@ -378,18 +386,18 @@ def _judge_all(
                     failures.append(result)
                 elif result is not None:
                     done[result.input.path] = result
-                    tally.finish_file()
+                    reporter.finish_file()
         finally:
-            tally.stop()
+            reporter.stop()
     return failures
 
 
-class _Tally:
+class _Reporter:
     """Counts what is done, and stops whoever goes on after `stop`."""
 
     def __init__(
         self,
-        found: Sequence[FoundFile],
+        found: Sequence[InputFile],
         done: Mapping[str, FileRecord],
         on_progress: OnProgress | None,
     ) -> None:

@@ -6,7 +6,7 @@ that agree with each other. A seal is a signature over both; see `consentgate.si
 
 from dataclasses import dataclass, replace
 
-from consentgate.runs.destination import Standing
+from consentgate.runs.destination import Destination
 from consentgate.runs.manifest import FileRecord, Judgement, RunState, SealedFile
 from consentgate.runs.signing import Signer
 from consentgate.storage import Folder, seal_name
@@ -24,12 +24,14 @@ class Seals:
     folder: Folder
     signer: Signer | None
 
-    def checked(self, standing: Standing) -> Standing:
+    def checked(self, destination: Destination) -> Destination:
         """The destination's content. Its run goes on only if its state has a valid seal."""
-        state = standing.state
+        state = destination.state
         if self.signer is None or state is None:
-            return standing
-        return replace(standing, goes_on=self.signer.has_sealed(state.seal, _without_seal(state)))
+            return destination
+        return replace(
+            destination, goes_on=self.signer.has_sealed(state.seal, _without_seal(state))
+        )
 
     def sealed(self, state: RunState) -> RunState:
         """A state with its seal."""

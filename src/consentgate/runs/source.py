@@ -109,7 +109,7 @@ def find_source(source: Any) -> Source:
             `?`), or a `pyarrow.dataset.Dataset` of Parquet files.
 
     Raises:
-        SourceError: There is no file, one file has two names, or the place cannot be listed.
+        SourceError: There is no file, one file has two names, or the folder cannot be listed.
         ConfigurationError: A data set is not made of whole Parquet files, or names hidden ones.
     """
     found = _find(source)
@@ -166,9 +166,9 @@ def _find(source: Any) -> Source:
 def _pattern(text: str) -> tuple[Folder, str] | None:
     """The folder before the first wildcard, and the pattern below it."""
     is_uri = "://" in text
-    place, question, query = text.partition("?") if is_uri else (text, "", "")
+    path, question, query = text.partition("?") if is_uri else (text, "", "")
     wildcards = "*[" if is_uri else "*[?"
-    parts = place.split("/")
+    parts = path.split("/")
     first = next((i for i, part in enumerate(parts) if any(c in part for c in wildcards)), None)
     if first is None or (not is_uri and Path(text).exists()):
         return None

@@ -33,7 +33,7 @@ _KINDS = {
 
 
 def absolute(path: Path, error: type[FileError]) -> Path:
-    """A path that leads to the same place from every working directory.
+    """A path that leads to the same file from every working directory.
 
     Args:
         error: the class of error to raise.
@@ -189,7 +189,7 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            place(draft, path)
+            publish_draft(draft, path)
     finally:
         with suppress(OSError):  # where it could not be written, it may not be there
             draft.unlink()
@@ -202,7 +202,7 @@ def _draft_of(path: Path) -> Path:
     return path.with_name(stem.decode("utf-8", "ignore") + suffix)
 
 
-def place(draft: Path, path: Path) -> None:
+def publish_draft(draft: Path, path: Path) -> None:
     """Give a file its name, in a way that lasts through a power cut."""
     draft.replace(path)
     sync_folder(path.parent)

@@ -74,7 +74,7 @@ class Folder:
     root: str
 
     @classmethod
-    def at(cls, place: str | Path) -> "Folder":
+    def at(cls, path: str | Path) -> "Folder":
         """A folder by its path, or by its URI (`file://`, `s3://`, `gs://`).
 
         Messages show a URI without its user info and its query, and so do the errors they come
@@ -83,7 +83,7 @@ class Folder:
         Raises:
             SourceError: The URI or path is malformed, or nothing answers there.
         """
-        text = os.fspath(place)
+        text = os.fspath(path)
         if "://" not in text and not re.match("(file|s3|gs):", text):
             if "\0" in text or not is_utf8(text):
                 raise SourceError(
@@ -477,5 +477,5 @@ def _first_line(error: Exception) -> str:
 def _bare(uri: str) -> str:
     """A URI without user info and query, wherever they begin and end in a malformed one."""
     scheme, _, rest = uri.partition(":")
-    place = rest.lstrip("/").rpartition("@")[2].partition("?")[0]
-    return f"{scheme}://" + ("…" if ":" in place.partition("/")[0] else place)
+    bare = rest.lstrip("/").rpartition("@")[2].partition("?")[0]
+    return f"{scheme}://" + ("…" if ":" in bare.partition("/")[0] else bare)

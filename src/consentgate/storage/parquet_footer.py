@@ -226,9 +226,9 @@ class _Thrift:
             self._at += 1
             return value
         value = 0
-        for place in range(_MOST_VARINT_BYTES):
+        for at in range(_MOST_VARINT_BYTES):
             octet = self._byte()
-            value |= (octet & 0x7F) << 7 * place
+            value |= (octet & 0x7F) << 7 * at
             if octet < 0x80:
                 return value
         raise pa.ArrowInvalid("a number in a footer that does not end")

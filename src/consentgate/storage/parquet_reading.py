@@ -45,12 +45,12 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     Ask it for its columns' chunks, never `metadata.row_group(…).column(…)`; see `parquet_footer`.
 
     Attributes:
-        place: what it was opened from.
+        origin: what it was opened from.
     """
 
     def __init__(self, source: Any, **options: Any) -> None:
         super().__init__(source, **options)
-        self.place = source
+        self.origin = source
         self._chunks: list[list[ColumnChunk]] = []
         self._more_chunks: Iterator[list[ColumnChunk]] | None = None
 
@@ -61,7 +61,7 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
             pyarrow.ArrowInvalid: The footer is damaged.
         """
         if self._more_chunks is None:
-            self._more_chunks = column_chunks(read_footer(self.place))
+            self._more_chunks = column_chunks(read_footer(self.origin))
         while len(self._chunks) <= group:
             found = next(self._more_chunks, [])
             if len(found) != self.metadata.num_columns:
@@ -102,7 +102,7 @@ def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
     Raises:
         pyarrow.ArrowInvalid: They do not add up to the file's.
     """
-    groups = tuple(metadata.row_group(place).num_rows for place in range(metadata.num_row_groups))
+    groups = tuple(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups))
     if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
         raise pa.ArrowInvalid("row groups that do not add up")
     return groups
@@ -147,7 +147,7 @@ def _refuse_other_values(file: ParquetFile, groups: Sequence[int], rows: Sequenc
 
     pyarrow leaves out what is beyond a group's rows without an error.
     """
-    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    leaves = [file.schema.column(at) for at in range(len(file.schema))]
     are_flat = [leaf.max_repetition_level == 0 for leaf in leaves]
     for group in groups:
         counts = compress((chunk.num_values for chunk in file.chunks(group)), are_flat)
@@ -161,7 +161,7 @@ def has_old_timestamps(file: ParquetFile) -> bool:
 
 
 def _old_timestamps(file: ParquetFile) -> list[Any]:
-    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    leaves = [file.schema.column(at) for at in range(len(file.schema))]
     return [leaf for leaf in leaves if leaf.physical_type == "INT96"]
 
 
@@ -222,7 +222,7 @@ def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.
 
 def _step_rows(file: ParquetFile, groups: list[int]) -> int:
     """How many rows can be decoded at once, whichever values of the dictionaries they hold."""
-    leaves = [file.schema.column(place) for place in range(len(file.schema))]
+    leaves = [file.schema.column(at) for at in range(len(file.schema))]
     texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     if any("." in leaf.path or leaf.max_repetition_level for leaf in texts):
         return _UNKNOWN_STEP_ROWS  # a row can be without any value, and then tells of no dictionary
@@ -237,7 +237,7 @@ def _longest_row_bytes(file: ParquetFile, group: int, texts: Sequence[Any]) -> i
     for start in range(0, len(names), _SIDE_BY_SIDE):
         some = names[start : start + _SIDE_BY_SIDE]
         options = {"metadata": file.metadata, "read_dictionary": some, "buffer_size": _LEAST_BUFFER}
-        reader = pq.ParquetFile(file.place, pre_buffer=False, **options)
+        reader = pq.ParquetFile(file.origin, pre_buffer=False, **options)
         batches = reader.iter_batches(1, row_groups=[group], columns=some, use_threads=False)
         for row in islice(batches, 1):
             width += sum(map(_longest_bytes, row.columns))
@@ -312,9 +312,9 @@ def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[
     """The same rows of every stream, whose batches need not end at the same rows."""
     current: list[pa.RecordBatch | None] = [None] * len(streams)
     while True:
-        for place, batch in enumerate(current):
+        for at, batch in enumerate(current):
             if batch is None or not batch.num_rows:
-                current[place] = next((b for b in streams[place] if b.num_rows), None)
+                current[at] = next((b for b in streams[at] if b.num_rows), None)
         parts = [batch for batch in current if batch is not None]
         if not parts:
             return

@@ -42,7 +42,7 @@ class FileForm(NamedTuple):
         Columns that are worth a dictionary there get one.
         """
         metadata, schema = file.metadata, file.schema_arrow
-        leaves = [metadata.schema.column(place) for place in range(metadata.num_columns)]
+        leaves = [metadata.schema.column(at) for at in range(metadata.num_columns)]
         options: dict[str, Any] = {
             "store_schema": b"ARROW:schema" in (metadata.metadata or {}),
             "use_deprecated_int96_timestamps": _has_only_old_timestamps(leaves),
@@ -82,7 +82,7 @@ def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:
     with pq.ParquetWriter(sink, schema, **options):
         pass
     written = pq.ParquetFile(pa.BufferReader(sink.getvalue())).metadata
-    return [written.schema.column(place).path for place in range(written.num_columns)]
+    return [written.schema.column(at).path for at in range(written.num_columns)]
 
 
 class RowGroupWriter:

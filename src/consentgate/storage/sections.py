@@ -7,7 +7,7 @@
     description, as JSON                   up to the head's length, zeros behind it
     the arrays' bytes, one after the other, each beginning at a multiple of 4,096
 
-The description holds each array's name, type, shape, place and SHA-256, so the head's SHA-256
+The description holds each array's name, type, shape, position and SHA-256, so the head's SHA-256
 stands for the whole file. Whoever opens a file sees in constant time that its head is intact
 and that nothing is missing at its end, and looks at a few pages; seeing that every byte is intact
 takes reading them all.
@@ -53,7 +53,7 @@ Array = npt.NDArray[Any]
 Count = Annotated[int, Field(ge=0, le=1 << 60)]
 
 
-class _Place(BaseModel):
+class _ArrayRange(BaseModel):
     """Where an array lies behind the head."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -75,13 +75,13 @@ class _Content(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    arrays: dict[str, _Place]
+    arrays: dict[str, _ArrayRange]
     size: Count
     description: Any
 
     @model_validator(mode="after")
     def _check_places(self) -> "_Content":
-        if any(place.start + place.size > self.size for place in self.arrays.values()):
+        if any(array.start + array.size > self.size for array in self.arrays.values()):
             raise ValueError("an array lies beyond the end")
         return self
 
@@ -103,11 +103,11 @@ def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) ->
     Raises:
         OutputError: It cannot be written; what was at the path is still there.
     """
-    places, end = {}, 0
+    ranges, end = {}, 0
     for name, array in arrays.items():
         octets = _bytes(array)
         samples = [octets[page : page + _PAGE] for page in _sampled(array.nbytes)]
-        places[name] = {
+        ranges[name] = {
             "type": array.dtype.str,
             "shape": array.shape,
             "start": end,
@@ -115,7 +115,7 @@ def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) ->
             "samples_sha256": digest_bytes(samples),
         }
         end += array.nbytes + len(_padding(array.nbytes))
-    head, digest = _make_head({"arrays": places, "size": end, "description": description})
+    head, digest = _make_head({"arrays": ranges, "size": end, "description": description})
     if len(head) > _MOST_HEAD:
         raise OutputError(
             f"Gate file '{path}' cannot be written: its policy would take {len(head):,} bytes, of "
@@ -149,18 +149,18 @@ def open_sections(path: Path, *, verify: bool) -> Sections:
             if size != head_size + content.size:
                 needed = f"{head_size + content.size:,}"
                 raise damaged(path, f"is {size:,} bytes long, but {needed} were written")
-            for place in content.arrays.values():
-                _check_samples(path, file, head_size, place)
+            for array in content.arrays.values():
+                _check_samples(path, file, head_size, array)
             memory = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     except OSError as error:
         raise UnreadableFileError(f"Gate file '{path}' cannot be read: {why(error)}.") from error
     arrays = {}
-    for name, place in content.arrays.items():
-        start = head_size + place.start
-        count = math.prod(place.shape)
-        arrays[name] = np.frombuffer(memory, place.type, count, start).reshape(place.shape)
-        end = start + place.size + len(_padding(place.size))
-        if verify and digest_bytes([memoryview(memory)[start:end]]) != place.sha256:
+    for name, array in content.arrays.items():
+        start = head_size + array.start
+        count = math.prod(array.shape)
+        arrays[name] = np.frombuffer(memory, array.type, count, start).reshape(array.shape)
+        end = start + array.size + len(_padding(array.size))
+        if verify and digest_bytes([memoryview(memory)[start:end]]) != array.sha256:
             raise damaged(path, f"does not match the checksum of its section '{name}'")
     return Sections(content.description, arrays, digest)
 
@@ -222,14 +222,14 @@ def _sampled(size: int) -> list[int]:
     return sorted({last * sample // (_SAMPLES - 1) * _PAGE for sample in range(_SAMPLES)})
 
 
-def _check_samples(path: Path, file: BinaryIO, head_size: int, place: _Place) -> None:
+def _check_samples(path: Path, file: BinaryIO, head_size: int, array: _ArrayRange) -> None:
     """Look at a few pages of an array, without mapping them."""
-    start = head_size + place.start
+    start = head_size + array.start
     samples = []
-    for page in _sampled(place.size):
+    for page in _sampled(array.size):
         file.seek(start + page)
-        samples.append(file.read(min(_PAGE, place.size - page)))
-    if digest_bytes(samples) != place.samples_sha256:
+        samples.append(file.read(min(_PAGE, array.size - page)))
+    if digest_bytes(samples) != array.samples_sha256:
         raise damaged(path, "is blank or altered in places")
 
 

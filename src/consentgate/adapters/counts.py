@@ -42,7 +42,7 @@ class Totals(NamedTuple):
     excluded: Counter[str]
 
 
-class Tally:
+class Counts:
     """How many rows were admitted, and how many excluded by primary reason, in all processes.
 
     The folder lives as long as the object in the process that made it.

@@ -174,20 +174,21 @@ def test_counts_tell_rows_by_fate_and_reason_in_words(ledger: Command) -> None:
 
 def test_counts_tell_by_what_rows_were_judged(ledger: Command) -> None:
     manifest = run_mixed()
+    identity = manifest.identity
     (judge,) = ledger("counts", "out", "--json").json["judged_by"]
     assert judge == {
         **manifest.judgement.model_dump(mode="json"),
-        "policy_digest": manifest.policy_digest,
-        "snapshot_digest": manifest.consent.digest,
-        "snapshot_as_of": manifest.consent.as_of.isoformat(),
+        "policy_digest": identity.policy_digest,
+        "snapshot_digest": identity.consent.digest,
+        "snapshot_as_of": identity.consent.as_of.isoformat(),
         "snapshot_source": "Arrow data",
-        "registry_digest": manifest.channels.digest if manifest.channels else None,
-        "registry_as_of": manifest.consent.as_of.isoformat(),
+        "registry_digest": identity.channels.digest if identity.channels else None,
+        "registry_as_of": identity.consent.as_of.isoformat(),
         "registry_source": "Arrow data",
     }
     out = ledger("counts", "out").out
-    assert "judged at:         2026-03-02T00:00:00Z, by consentgate 0." in out
-    assert f"policy:            {manifest.policy_digest}" in out
+    assert "judged at:         2026-03-02T00:00:00+00:00, by consentgate 0." in out
+    assert f"policy:            {manifest.identity.policy_digest}" in out
     assert "consent snapshot:  as of 2026-03-01T00:00:00+00:00, from 'Arrow data'" in out
     assert "channel registry:  as of 2026-03-01T00:00:00+00:00, from 'Arrow data'" in out
 
@@ -399,8 +400,8 @@ def test_explain_names_file_row_reasons_and_judge(ledger: Command) -> None:
         f"file {NAMES[1]}, row {row['row']}: excluded, because",
     ]
     assert [line.split(":")[0] for line in lines[2:4]] == [f"  - {code}" for code in row["reasons"]]
-    assert lines[4].startswith("  judged at:         2026-03-02T00:00:00Z, by consentgate")
-    assert lines[5] == f"  policy:            {manifest.policy_digest}"
+    assert lines[4].startswith("  judged at:         2026-03-02T00:00:00+00:00, by consentgate")
+    assert lines[5] == f"  policy:            {manifest.identity.policy_digest}"
     assert [line.rpartition(", from ")[2] for line in lines[6:]] == ["'Arrow data'"] * 2
 
 
@@ -535,9 +536,9 @@ def test_a_reasons_name_cannot_steer_the_terminal(ledger: Command, command: list
     stream_mixed(0)
     (part,) = Path("streamed").iterdir()
     table = pq.ParquetFile(part).read()
-    names = json.dumps({bit: HOSTILE + str(bit) for bit in range(32)})
-    metadata = {"consentgate.reason_names": names}
-    pq.write_table(table.replace_schema_metadata(metadata), part)
+    names = {bit: HOSTILE + str(bit) for bit in range(32)}
+    hostile = mixed_gate().identity.model_copy(update={"reason_names": names})
+    pq.write_table(table.replace_schema_metadata(hostile.to_metadata()), part)
     outcome = ledger(*command, "streamed")
     assert_harmless(outcome.out + outcome.err)
 
@@ -597,14 +598,15 @@ def test_a_row_without_a_reason_that_has_a_name_is_refused(ledger: Command, bits
 @pytest.mark.parametrize("names", ["", "[]", '{"32": "x"}', '{"1": 2}', "{"])
 def test_a_part_whose_reasons_have_no_names_is_refused(ledger: Command, names: str) -> None:
     run_mixed()
-    rewrite_part(lambda t: t.replace_schema_metadata({"consentgate.reason_names": names}))
-    assert_error(ledger("counts", "out"), "manifest", NAMES[0])
+    metadata = mixed_gate().identity.to_metadata() | {"consentgate.reason_names": names}
+    rewrite_part(lambda t: t.replace_schema_metadata(metadata))
+    assert_error(ledger("counts", "out"), "manifest", NAMES[0], "which gate judged")
 
 
 def test_a_part_of_a_run_must_say_what_became_of_its_file(ledger: Command) -> None:
     run_mixed()
-    names = json.dumps(cg.reasons.reason_names())
-    rewrite_part(lambda t: t.replace_schema_metadata({"consentgate.reason_names": names}))
+    metadata = mixed_gate().identity.to_metadata()
+    rewrite_part(lambda t: t.replace_schema_metadata(metadata))
     assert_error(ledger("counts", "out"), "manifest", NAMES[0], "PartRecord")
 
 

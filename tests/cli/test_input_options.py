@@ -22,7 +22,8 @@ from tests.build import (
     message_table,
 )
 from tests.command import Outcome, Runner, judge
-from tests.faults import FAULTS, Fault
+from tests.faults import FAULTS
+from tests.faults.fault import Fault
 
 PYTHON = re.compile(r"`|=…|\w\(|\b(as_of|status_map|method_map|assume_timezone|judged_at)=")
 """What messages for people at a command line do not hold."""

@@ -20,7 +20,7 @@ from tests.build import (
     make_channels,
     make_consent,
 )
-from tests.inputs.test_snapshot import WRITERS
+from tests.inputs.writing import WRITERS
 
 RECORDS: dict[str, Any] = {
     "subject_id": [1, 2],

@@ -26,8 +26,8 @@ class ChannelRegistry(tables.DatedTable):
         table: one row per channel, tidied: one chunk a column; `channel_id` as int64, uint64,
             large_string or 16-byte binary; `visibility` dictionary-encoded; `public_since` where
             it was given.
-        as_of: the instant as of which it speaks, in UTC.
-        source: where it came from, in words.
+        as_of: the instant as of which it is true, in UTC.
+        source: a label for where it came from.
     """
 
     _rows = "channels"
@@ -53,7 +53,7 @@ class ChannelRegistry(tables.DatedTable):
             UnreadableFileError: The file is missing, truncated, corrupt or of another format, or
                 a file of text has cells that are no timestamps; the message counts them.
             ColumnMissingError: A file of text does not name its columns, or has no `channel_id`.
-            Whatever `from_arrow` raises.
+            ConsentGateError: The other errors of `from_arrow`.
         """
         given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)
         return cls._checked(given, as_of, str(path) if source is None else source)

@@ -1,4 +1,4 @@
-"""The digest of a snapshot's or registry's content, the same whatever form the content came in."""
+"""The digest of the content of a snapshot or registry. It does not depend on the content's form."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from consentgate.storage import digest_bytes, digest_json
 
 
 def content_digest(table: pa.Table, key: str, word: str | None) -> str:
-    """The SHA-256 of a tidy table's content, whatever the order of its rows and columns.
+    """The SHA-256 of a tidy table's content. It does not depend on the order of rows and columns.
 
     Rows are put into the order of a fixed hash of their key, and every column is written as
     values of one width with its nulls zeroed and listed. Columns that hold only nulls do not count.

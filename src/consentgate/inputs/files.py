@@ -72,9 +72,9 @@ class MessageFile:
     """A Parquet or Arrow IPC file of messages, read a batch at a time.
 
     Attributes:
-        path: where it is.
+        path: its path.
         schema: its Arrow schema.
-        rows: how many rows it has, or None where only reading it could tell.
+        rows: how many rows it has; None if only reading the whole file could tell.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class MessageFile:
 
     @classmethod
     def open(cls, path: str | Path) -> "MessageFile":
-        """Look at a file's beginning and end.
+        """Read a file's schema and its number of rows, but no row.
 
         Raises:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
@@ -136,26 +136,26 @@ def _unknown_format(path: Path, known: str) -> UnreadableFileError:
 
 @contextmanager
 def read_faults_named(path: str | Path) -> Iterator[None]:
-    """Turn whatever a reader raises into an error that names the file.
+    """Turn an error of a reader into an error that names the file.
 
-    The reader's own words are left out, because they can quote cells.
+    The reader's own message is left out, because it can quote cells.
     """
     try:
         yield
     except MemoryError:
         raise UnreadableFileError(
-            f"File '{path}' takes more memory to decode than there is: long values repeat in it; "
-            "write it anew in smaller row groups."
+            f"File '{path}' takes more memory to decode than there is, because long values repeat; "
+            "write it again in smaller row groups."
         ) from None
     except pa.ArrowNotImplementedError:
         raise UnreadableFileError(
             f"File '{path}' holds a layout that pyarrow {pa.__version__} does not read; write it "
-            "anew with plainer columns."
+            "again with plainer columns."
         ) from None
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
-            "write it anew."
+            "write it again."
         ) from None
 
 

@@ -65,8 +65,8 @@ class ConsentSnapshot(tables.DatedTable):
             uint64, large_string or 16-byte binary; words dictionary-encoded; the attributes
             behind the known columns. Where `assume_timezone` leaves two instants possible,
             `effective_from` is the later one, and `effective_from_earliest` the earlier one.
-        as_of: the instant as of which it speaks, in UTC.
-        source: where it came from, in words.
+        as_of: the instant as of which it is true, in UTC.
+        source: a label for where it came from.
     """
 
     _rows = "records"
@@ -95,7 +95,7 @@ class ConsentSnapshot(tables.DatedTable):
                 a file of text has cells that are no timestamps or booleans; the message counts
                 them.
             ColumnMissingError: A file of text does not name its columns, or has no `subject_id`.
-            Whatever `from_arrow` raises.
+            ConsentGateError: The other errors of `from_arrow`.
         """
         maps = _checked_maps(status_map, method_map)
         given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)

@@ -50,7 +50,7 @@ class DatedTable:
         )
 
     def __repr__(self) -> str:
-        """The number of rows, the instant and the source. No cell, because ids are people."""
+        """The number of rows, the instant and the source, but no cell, because ids are people."""
         name, rows = type(self).__name__, f"{self.table.num_rows:,} {self._rows}"
         return f"<{name}: {rows} as of {self.as_of.isoformat()}, from {self.source!r}>"
 
@@ -64,7 +64,7 @@ class DatedTable:
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """Every other column that a rule could look at; nested ones are left out."""
+    """The columns that are not known and that a rule could look at, so none that is nested."""
     names = [name for name in table.column_names if name not in known]
     columns = {
         name: table.column(find_column(table.schema, name, role="attribute")) for name in names
@@ -90,7 +90,7 @@ def refuse_headless(table: pa.Table, path: Path, key: str) -> None:
 
 
 def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetime:
-    """As of which instant a table speaks: from the argument or from the schema's metadata.
+    """The instant as of which a table is true, from the argument or from the schema's metadata.
 
     Raises:
         AsOfError: Neither says, they disagree, or it is no instant with a time zone.
@@ -108,7 +108,7 @@ def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetim
         )
     if not instants:
         raise AsOfError(
-            f"The {what} does not say as of when it speaks; give `as_of`, or put "
+            f"The {what} does not say as of which instant it is true; give `as_of`, or put "
             "'consentgate.as_of' into the file's metadata."
         )
     return instants.pop()

@@ -692,7 +692,7 @@ def test_a_temporary_folder_is_needed(store: Store, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     with fails(cg.OutputError, "The temporary folder cannot be written"):
         cg.run(make_gate(), store.uri("in"), store.uri("out"))
-    words = "cannot be fetched, for there is no temporary folder"
+    words = "cannot be fetched, because no temporary folder"
     with fails(cg.UnreadableFileError, words), Folder.at(store.uri("in")).fetched("x"):
         pass
     assert not any(name.endswith(".parquet") for name in store.objects("out"))
@@ -830,7 +830,7 @@ def test_a_uri_that_is_refused_is_not_quoted(store: Store, tmp_path: Path, form:
         (cg.SourceError, lambda: cg.audit(uri)),
     ]
     for kind, attempt in attempts:
-        with fails(kind, "is no URI of a file or folder; give a path, or a"):
+        with fails(kind, "is not a URI of a file or folder; give a path, or a"):
             attempt()
     assert store.server.seen == []
 
@@ -840,7 +840,7 @@ def test_wildcards_in_a_key_of_the_store_are_not_quoted(
     store: Store, tmp_path: Path, wildcard: str
 ) -> None:
     for path in ("in", "in/*.parquet"):
-        with fails(cg.SourceError, "'s3://.*' is no URI of a file or folder"):
+        with fails(cg.SourceError, "'s3://.*' is not a URI of a file or folder"):
             uri = store.uri(path, user=f"{KEY}:s3cr3t{wildcard}@")
             cg.run(make_gate(), uri, tmp_path / "out")
 

@@ -1,6 +1,7 @@
-"""Ids of every kind from plain numbers: equal numbers give equal ids, in whichever column.
+"""Ids of every kind, made from plain numbers. Equal numbers give equal ids in every column.
 
-Nothing is looked up, so twenty million ids of 23 to 36 bytes take seconds and little memory.
+Ids are computed and not looked up, so twenty million ids of 23 to 36 bytes take seconds and little
+memory.
 """
 
 from enum import StrEnum
@@ -15,12 +16,12 @@ Words = npt.NDArray[np.uint64]
 
 _PREFIX = np.frombuffer(b"user-", dtype=np.uint8)
 _MIN_BYTES, _MAX_BYTES = 23, 36
-_BLOCK_ROWS = 1 << 16  # so that what lies between stays in the processor's cache
+_BLOCK_ROWS = 1 << 16  # so that temporaries stay in the processor's cache
 _HEX_PAIRS = np.frombuffer(bytes(range(256)).hex().encode(), dtype=np.uint16)
 
 
 class IdKind(StrEnum):
-    """What ids are made of."""
+    """The kind of value that ids are."""
 
     INTEGER = "integer"
     STRING = "string"
@@ -33,12 +34,12 @@ class IdKind(StrEnum):
 
 
 def make_ids(kind: IdKind, numbers: Numbers, missing: npt.NDArray[np.bool_] | None = None) -> Any:
-    """One id for each number: int64 without order, strings of 23 to 36 bytes, or 16 bytes.
+    """One id for each number: int64 in no order, strings of 23 to 36 bytes, or UUIDs.
 
     Args:
-        kind: what the ids are made of.
+        kind: the kind of value that ids are.
         numbers: n numbers, at least 0.
-        missing: where the id is null; None when none is.
+        missing: n booleans, true where the id is null; None if no id is null.
     """
     if kind is IdKind.INTEGER:
         return pa.array((_scramble(numbers, 1) >> np.uint64(1)).astype(np.int64), mask=missing)
@@ -67,7 +68,7 @@ def _scramble(numbers: Numbers, lane: int) -> Words:
 
 
 def _texts(words: Words) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.uint8]]:
-    """Offsets and bytes of n strings: a prefix and so many of the words' hexadecimal digits."""
+    """Offsets and bytes of n strings, which are a prefix and hexadecimal digits of the words."""
     spare = (words[:, 1] >> np.uint64(40)) % np.uint64(_MAX_BYTES - _MIN_BYTES + 1)
     lengths = spare.astype(np.uint8) + np.uint8(_MIN_BYTES)
     offsets = np.zeros(len(words) + 1, dtype=np.int32)

@@ -24,7 +24,7 @@ __all__ = ["threads"]
 
 _TARGET = 1.7
 _ROUNDS = 5
-_ENTRY_WORDS = {IdKind.INTEGER: 2, IdKind.STRING: 4}
+_ENTRY_INTEGERS = {IdKind.INTEGER: 2, IdKind.STRING: 4}
 """64-bit integers of an entry, as many as the entries of the gate's index have."""
 
 
@@ -40,12 +40,12 @@ def _scale(kind: IdKind, size: Size) -> Outcome:
     gate, index_bytes = _weighed_gate(corpus)
     judges = [_contestant(gate, 1), _contestant(gate, 2)]
     gate_1, gate_2 = race([*judges], corpus.messages)
-    words = _ENTRY_WORDS[kind]
-    gather = _Gather.make(size, index_bytes // (8 * words), words)
+    width = _ENTRY_INTEGERS[kind]
+    gather = _Gather.make(size, index_bytes // (8 * width), width)
     gather_1, gather_2 = _time_gather(gather)
     title = f"Threads, {kind} ids"
     described = (
-        f"{setting(size)} The gather reads one entry of {8 * words} bytes for each message, from "
+        f"{setting(size)} The gather reads one entry of {8 * width} bytes for each message, from "
         "as much memory as the gate takes. The entries are random, and as skewed as the senders. "
         "The gate looks up a subject and a channel for each message."
     )
@@ -70,12 +70,12 @@ class _Gather:
     positions: npt.NDArray[np.int64]
 
     @classmethod
-    def make(cls, size: Size, entries: int, words: int) -> "_Gather":
+    def make(cls, size: Size, entries: int, width: int) -> "_Gather":
         """Draw positions that are as skewed as senders; an entry is so many 64-bit integers."""
         random = np.random.default_rng([SEED, 4])
         senders = skewed(random, size.subjects, size.messages)
         positions = make_ids(IdKind.INTEGER, senders).to_numpy() % entries
-        return cls(np.ones((entries, words), dtype=np.uint64), positions)
+        return cls(np.ones((entries, width), dtype=np.uint64), positions)
 
     def run(self, workers: int) -> None:
         """Gather for every message, a block at a time."""

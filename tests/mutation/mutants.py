@@ -248,9 +248,9 @@ def _changes(site: Site) -> Iterator[Change]:
 
 
 def _comparisons(node: ast.Compare) -> Iterator[Change]:
-    for place, operator in enumerate(node.ops):
+    for at, operator in enumerate(node.ops):
         for other in COMPARISONS[type(operator)]:
-            ops = [*node.ops[:place], other(), *node.ops[place + 1 :]]
+            ops = [*node.ops[:at], other(), *node.ops[at + 1 :]]
             yield "comparison", _with(node, ops=ops)
 
 
@@ -290,9 +290,9 @@ def _conditions(node: ast.If | ast.IfExp | ast.While) -> Iterator[Change]:
 
 def _arguments(node: ast.Call) -> Iterator[Change]:
     is_symmetric = _first_line(node.func).rpartition(".")[2] in SYMMETRIC
-    for place, pair in enumerate(zip(node.args, node.args[1:], strict=False)):
+    for at, pair in enumerate(zip(node.args, node.args[1:], strict=False)):
         if not (is_symmetric or any(isinstance(argument, ast.Starred) for argument in pair)):
-            swapped = [*node.args[:place], *reversed(pair), *node.args[place + 2 :]]
+            swapped = [*node.args[:at], *reversed(pair), *node.args[at + 2 :]]
             yield "arguments", _with(node, args=swapped)
     for keyword in node.keywords:
         if keyword.arg is not None and keyword.arg not in SKIPPED_KEYWORDS:

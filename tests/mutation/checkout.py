@@ -32,7 +32,7 @@ OPTIONS = [
 
 
 class Fate(StrEnum):
-    """What became of a mutant."""
+    """How the test of a mutant can end."""
 
     KILLED = "killed"
     HUNG = "killed, as it hung"

@@ -15,7 +15,7 @@ _MOST_SHARED = 4
 
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
-    """A column of text, whatever its layout or dictionary, as large_string."""
+    """A column of text as large_string, from any layout, with a dictionary or without."""
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array([plain_text(chunk) for chunk in column.chunks], pa.large_string())
     if pa.types.is_dictionary(column.type):

@@ -1,4 +1,4 @@
-"""Writing files that appear complete or not at all, and reading nothing but regular files.
+"""Writing files that appear complete or not at all, and reading only regular files.
 
 A path can lead to a named pipe, a device or a socket. Reading from these may wait forever or never
 end. So paths are opened for reading through `open_regular`, or checked by `check_regular` before

@@ -165,10 +165,10 @@ class Folder:
         return f"{self.root}/{name}" if name else self.root
 
     def kind(self) -> pa_fs.FileType:
-        """The type of whatever is at the folder's path: a folder, a file, or nothing.
+        """The type of the file or folder at this folder's path; `NotFound` if there is none.
 
         Raises:
-            SourceError: This cannot be found out.
+            SourceError: The path cannot be looked at.
         """
         with self._listing_faults_named():
             return self.filesystem.get_file_info(self.root).type

@@ -146,9 +146,9 @@ def promised_batches(
 
 
 def _refuse_other_values(file: ParquetFile, groups: Sequence[int], rows: Sequence[int]) -> None:
-    """Raise `pyarrow.ArrowInvalid` if a flat column has more or fewer values than its group rows.
+    """Raise `pyarrow.ArrowInvalid` if a row group has fewer or more values than rows in a column.
 
-    pyarrow leaves out the values that are too many, without an error.
+    This is only checked for flat columns. Without it, pyarrow would leave out extra values.
     """
     leaves = [file.schema.column(at) for at in range(len(file.schema))]
     are_flat = [leaf.max_repetition_level == 0 for leaf in leaves]

@@ -65,7 +65,18 @@ def test_the_excluded_rows_say_what_judged_them() -> None:
     assert gate.consent is not None and gate.channels is not None
     names = json.loads(metadata.pop(b"consentgate.reason_names"))
     assert names == {str(bit): reason.code for bit, reason in enumerate(cg.Reason)} | {"16": "rule"}
+    assert json.loads(metadata.pop(b"consentgate.columns")) == {
+        "record_id": "message_id",
+        "subjects": ["sender_id"],
+        "channels": ["channel_id"],
+        "visibility": None,
+        "created_at": "created_at",
+        "assume_timezone": None,
+    }
     assert metadata == {
+        b"consentgate.gate_digest": gate.digest.encode(),
+        b"consentgate.reason_width": b"32",
+        b"consentgate.rules_version": b"1",
         b"consentgate.policy_digest": gate.policy.digest.encode(),
         b"consentgate.snapshot_digest": gate.consent.digest.encode(),
         b"consentgate.snapshot_as_of": AS_OF.isoformat().encode(),

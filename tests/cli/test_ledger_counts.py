@@ -47,20 +47,21 @@ def test_counts_tell_rows_by_fate_and_reason_in_words(ledger: Command) -> None:
 
 def test_counts_tell_by_what_rows_were_judged(ledger: Command) -> None:
     manifest = run_mixed()
+    identity = manifest.identity
     (judge,) = ledger("counts", "out", "--json").json["judged_by"]
     assert judge == {
         **manifest.judgement.model_dump(mode="json"),
-        "policy_digest": manifest.policy_digest,
-        "snapshot_digest": manifest.consent.digest,
-        "snapshot_as_of": manifest.consent.as_of.isoformat(),
+        "policy_digest": identity.policy_digest,
+        "snapshot_digest": identity.consent.digest,
+        "snapshot_as_of": identity.consent.as_of.isoformat(),
         "snapshot_source": "Arrow data",
-        "registry_digest": manifest.channels.digest if manifest.channels else None,
-        "registry_as_of": manifest.consent.as_of.isoformat(),
+        "registry_digest": identity.channels.digest if identity.channels else None,
+        "registry_as_of": identity.consent.as_of.isoformat(),
         "registry_source": "Arrow data",
     }
     out = ledger("counts", "out").out
-    assert "judged at:         2026-03-02T00:00:00Z, by consentgate 0." in out
-    assert f"policy:            {manifest.policy_digest}" in out
+    assert "judged at:         2026-03-02T00:00:00+00:00, by consentgate 0." in out
+    assert f"policy:            {manifest.identity.policy_digest}" in out
     assert "consent snapshot:  as of 2026-03-01T00:00:00+00:00, from 'Arrow data'" in out
     assert "channel registry:  as of 2026-03-01T00:00:00+00:00, from 'Arrow data'" in out
 

@@ -34,8 +34,8 @@ def test_explain_names_file_row_reasons_and_judge(ledger: Command) -> None:
         f"file {NAMES[1]}, row {row['row']}: excluded, because",
     ]
     assert [line.split(":")[0] for line in lines[2:4]] == [f"  - {code}" for code in row["reasons"]]
-    assert lines[4].startswith("  judged at:         2026-03-02T00:00:00Z, by consentgate")
-    assert lines[5] == f"  policy:            {manifest.policy_digest}"
+    assert lines[4].startswith("  judged at:         2026-03-02T00:00:00+00:00, by consentgate")
+    assert lines[5] == f"  policy:            {manifest.identity.policy_digest}"
     assert [line.rpartition(", from ")[2] for line in lines[6:]] == ["'Arrow data'"] * 2
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pyarrow as pa
@@ -70,9 +69,9 @@ def test_a_reasons_name_cannot_steer_the_terminal(ledger: Command, command: list
     stream_mixed(0)
     (part,) = Path("streamed").iterdir()
     table = pq.ParquetFile(part).read()
-    names = json.dumps({bit: HOSTILE + str(bit) for bit in range(32)})
-    metadata = {"consentgate.reason_names": names}
-    pq.write_table(table.replace_schema_metadata(metadata), part)
+    names = {bit: HOSTILE + str(bit) for bit in range(32)}
+    hostile = mixed_gate().identity.model_copy(update={"reason_names": names})
+    pq.write_table(table.replace_schema_metadata(hostile.to_metadata()), part)
     outcome = ledger(*command, "streamed")
     assert_harmless(outcome.out + outcome.err)
 
@@ -132,14 +131,15 @@ def test_a_row_without_a_reason_that_has_a_name_is_refused(ledger: Command, bits
 @pytest.mark.parametrize("names", ["", "[]", '{"32": "x"}', '{"1": 2}', "{"])
 def test_a_part_whose_reasons_have_no_names_is_refused(ledger: Command, names: str) -> None:
     run_mixed()
-    rewrite_part(lambda t: t.replace_schema_metadata({"consentgate.reason_names": names}))
-    assert_error(ledger("counts", "out"), "manifest", NAMES[0])
+    metadata = mixed_gate().identity.to_metadata() | {"consentgate.reason_names": names}
+    rewrite_part(lambda t: t.replace_schema_metadata(metadata))
+    assert_error(ledger("counts", "out"), "manifest", NAMES[0], "which gate judged")
 
 
 def test_a_part_of_a_run_must_say_what_became_of_its_file(ledger: Command) -> None:
     run_mixed()
-    names = json.dumps(cg.reasons.reason_names())
-    rewrite_part(lambda t: t.replace_schema_metadata({"consentgate.reason_names": names}))
+    metadata = mixed_gate().identity.to_metadata()
+    rewrite_part(lambda t: t.replace_schema_metadata(metadata))
     assert_error(ledger("counts", "out"), "manifest", NAMES[0], "PartRecord")
 
 

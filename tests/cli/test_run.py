@@ -56,7 +56,7 @@ def test_a_saved_gate_does_the_same(run: Runner, gate_file: Path) -> None:
     assert data_files(Path("one")) == data_files(Path("other"))
     manifest = json.loads(Path("other", EVIDENCE, "manifest.json").read_text())
     assert manifest["gate_file"] == str(gate_file)
-    assert manifest["consent"]["source"] == "consent.parquet"
+    assert manifest["identity"]["consent"]["source"] == "consent.parquet"
 
 
 def test_json_is_an_object_a_line(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

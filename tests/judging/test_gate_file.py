@@ -184,8 +184,8 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_is_refused(
     saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
-    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([4, 0, 0, 0]) + saved[0][12:])
-    with pytest.raises(cg.NewerGateError, match="has version 4, but this release reads version 3"):
+    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([5, 0, 0, 0]) + saved[0][12:])
+    with pytest.raises(cg.NewerGateError, match="has version 5, but this release reads version 4"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -196,7 +196,7 @@ def test_a_file_of_an_older_version_is_refused(
     old = saved[0][:8] + bytes([1, 0, 0, 0]) + saved[0][12:16]
     digest = hashlib.sha256(old + saved[0][48:size]).digest()
     (tmp_path / "g").write_bytes(old + digest + saved[0][48:])
-    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 3"):
+    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 4"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -205,7 +205,8 @@ def test_an_opened_gate_knows_where_it_came_from(
 ) -> None:
     (tmp_path / "g").write_bytes(saved[0])
     gate = cg.Gate.open(tmp_path / "g")
-    assert gate.sources == {"snapshot": "Arrow data", "registry": "Arrow data"}
+    assert gate.identity.consent.source == "Arrow data"
+    assert gate.identity.channels is not None and gate.identity.channels.source == "Arrow data"
     assert gate.path == tmp_path / "g"
 
 

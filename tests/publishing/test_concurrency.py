@@ -63,7 +63,7 @@ class Witness:
 
 def numbers_of(gates: list[cg.Gate]) -> dict[str, int]:
     """The gates' numbers, by what is in their decisions or their ledgers."""
-    digests = [(gate.digest, gate.evidence["consentgate.snapshot_digest"]) for gate in gates]
+    digests = [(gate.digest, gate.identity.consent.digest) for gate in gates]
     return {digest: number for number, pair in enumerate(digests) for digest in pair}
 
 

@@ -106,7 +106,7 @@ def test_each_batch_of_a_stream_is_judged_by_one_gate(place: Path, tmp_path: Pat
         parts[part.schema.metadata[b"consentgate.snapshot_digest"].decode()] = part
     rows = [np.flatnonzero(withdrawn(n)) + SUBJECTS * batch for batch, n in enumerate(judges)]
     for number, places in ((0, rows[:2]), (1, rows[2:4]), (3, rows[4:])):
-        digest = numbered_gate(number).evidence["consentgate.snapshot_digest"]
+        digest = numbered_gate(number).identity.consent.digest
         assert np.array_equal(parts.pop(digest)["row"], np.concatenate(places))
     assert not parts
 

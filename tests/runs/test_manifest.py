@@ -32,12 +32,12 @@ def test_the_manifest_says_what_happened(src: Path, dst: Path) -> None:
         "counts": dict(decision.counts),
         "occurrences": dict(decision.occurrences),
     }
-    assert manifest.policy == gate.policy
-    assert manifest.columns == gate.columns
+    assert cg.Policy(**manifest.policy) == gate.policy
+    assert manifest.identity == gate.identity
     assert manifest.judgement.gate_digest == gate.digest
     assert manifest.judgement.judged_at == NOW
-    assert manifest.consent.as_of == AS_OF
-    assert manifest.consent.source == "Arrow data"
+    assert manifest.identity.consent.as_of == AS_OF
+    assert manifest.identity.consent.source == "Arrow data"
     assert begun <= manifest.started_at <= manifest.finished_at <= datetime.now(UTC)
     assert [file.input.path for file in manifest.files] == sorted(NAMES)
     for file in manifest.files:

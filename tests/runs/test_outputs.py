@@ -38,14 +38,13 @@ def test_each_file_gives_its_admitted_rows_and_its_part_of_the_ledger(src: Path,
         assert 0 < admitted.num_rows < 500
 
 
-def test_schema_and_metadata_are_the_inputs_plus_the_digests(src: Path, dst: Path) -> None:
+def test_schema_and_metadata_are_the_inputs_plus_what_judged(src: Path, dst: Path) -> None:
     gate = mixed_gate()
     cg.run(gate, src, dst)
     before, after = (pq.read_schema(folder / "a.parquet") for folder in (src, dst))
     assert after.equals(before)
-    evidence = {k.encode(): v.encode() for k, v in gate.evidence.items() if "names" not in k}
-    evidence |= {b"consentgate.gate_digest": gate.digest.encode()}
-    assert after.metadata == {b"owner": b"tests", **evidence}
+    identity = {k.encode(): v.encode() for k, v in gate.identity.to_metadata().items()}
+    assert after.metadata == {b"owner": b"tests", **identity}
 
 
 @pytest.mark.parametrize("codec", ["snappy", "gzip", "zstd", "brotli", "lz4", "none"])

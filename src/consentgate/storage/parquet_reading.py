@@ -260,24 +260,24 @@ def _longest_bytes(column: pa.Array) -> int:
 
 def _joined(steps: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
     """The same rows, in batches of at most `batch_rows` rows and, if possible, BATCH_BYTES."""
-    parts: list[pa.RecordBatch] = []
+    pieces: list[pa.RecordBatch] = []
     rows = size = 0
     for step in steps:
-        if parts and (rows + step.num_rows > batch_rows or size + step.nbytes > BATCH_BYTES):
-            yield from _concatenated(parts)
-            parts, rows, size = [], 0, 0
-        parts.append(step)
+        if pieces and (rows + step.num_rows > batch_rows or size + step.nbytes > BATCH_BYTES):
+            yield from _concatenated(pieces)
+            pieces, rows, size = [], 0, 0
+        pieces.append(step)
         rows, size = rows + step.num_rows, size + step.nbytes
-    if parts:
-        yield from _concatenated(parts)
+    if pieces:
+        yield from _concatenated(pieces)
 
 
-def _concatenated(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
+def _concatenated(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
     """The batches joined into one. Layouts that pyarrow cannot join stay as they are."""
     try:
-        return [pa.concat_batches(parts)] if len(parts) > 1 else parts
+        return [pa.concat_batches(pieces)] if len(pieces) > 1 else pieces
     except pa.ArrowException:
-        return parts
+        return pieces
 
 
 def _rows_within(size: int, row_bytes: float) -> int:
@@ -312,8 +312,8 @@ def _read_groups(
         for path, columns in zip(paths, slabs, strict=True):
             _spill(path, batches(columns=columns))
         readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
-        for parts in _side_by_side(readers):
-            arrays = [column for part in parts for column in part.columns]
+        for pieces in _side_by_side(readers):
+            arrays = [column for piece in pieces for column in piece.columns]
             yield pa.RecordBatch.from_arrays(arrays, schema=file.schema_arrow)
 
 
@@ -324,14 +324,14 @@ def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[
         for at, batch in enumerate(current):
             if batch is None or not batch.num_rows:
                 current[at] = next((b for b in streams[at] if b.num_rows), None)
-        parts = [batch for batch in current if batch is not None]
-        if not parts:
+        pieces = [batch for batch in current if batch is not None]
+        if not pieces:
             return
-        if len(parts) < len(current):
+        if len(pieces) < len(current):
             raise pa.ArrowInvalid("columns of differing lengths")
-        rows = min(part.num_rows for part in parts)
-        yield [part.slice(0, rows) for part in parts]
-        current = [part.slice(rows) for part in parts]
+        rows = min(piece.num_rows for piece in pieces)
+        yield [piece.slice(0, rows) for piece in pieces]
+        current = [piece.slice(rows) for piece in pieces]
 
 
 def _slabs(file: ParquetFile, group: int) -> list[list[str] | None]:

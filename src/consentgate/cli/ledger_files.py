@@ -22,7 +22,7 @@ from consentgate.identity import GateIdentity
 from consentgate.index import id_family, rows_with
 from consentgate.inputs import read_faults_named
 from consentgate.ledger import ledger_schema
-from consentgate.reasons import REASON_WORDS
+from consentgate.reasons import FIRST_RULE_BIT, sentences
 from consentgate.runs import Manifest, PartRecord, parse_record
 from consentgate.storage import (
     LEDGER,
@@ -35,6 +35,8 @@ from consentgate.storage import (
 
 _BATCH_ROWS = 65_536
 _MOST_NAMED = 20
+_BUILT_IN = "a reason that this version does not know; a newer one says more"
+_RULE = "a rule of the policy excludes it"
 
 
 @dataclass(frozen=True)
@@ -184,9 +186,9 @@ class Ledger:
     @cached_property
     def words(self) -> dict[str, str]:
         """The meaning of every reason, by its code, in order of precedence."""
-        names = sorted({named for part in self.parts for named in part.names.items()})
-        words = dict.fromkeys((name for _, name in names), "a rule of the policy excludes it")
-        words |= {reason.code: text for reason, text in REASON_WORDS.items()}
+        named = sorted({named for part in self.parts for named in part.names.items()})
+        words = {code: _BUILT_IN if bit < FIRST_RULE_BIT else _RULE for bit, code in named}
+        words |= sentences()
         if self.manifest is not None:
             words |= _rule_words(self.manifest.policy)
         return words

@@ -18,7 +18,7 @@ from consentgate.errors import RecordNotFoundError
 from consentgate.index import rows_with
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.policy import Policy
-from consentgate.reasons import FIRST_RULE_BIT, REASON_WORDS
+from consentgate.reasons import FIRST_RULE_BIT, REASONS
 
 
 @dataclass(frozen=True, repr=False)
@@ -140,7 +140,7 @@ def explain(
 
 
 def _reason_words(policy: Policy, decision: Decision) -> dict[int, tuple[str, str]]:
-    words = {reason.bit_length() - 1: text for reason, text in REASON_WORDS.items()}
+    words = {reason.bit: reason.sentence for reason in REASONS}
     for at, rule in enumerate(policy.record_rules + policy.subject_rules):
         words[FIRST_RULE_BIT + at] = f"the policy excludes it by a rule on '{rule.column}'"
     return {bit: (name, words[bit]) for bit, name in decision.reason_names.items()}

@@ -14,7 +14,7 @@ from consentgate.cli import progress
 from tests.build import NOW, message_table
 from tests.command import Runner, assert_paragraph, judge, shown_on_terminal
 from tests.run_data import EVIDENCE, data_files
-from tests.runs.test_signing import write_keys
+from tests.signing import write_keys
 
 pytestmark = pytest.mark.usefixtures("source")
 

@@ -20,7 +20,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.inputs.test_snapshot import CHANNELS, RECORDS
+from tests.inputs.records import CHANNELS, RECORDS
 
 SOURCES = pytest.mark.parametrize(
     ("kind", "table"),

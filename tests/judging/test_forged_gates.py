@@ -15,11 +15,7 @@ import pytest
 
 import consentgate as cg
 from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
-from tests.judging.test_gate_file import (
-    gate_without_channels,
-    head_size,
-    integer_gate,
-)
+from tests.judging.saved_gates import gate_without_channels, head_size, integer_gate
 
 JUNK: list[Any] = [None, True, -1, 1, 2**70, "x", "\ud800", [], {}]
 Steps = tuple[str | int, ...]

@@ -74,6 +74,8 @@ def test_the_excluded_rows_say_what_judged_them() -> None:
         "assume_timezone": None,
     }
     assert metadata == {
+        b"consentgate.format": b"consentgate-ledger-1",
+        b"consentgate.version": cg.__version__.encode(),
         b"consentgate.gate_digest": gate.digest.encode(),
         b"consentgate.reason_width": b"32",
         b"consentgate.rules_version": b"1",

@@ -13,6 +13,7 @@ from consentgate.columns import Columns
 from consentgate.decision import Decision
 from consentgate.errors import *
 from consentgate.gate import Gate
+from consentgate.identity import DatedInput, GateIdentity
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import Explanation
 from consentgate.policy import Policy, Rule
@@ -27,10 +28,12 @@ __all__ = [
     "ChannelRegistry",
     "Columns",
     "ConsentSnapshot",
+    "DatedInput",
     "Decision",
     "Explanation",
     "Finding",
     "Gate",
+    "GateIdentity",
     "GateStore",
     "LiveGate",
     "Manifest",

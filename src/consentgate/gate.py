@@ -157,6 +157,8 @@ class Gate:
             UnreadableFileError: The file is not there or cannot be read.
             ForeignGateError: It is no saved gate.
             NewerGateError: It was written by a newer version.
+            GateRulesError: The gate was made under other rules of judgement than this version's;
+                compile it anew.
             DamagedGateError: It is truncated, altered or blank.
         """
         require_path(path, "path")

@@ -1,7 +1,9 @@
 """The ledger: which rows were excluded, and why; never their text, never a subject's id."""
 
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -10,10 +12,15 @@ import pyarrow.compute as pc
 from consentgate.arguments import require_path
 from consentgate.arrow import keep_values
 from consentgate.decision import Decision
-from consentgate.identity import GateIdentity
+from consentgate.errors import ManifestError
+from consentgate.identity import VERSION, GateIdentity, refuse_newer_format
 from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
+LEDGER_FORMAT = "consentgate-ledger-1"
+"""The columns and the metadata of ledgers. Raised whenever older versions could misread them."""
+_FORMAT_KEY = "consentgate.format"
+_VERSION_KEY = "consentgate.version"
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
@@ -30,7 +37,48 @@ def ledger_schema(record_id: pa.DataType, gate: GateIdentity | None = None) -> p
         pa.field("reason", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("reason_bits", pa.uint32(), nullable=False),
     ]
-    return pa.schema(fields, metadata=None if gate is None else gate.to_metadata())
+    own = {_FORMAT_KEY: LEDGER_FORMAT, _VERSION_KEY: VERSION}
+    return pa.schema(fields, metadata=None if gate is None else own | gate.to_metadata())
+
+
+class LedgerHead(NamedTuple):
+    """What a part of a ledger says of all its rows.
+
+    Attributes:
+        version: the consentgate that wrote it.
+        gate: what judged the rows; it names the reasons that their bits stand for.
+    """
+
+    version: str
+    gate: GateIdentity
+
+
+def read_ledger_head(metadata: Mapping[bytes, bytes] | None, what: str) -> LedgerHead:
+    """What a part of a ledger says in its metadata, whichever version wrote it.
+
+    Args:
+        metadata: of the file or of its schema.
+        what: what errors call the part.
+
+    Raises:
+        NewerEvidenceError: It has a later format than this version reads.
+        ManifestError: It says nothing of the kind, or something that cannot be.
+    """
+    held = metadata or {}
+    said, written_by = (
+        held.get(key.encode(), b"").decode("utf-8", "replace")
+        for key in (_FORMAT_KEY, _VERSION_KEY)
+    )
+    refuse_newer_format(said, LEDGER_FORMAT, what)
+    if said != LEDGER_FORMAT:
+        raise ManifestError(
+            f"{what} is no part of a ledger; name the folder of a run, or one that holds only what "
+            "streams wrote."
+        )
+    try:
+        return LedgerHead(written_by, GateIdentity.from_metadata(held))
+    except ManifestError as error:
+        raise ManifestError(f"{what} is no part of a ledger: {error}") from error
 
 
 def excluded_rows(

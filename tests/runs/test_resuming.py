@@ -122,7 +122,7 @@ def test_another_version_judges_everything_anew(
 ) -> None:
     cg.run(mixed_gate(), src, dst)
     spy.since()
-    monkeypatch.setattr(sys.modules["consentgate.runs.runner"], "_VERSION", "0.2.0")
+    monkeypatch.setattr(sys.modules["consentgate.runs.runner"], "VERSION", "0.2.0")
     cg.run(mixed_gate(), src, dst)
     assert spy.since() == set(NAMES)
 

@@ -18,10 +18,9 @@ from consentgate.cli.explain import parse_id
 from consentgate.cli.text import printable
 from consentgate.decision import Decision
 from consentgate.errors import ManifestError
-from consentgate.identity import GateIdentity
 from consentgate.index import id_family, rows_with
 from consentgate.inputs import read_faults_named
-from consentgate.ledger import ledger_schema
+from consentgate.ledger import LedgerHead, ledger_schema, read_ledger_head
 from consentgate.reasons import FIRST_RULE_BIT, sentences
 from consentgate.runs import Manifest, PartRecord, parse_record
 from consentgate.storage import (
@@ -63,14 +62,14 @@ class LedgerPart:
     Attributes:
         folder, name: where it is.
         rows: how many rows it has.
-        gate: what judged its rows.
+        head: what it says of all its rows.
         record: what a run says of the input; None of a stream.
     """
 
     folder: Folder
     name: str
     rows: int
-    gate: GateIdentity
+    head: LedgerHead
     record: PartRecord | None
 
     @classmethod
@@ -85,7 +84,7 @@ class LedgerPart:
         with folder.opened(name) as opened, read_faults_named(shown), open_parquet(opened) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
             metadata = file.metadata.metadata or {}
-        part = cls(folder, name, rows, _gate_of(schema, metadata, shown), None)
+        part = cls(folder, name, rows, _head_of(schema, metadata, shown), None)
         content = metadata.get(RECORD_KEY.encode(), b"")
         if part.is_bare and not content:
             return part
@@ -94,7 +93,7 @@ class LedgerPart:
     @property
     def names(self) -> dict[int, str]:
         """The reasons' codes by bit, in order of precedence."""
-        return self.gate.reason_names
+        return self.head.gate.reason_names
 
     @property
     def file(self) -> str:
@@ -259,10 +258,11 @@ class Ledger:
 
     def _judge(self, part: LedgerPart) -> dict[str, str]:
         """What judged a part, by key; the manifest says where snapshot and registry came from."""
-        gate = part.gate
+        gate = part.head.gate
         if self.manifest is not None and self.manifest.identity.digest == gate.digest:
             gate = self.manifest.identity
-        judge = {"gate_digest": gate.digest, "policy_digest": gate.policy_digest}
+        judge = {"version": part.head.version, "gate_digest": gate.digest}
+        judge |= {"policy_digest": gate.policy_digest}
         for what, data in {"snapshot": gate.consent, "registry": gate.channels}.items():
             if data is not None:
                 judge |= {
@@ -283,18 +283,15 @@ def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPar
         )
 
 
-def _gate_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> GateIdentity:
+def _head_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> LedgerHead:
+    """What a part says of all its rows, once its columns are known to be a ledger's."""
+    what = f"File '{shown}'"
+    head = read_ledger_head(metadata, what)
     place = schema.get_field_index("record_id")
     kind = schema.field(place).type if place >= 0 else pa.null()
     if id_family(kind) is None or not schema.equals(ledger_schema(kind)):
-        raise ManifestError(
-            f"File '{shown}' is no part of a ledger; name the folder of a run, or one that holds "
-            "only what streams wrote."
-        )
-    try:
-        return GateIdentity.from_metadata(metadata)
-    except ManifestError as error:
-        raise ManifestError(f"File '{shown}' is no part of a ledger: {error}") from error
+        raise ManifestError(f"{what} does not have the columns of a ledger; it was altered.")
+    return head
 
 
 def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
@@ -347,8 +344,11 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
 
 def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
     """What judged, a line for each part of it."""
+    version = f"consentgate {judge['version']}"
     if "judged_at" in judge:
-        yield f"{'judged at:':<18} {judge['judged_at']}, by consentgate {judge['version']}"
+        yield f"{'judged at:':<18} {judge['judged_at']}, by {version}"
+    else:
+        yield f"{'judged by:':<18} {version}"
     yield f"{'policy:':<18} {judge.get('policy_digest', 'unknown')}"
     for key, what in {"snapshot": "consent snapshot:", "registry": "channel registry:"}.items():
         if f"{key}_as_of" in judge:

@@ -1,7 +1,14 @@
 """Compiling a gate and judging blocks of messages with it."""
 
 from consentgate.judging.explanation import Explanation, RowExplanation, explain
-from consentgate.judging.gate_file import GateFile, SavedGate, open_gate, preload, save_gate
+from consentgate.judging.gate_file import (
+    GateFile,
+    SavedGate,
+    gate_head,
+    open_gate,
+    preload,
+    save_gate,
+)
 from consentgate.judging.judgement import Judge
 from consentgate.judging.lookup import Lookup
 from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
@@ -18,6 +25,7 @@ __all__ = [
     "TableOf",
     "admitted_stream",
     "explain",
+    "gate_head",
     "one_batch",
     "open_gate",
     "preload",

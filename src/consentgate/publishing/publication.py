@@ -27,7 +27,8 @@ from consentgate.errors import (
     SourceChangedError,
 )
 from consentgate.identity import Digest, GateIdentity
-from consentgate.storage import LEASES, LOCK, Folder, damaged, read_description
+from consentgate.judging import gate_head
+from consentgate.storage import LEASES, LOCK, Folder, read_description
 
 POINTER = "current.json"
 VERSION: Literal[2] = 2
@@ -131,7 +132,7 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
         if version is not None and int(version[1]) > VERSION:
             raise NewerGateError(
                 f"{pointer} has version {int(version[1])}, but this release reads version "
-                f"{VERSION}; upgrade consentgate."
+                f"{VERSION}; install a newer consentgate."
             ) from error
         if version is not None and int(version[1]) < VERSION:
             raise GateFileError(
@@ -210,12 +211,7 @@ def _read_states(folder: Folder, name: str) -> tuple[States, str]:
     path = Path(folder.shown(name))
     with folder.opened(name) as file:
         content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)
-    described = content.get("identity") if isinstance(content, dict) else None
-    try:
-        return states_of(GateIdentity.model_validate(described)), digest
-    except ValidationError:
-        pass
-    raise damaged(path, "does not say as of when its snapshot and registry speak")
+    return states_of(gate_head(content, path).identity), digest
 
 
 def gate_name(number: int, digest: str) -> str:

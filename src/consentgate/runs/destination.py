@@ -18,8 +18,8 @@ from consentgate.runs.manifest import (
     Manifest,
     Newest,
     RunState,
-    to_json,
 )
+from consentgate.runs.records import to_json
 from consentgate.runs.source import Source
 from consentgate.storage import (
     GATE_KEY,

@@ -3,27 +3,25 @@
 Its JSON schema is `manifest.schema.json`, beside this module.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
     JsonValue,
-    ValidationError,
     model_validator,
 )
 
 from consentgate.arguments import require
 from consentgate.errors import ConservationError, ManifestError
 from consentgate.identity import DatedInput, Digest, GateIdentity, Instant, Record
+from consentgate.runs.records import parse_record, to_json
 from consentgate.runs.source import Partition, PartitionValue
 from consentgate.storage import (
     MANIFEST,
@@ -64,7 +62,6 @@ PlainPath = Annotated[str, AfterValidator(_plain)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sum = Annotated[int, Field(ge=0, le=2**96)]
 """Holds the sum over any number of files."""
-Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class InstantFrom(StrEnum):
@@ -374,6 +371,7 @@ class RunState(Record):
     """A run that has begun and not ended.
 
     Attributes:
+        format: which version of this format it has.
         judgement: what decides every row's fate.
         instant_from: where the instant of judgement is from.
         source: as in the manifest.
@@ -383,6 +381,7 @@ class RunState(Record):
         seal: a signature over the rest, where the run is to be signed.
     """
 
+    format: Literal["consentgate-run-1"] = "consentgate-run-1"
     judgement: Judgement
     instant_from: InstantFrom
     source: str
@@ -405,29 +404,6 @@ class RunState(Record):
     def has_ended(self, manifest: Manifest) -> bool:
         """Whether a manifest in the same destination is this run's own, and not an earlier one."""
         return self.previous != manifest.digest
-
-
-def to_json(record: BaseModel) -> bytes:
-    """A record as indented JSON."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    return text.encode() + b"\n"
-
-
-def parse_record(kind: type[Parsed], content: bytes, name: str) -> Parsed:
-    """A record from its JSON.
-
-    Raises:
-        ManifestError: It is not valid.
-    """
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "as a whole"
-        raise ManifestError(
-            f"'{name}' is no valid {kind.__name__} ({where}: {fault['msg']}); it was cut off, "
-            "altered, or written by another version."
-        ) from None
 
 
 def refuse_loss(name: str, totals: Totals) -> None:

@@ -42,6 +42,7 @@ from consentgate.errors import (
     UnreadableFileError,
 )
 from consentgate.gate import CLOCK_SKEW, Gate
+from consentgate.identity import VERSION
 from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
@@ -53,8 +54,8 @@ from consentgate.runs.manifest import (
     Newest,
     RunState,
     Totals,
-    to_json,
 )
+from consentgate.runs.records import to_json
 from consentgate.runs.seals import Seals
 from consentgate.runs.signing import Signer
 from consentgate.runs.source import find_source, with_partition
@@ -76,7 +77,6 @@ _LONGEST_STOP = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARIES = ("numpy", "pyarrow", "pydantic")
 _MOST_SHOWN = 3
-_VERSION = version("consentgate")
 
 
 @dataclass(frozen=True)
@@ -327,7 +327,7 @@ def _judgement(
         if instant.origin is InstantFrom.CLOCK and target.newest is not None:
             ahead = target.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
-        judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
+        judgement = Judgement(gate_digest=gate.digest, version=VERSION, judged_at=at)
     own = Newest.of(gate.identity, judgement.judged_at)
     target.refuse_older(own, allow=allow_older)
     return judgement, own
@@ -339,7 +339,7 @@ def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | Non
     if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
         return None
     before = state.judgement
-    is_same = (before.gate_digest, before.version) == (gate.digest, _VERSION)
+    is_same = (before.gate_digest, before.version) == (gate.digest, VERSION)
     if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
         return None
     then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))

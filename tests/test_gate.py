@@ -17,6 +17,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.adapters import pandas
+from consentgate.reasons import RULES_VERSION
 from tests.build import (
     AS_OF,
     MICRO,
@@ -78,7 +79,7 @@ def test_the_excluded_rows_say_what_judged_them() -> None:
         b"consentgate.version": cg.__version__.encode(),
         b"consentgate.gate_digest": gate.digest.encode(),
         b"consentgate.reason_width": b"32",
-        b"consentgate.rules_version": b"1",
+        b"consentgate.rules_version": str(RULES_VERSION).encode(),
         b"consentgate.policy_digest": gate.policy.digest.encode(),
         b"consentgate.snapshot_digest": gate.consent.digest.encode(),
         b"consentgate.snapshot_as_of": AS_OF.isoformat().encode(),

@@ -141,7 +141,7 @@ def test_the_state_of_a_kept_run_that_has_not_ended_is_read(
 
 
 def test_a_kept_gate_judges_as_it_did_or_is_refused(kept: Path) -> None:
-    identity = Manifest.model_validate_json((kept / "run" / MANIFEST).read_bytes()).identity
+    identity = kept_manifest(kept).identity
     if identity.other_rules:
         with pytest.raises(cg.GateFileError, match=r"compile the gate anew|save the gate anew"):
             cg.Gate.open(kept / "kept.gate")
@@ -159,18 +159,18 @@ def test_a_gate_of_other_rules_is_refused_plainly(
     become(monkeypatch)
     with pytest.raises(cg.GateRulesError) as caught:
         cg.Gate.open(kept / "kept.gate")
-    said = str(caught.value)
-    assert f"was made by consentgate {kept_version(kept)} " in said
+    said, rules = str(caught.value), kept_manifest(kept).identity.rules_version
+    assert f"was made by consentgate {kept_manifest(kept).judgement.version} " in said
     assert said.endswith("compile the gate anew from its policy, snapshot and registry.")
     if become is under_other_rules:
-        assert f"under rules 1, but this version ({VERSION}) judges by rules" in said
+        assert f"under rules {rules}, but this version ({VERSION}) judges by rules" in said
     else:
         assert "other built-in reasons" in said
 
 
-def kept_version(kept: Path) -> str:
-    """The version that judged the kept run."""
-    return Manifest.model_validate_json((kept / "run" / MANIFEST).read_bytes()).judgement.version
+def kept_manifest(kept: Path) -> Manifest:
+    """The manifest of the kept run."""
+    return Manifest.model_validate_json((kept / "run" / MANIFEST).read_bytes())
 
 
 def test_a_gate_of_earlier_rules_is_no_obstacle_to_publishing_a_newer_one(
@@ -222,7 +222,7 @@ def test_judging_again_under_other_rules_is_one_message(
         cg.ConfigurationError, match="cannot be judged again as they were"
     ) as caught:
         cg.audit(kept / "run", gate=gate, public_key=key)
-    assert f"install consentgate {kept_version(kept)}" in str(caught.value)
+    assert f"install consentgate {kept_manifest(kept).judgement.version}" in str(caught.value)
     for more in (["--rejudge"], ["--gate", kept / "kept.gate"]):
         outcome = run("verify", kept / "run", "--public-key", key, *more)
         assert (outcome.code, outcome.out) == (2, "")

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
+from consentgate.reasons import RULES_VERSION
 from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
 from tests.judging.saved_gates import gate_without_channels, head_size, integer_gate
 
@@ -165,7 +166,7 @@ def test_an_identity_that_does_not_fit_what_judges_is_refused(
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        (("rules_version",), 2),
+        (("rules_version",), RULES_VERSION + 1),
         (("reason_names",), {}),
         (("reason_names", "0"), "public_channel"),
         (("reason_names", "14"), "another"),

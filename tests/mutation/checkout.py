@@ -19,7 +19,7 @@ from typing import NamedTuple
 __all__ = ["PROJECT", "Checkout", "Fate", "Outcome"]
 
 PROJECT = Path(__file__).parents[2]
-COPIED = ["src", "tests", "pyproject.toml"]
+COPIED = ["src", "tests", "docs", "pyproject.toml"]
 MOST_MEMORY = 12 << 30
 """Bytes of address space for a process of tests: no mutant may take the whole machine's."""
 HANGING_S = 60

@@ -328,7 +328,7 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
         (lambda m: identity(m, consent=m.identity.channels), EVERYTHING),
         (lambda m: identity(m, channels=None), EVERYTHING),
         (lambda m: identity(m, reason_names={0: "x"}), EVERYTHING),
-        (lambda m: identity(m, rules_version=2), EVERYTHING),
+        (lambda m: identity(m, rules_version=m.identity.rules_version + 1), EVERYTHING),
         (lambda m: {"totals": m.totals.model_copy(update={"admitted": 1})}, {MANIFEST}),
         (
             lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})},

@@ -11,7 +11,6 @@ from typing import Annotated, Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,7 +25,7 @@ from consentgate.errors import (
     OutputError,
     SourceChangedError,
 )
-from consentgate.identity import Digest, GateIdentity
+from consentgate.identity import Digest, GateIdentity, Instant, instant_text
 from consentgate.judging import gate_head
 from consentgate.storage import LEASES, LOCK, Folder, read_description
 
@@ -82,11 +81,11 @@ class Publication(BaseModel):
     name: Annotated[str, Field(pattern=f"^{_GATE.pattern}$")]
     file_digest: Digest
     digest: Digest
-    as_of: AwareDatetime
+    as_of: Instant
     snapshot_digest: Digest
-    registry_as_of: AwareDatetime | None
+    registry_as_of: Instant | None
     registry_digest: Digest | None
-    published_at: AwareDatetime
+    published_at: Instant
 
     @model_validator(mode="after")
     def _check_fit(self) -> "Publication":
@@ -157,9 +156,9 @@ def older(new: States, old: States) -> str:
     """How the new is older than the old, or may be, in words; empty where it is not."""
     for what, before in old.items():
         after = new.get(what, before)
-        as_of = after.as_of.isoformat()
+        as_of = instant_text(after.as_of)
         if after.as_of < before.as_of:
-            return f"its {what} is as of {as_of}, the other's {before.as_of.isoformat()}"
+            return f"its {what} is as of {as_of}, the other's {instant_text(before.as_of)}"
         if after.as_of == before.as_of and after.digest != before.digest:
             return f"its {what} differs from the other's, but both are as of {as_of}"
     return ""

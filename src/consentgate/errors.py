@@ -1,8 +1,8 @@
-"""Everything that can go wrong, as one tree of classes.
+"""The library's errors, as one tree of classes.
 
-Every class has a stable ``code``, pickles across process borders, and carries a message that says
-what was found, what was needed and what to do. Messages name columns, types and counts. They never
-hold a cell's value, because ids are people.
+Every class has a stable ``code``. Its instances can be pickled, so they cross process borders.
+Their messages say what was found, what was needed and what to do. Messages name columns, types and
+counts. They never hold a cell's value, because ids are people.
 """
 
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from typing import ClassVar
 
 
 class ConsentGateError(Exception):
-    """Any fault that consentgate reports. `code` is stable and fit for machines."""
+    """Base class of all of these errors. Programs can rely on its `code`, which is stable."""
 
     code: ClassVar[str] = "error"
 
@@ -28,7 +28,7 @@ class NotArrowError(InputError, TypeError):
 
 
 class MalformedDataError(InputError):
-    """Arrow data whose offsets, indices, lengths or text are not what its type says."""
+    """Arrow data contradicts itself: its offsets, indices, lengths or text do not fit its type."""
 
     code = "malformed_data"
 
@@ -94,19 +94,19 @@ class RecordNotFoundError(InputError, LookupError):
 
 
 class SnapshotError(ConsentGateError):
-    """A consent snapshot or channel registry cannot be trusted as it is."""
+    """A consent snapshot or channel registry cannot be used as it is."""
 
     code = "snapshot"
 
 
 class NullValueError(SnapshotError):
-    """A null stands where a value is required."""
+    """A value that is required is null."""
 
     code = "null_value"
 
 
 class DuplicateRecordError(SnapshotError):
-    """Two rows speak about the same subject and purpose, or the same channel."""
+    """Two rows are about the same subject and purpose, or about the same channel."""
 
     code = "duplicate_record"
 
@@ -118,19 +118,19 @@ class UnknownStatusError(SnapshotError):
 
 
 class AsOfError(SnapshotError):
-    """Data does not say as of which instant it speaks, or two sources disagree."""
+    """A snapshot or registry has no `as_of`, or has two that differ."""
 
     code = "as_of"
 
 
 class StaleSnapshotError(SnapshotError):
-    """The snapshot or registry is older than `max_snapshot_age` allows, or than one before it."""
+    """The snapshot or registry is older than `max_snapshot_age` allows, or than an earlier one."""
 
     code = "stale_snapshot"
 
 
 class FutureSnapshotError(SnapshotError):
-    """The snapshot or registry claims an `as_of` that the clock has not reached."""
+    """The snapshot or registry has an `as_of` that the clock has not reached."""
 
     code = "future_snapshot"
 
@@ -142,25 +142,25 @@ class PolicyError(ConsentGateError, ValueError):
 
 
 class ConfigurationError(ConsentGateError, ValueError):
-    """Arguments that do not fit together or are out of range."""
+    """Arguments do not fit together or are out of range."""
 
     code = "configuration"
 
 
 class ExtraMissingError(ConfigurationError, ImportError):
-    """A package that only some features need is not installed; the message names the extra."""
+    """A package that only some features need is not installed. The message names the extra."""
 
     code = "extra_missing"
 
 
 class ExtraOutdatedError(ExtraMissingError):
-    """A package that only some features need is too old; the message says which version will do."""
+    """A package that only some features need is too old. The message says which version to get."""
 
     code = "extra_outdated"
 
 
 class ConservationError(ConsentGateError):
-    """Admitted and excluded rows do not add up to the input's; nothing of the file is published."""
+    """Admitted and excluded rows do not add up to those of the input, so it is not judged."""
 
     code = "conservation"
 
@@ -184,7 +184,7 @@ class GateFileError(FileError):
 
 
 class ForeignGateError(GateFileError):
-    """The file is no saved gate."""
+    """The file is not a saved gate."""
 
     code = "foreign_gate"
 
@@ -238,10 +238,11 @@ class SourceChangedError(SourceError):
 
 
 class RunIncompleteError(FileError):
-    """Some files of a run could not be judged; the others are done, and it can be resumed.
+    """Some files of a run could not be judged. The others are done, and the run can be resumed.
 
     Attributes:
-        failures: each such file's path below the source, the code of its error, and what it says.
+        failures: for each of these files, its path below the source, and the code and the message
+            of its error.
     """
 
     code = "run_incomplete"
@@ -261,7 +262,7 @@ class NewerEvidenceError(ManifestError):
 
 
 def _tree(cls: type[ConsentGateError], indent: str = "    ") -> Iterator[str]:
-    """A class and its subclasses, one a line, each with the first line of its docstring."""
+    """A class and its subclasses, one per line, each with the first line of its docstring."""
     yield f"{indent}{cls.__name__:{44 - len(indent)}}{(cls.__doc__ or '').splitlines()[0]}"
     for subclass in cls.__subclasses__():
         yield from _tree(subclass, f"{indent}  ")

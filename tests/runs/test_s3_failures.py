@@ -193,7 +193,7 @@ def test_a_temporary_folder_is_needed(store: Store, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("tempfile.tempdir", "/nowhere")
     with fails(cg.OutputError, "The temporary folder cannot be written"):
         cg.run(make_gate(), store.uri("in"), store.uri("out"))
-    words = "cannot be fetched, for there is no temporary folder"
+    words = "cannot be fetched, because no temporary folder"
     with fails(cg.UnreadableFileError, words), Folder.at(store.uri("in")).fetched("x"):
         pass
     assert not any(name.endswith(".parquet") for name in store.objects("out"))

@@ -74,7 +74,7 @@ def test_a_uri_that_is_refused_is_not_quoted(store: Store, tmp_path: Path, form:
         (cg.SourceError, lambda: cg.audit(uri)),
     ]
     for kind, attempt in attempts:
-        with fails(kind, "is no URI of a file or folder; give a path, or a"):
+        with fails(kind, "is not a URI of a file or folder; give a path, or a"):
             attempt()
     assert store.server.seen == []
 
@@ -84,6 +84,6 @@ def test_wildcards_in_a_key_of_the_store_are_not_quoted(
     store: Store, tmp_path: Path, wildcard: str
 ) -> None:
     for path in ("in", "in/*.parquet"):
-        with fails(cg.SourceError, "'s3://.*' is no URI of a file or folder"):
+        with fails(cg.SourceError, "'s3://.*' is not a URI of a file or folder"):
             uri = store.uri(path, user=f"{KEY}:s3cr3t{wildcard}@")
             cg.run(make_gate(), uri, tmp_path / "out")

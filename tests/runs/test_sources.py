@@ -61,7 +61,7 @@ def test_names_of_any_letters(name: str, tmp_path: Path, dst: Path) -> None:
 
 def test_a_name_that_is_no_unicode(src: Path, dst: Path) -> None:
     (src / "a.parquet").rename(Path(os.fsdecode(os.fsencode(src / "\udcff.parquet"))))
-    with pytest.raises(cg.SourceError, match="is no UTF-8"):
+    with pytest.raises(cg.SourceError, match="is not UTF-8"):
         cg.run(mixed_gate(), src, dst)
 
 

@@ -79,7 +79,7 @@ def test_a_working_directory_that_is_gone_is_an_error(
 
 
 def test_a_file_uri_has_no_query(tmp_path: Path) -> None:
-    with pytest.raises(cg.SourceError, match="no URI of a file"):
+    with pytest.raises(cg.SourceError, match="not a URI of a file"):
         Folder.at(f"file://{tmp_path}/x?y=1")
     assert Folder.at(f"file://{tmp_path}/x%3Fy=1").root == f"{tmp_path}/x?y=1"
 

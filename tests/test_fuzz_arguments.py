@@ -145,7 +145,7 @@ def calls(folder: Path) -> list[Call]:
     cg.run(gate, source, destination)
     judged = {"data": table, "judged_at": NOW, "threads": 1}
     streamed = {"batches": [table], "ledger": None, "judged_at": NOW, "threads": 1}
-    dated = {"as_of": AS_OF, "source": "x"}
+    dated = {"as_of": AS_OF, "source": "x", "columns": {}, "assume_timezone": "UTC"}
     mapped = {**dated, "status_map": {"a": "b"}, "method_map": {"a": "b"}}
     explained = {"record_id": 0, "consent": None, "channels": None, "judged_at": NOW}
     return [

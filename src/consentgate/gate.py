@@ -460,20 +460,22 @@ def _check_reached(what: str, as_of: int, now: int) -> None:
     if as_of - now > CLOCK_SKEW // timedelta(microseconds=1):
         raise FutureSnapshotError(
             f"The {what} is said to be as of {timedelta(microseconds=as_of - now)} from now; "
-            "correct its as_of or this machine's clock, or judge at a given instant (judged_at)."
+            "correct its as_of or this machine's clock, or give the instant of judgement "
+            "(`judged_at`)."
         )
 
 
 def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
     if columns.channels and channels is None:
         raise ConfigurationError(
-            f"Columns names channel columns ({', '.join(columns.channels)}) but there is no "
-            "channel registry to judge them by; give one, or Columns(channels=(), visibility=…)."
+            f"There are channel columns ({', '.join(columns.channels)}) but there is no channel "
+            "registry to judge them by; give one, or name a column of the messages' own visibility "
+            "(`Columns.visibility`) and no channel column."
         )
     if channels is not None and not columns.channels:
         raise ConfigurationError(
-            "There is a channel registry but Columns names no channel column; name one, or leave "
-            "the registry out."
+            "There is a channel registry but no channel column; name one (`Columns.channels`), or "
+            "leave the registry out."
         )
 
 

@@ -3,6 +3,7 @@
 from consentgate.arrow.instants import (
     EARLIEST,
     LATEST,
+    Instants,
     as_micros,
     check_instants,
     check_time_zone,
@@ -40,6 +41,7 @@ __all__ = [
     "LATEST",
     "Bits",
     "Bools",
+    "Instants",
     "Int64s",
     "Uint64s",
     "Validator",

@@ -24,11 +24,14 @@ def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
         )
 
 
-def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
+def find_column(
+    schema: pa.Schema, name: str, *, role: str, hint: str = "say which column to use"
+) -> int:
     """The position of the only column of that name.
 
     Args:
         role: what the column is needed for, in the words of error messages.
+        hint: what else can be done than to rename a column, in the words of error messages.
 
     Raises:
         ColumnMissingError: No column has that name.
@@ -38,7 +41,7 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
     if not positions:
         raise ColumnMissingError(
             f"Column '{name}' ({role}) is missing; the columns are {quoted(schema.names)}. "
-            "Rename one, or say which column to use."
+            f"Rename one, or {hint}."
         )
     if len(positions) > 1:
         raise ColumnAmbiguousError(

@@ -426,7 +426,7 @@ def _check_signatures(
         if not present.isdisjoint(names):
             raise ConfigurationError(
                 f"The run in '{folder}', or one that it follows, is signed; give the public key of "
-                "whoever signs (public_key=…, --public-key KEY)."
+                "whoever signs (`public_key`)."
             )
         return
     for name, manifest in zip(names, manifests, strict=True):

@@ -150,7 +150,7 @@ class Destination:
             raise StaleSnapshotError(
                 f"This run is older than one before in destination '{self.folder}', so it could "
                 f"undo withdrawals: {older}. Judge by the newest snapshot and registry, or into "
-                "another folder; or allow it (allow_older_snapshot=True, --allow-older-snapshot)."
+                "another folder; or allow it (`allow_older_snapshot`)."
             )
 
     def is_result(

@@ -20,7 +20,6 @@ from consentgate.arrow import (
     as_micros,
     as_table,
     block_rows,
-    find_column,
     for_each,
     keep_rows,
     row_blocks,
@@ -47,6 +46,7 @@ from consentgate.judging import (
     explain,
     open_gate,
     preload,
+    record_id_column,
     save_gate,
 )
 from consentgate.ledger import excluded_rows
@@ -211,7 +211,10 @@ class Gate:
 
     @property
     def judged_columns(self) -> list[str]:
-        """The names of the columns that judging and ledgers look at, the record id's first."""
+        """The names of the columns that judging and ledgers look at, the record id's first.
+
+        Judging does not look at the record ids. Only what records rows needs them.
+        """
         columns, rules = self.columns, self.policy.record_rules
         names = [columns.record_id, *columns.subjects, *columns.channels, columns.visibility]
         names += [columns.created_at, *(rule.column for rule in rules)]
@@ -232,8 +235,9 @@ class Gate:
         """Judge every row of a batch.
 
         Args:
-            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the gate's
-                columns; ids of the snapshot's family, any layout.
+            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the columns
+                that judging looks at; ids of the snapshot's family, any layout. Record ids are not
+                needed.
             judged_at: the instant of judgement for this call; None takes the gate's.
             threads: how many threads judge; None: one per available core, or one in a worker
                 process.
@@ -276,8 +280,9 @@ class Gate:
     ) -> tuple[pa.Table, pa.Table]:
         """Split the rows into admitted and excluded.
 
-        Arguments and errors are `decide`'s. Here every column is checked against its type, not only
-        those that judging looks at, and a column may be nested 64 levels deep.
+        Arguments and errors are `decide`'s. The rows must also have the column of record ids. Here
+        every column is checked against its type, not only those that judging looks at, and a column
+        may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;
@@ -287,6 +292,7 @@ class Gate:
             digests of policy, snapshot and registry in the schema's metadata.
         """
         table = as_table(data)
+        record_id_column(table.schema, self.columns)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
         return self.split(table, decision)
 
@@ -306,10 +312,11 @@ class Gate:
                 negative or beyond 2**62.
             ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
             MalformedDataError: A column is not what its type says.
-            ColumnTypeError: A column is nested more than 64 levels deep.
+            ColumnTypeError: The record ids are no ids, or a column is nested more than 64 levels
+                deep.
         """
         _check_part(table, decision, first_row)
-        at = find_column(table.schema, self.columns.record_id, role="record_id")
+        at = record_id_column(table.schema, self.columns)
         admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(at)
         return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
@@ -348,7 +355,7 @@ class Gate:
                 such objects or of record batches, all of one schema.
             ledger: a directory that gets one Parquet file of the excluded rows, complete once the
                 reader is exhausted, or closed and let go (`del reader`). It has the rows up to the
-                last batch that came out. None keeps no record of them.
+                last batch that came out. None keeps no record of them, and needs no record ids.
             judged_at: the instant of judgement for the whole stream; None takes the gate's, or
                 else the clock at each batch, so that a long stream notices expiry and staleness.
             threads: as in `decide`.
@@ -389,6 +396,7 @@ class Gate:
         """
         table = as_table(data)
         Validator().check(table)
+        record_id_column(table.schema, self.columns)
         decision = self.decide(table, judged_at=judged_at)
         consent = self._source("consent", consent, self.consent, "snapshot_digest")
         if self._judge.channels is not None:

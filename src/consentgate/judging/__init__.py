@@ -2,7 +2,7 @@
 
 from consentgate.judging.explanation import Explanation, RowExplanation, explain
 from consentgate.judging.gate_file import GateFile, SavedGate, open_gate, preload, save_gate
-from consentgate.judging.judgement import Judge
+from consentgate.judging.judgement import Judge, record_id_column
 from consentgate.judging.lookup import Lookup
 from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
 
@@ -21,5 +21,6 @@ __all__ = [
     "one_batch",
     "open_gate",
     "preload",
+    "record_id_column",
     "save_gate",
 ]

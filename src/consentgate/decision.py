@@ -38,7 +38,11 @@ class Decision:
         return len(self.reason_bits)
 
     def __repr__(self) -> str:
-        return f"<Decision: {self.num_admitted} admitted, {self.num_excluded} excluded>"
+        excluded = ", ".join(f"{name} {rows:,}" for name, rows in self.counts.items())
+        return (
+            f"<Decision: {len(self):,} rows, {self.num_admitted:,} admitted, "
+            f"{self.num_excluded:,} excluded{f' ({excluded})' if excluded else ''}>"
+        )
 
     @cached_property
     def admitted(self) -> pa.BooleanArray:

@@ -6,7 +6,7 @@ The only judge. Everything else asks it.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -112,6 +112,21 @@ class Gate:
         self._reason_names = reason_names(policy.rule_names)
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
         self._file: GateFile | None = None
+
+    def __repr__(self) -> str:
+        """The policy's name, the instants and, where it is known, how much is on record. No id."""
+        judge, parts = self._judge, []
+        for word, data, as_of in (
+            ("consent record", self.consent, judge.snapshot_as_of),
+            ("channel", self.channels, judge.registry_as_of),
+        ):
+            if as_of is not None:
+                parts.append(f"{_counted(word, data)} as of {_utc(as_of)}")
+        if self.judged_at is not None:
+            parts.append(f"judged at {_utc(as_micros(self.judged_at, name='judged_at'))}")
+        if self.consent is None:
+            parts.append(f"digest {self.digest[:12]}")
+        return f"<Gate {self.policy.name!r}: {', '.join(parts)}>"
 
     def save(self, path: str | Path) -> None:
         """Write the gate to one file, which appears complete or not at all.
@@ -448,6 +463,22 @@ class Gate:
                 f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
                 f"judgement, but the policy allows {limit}; take a new one."
             )
+
+
+def _counted(word: str, data: ConsentSnapshot | ChannelRegistry | None) -> str:
+    """How many rows there are, in words; without a number where there is no table."""
+    if data is None:
+        return f"{word}s"
+    return f"{data.table.num_rows:,} {word}{'' if data.table.num_rows == 1 else 's'}"
+
+
+def _utc(micros: int) -> str:
+    """An instant in microseconds since 1970 as text."""
+    try:
+        instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros} microseconds from 1970"
+    return instant.isoformat().replace("+00:00", "Z")
 
 
 def _check_part(table: object, decision: object, first_row: object) -> None:

@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -140,6 +140,13 @@ class Rule(_Strict):
             raise ValueError("all values of a rule must be of one type")
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Its name, column and test, and how many values it has: they can be ids of people."""
+        test = "is_null" if self.is_null else "any_of" if self.any_of is not None else "none_of"
+        yield from (("name", self.name), ("column", self.column), ("test", test))
+        if self.values:
+            yield "values", len(self.values)
+
     @property
     def values(self) -> tuple[RuleValue, ...]:
         """The values of `any_of` or `none_of`; empty for `is_null`."""
@@ -213,6 +220,13 @@ class Policy(_Strict):
             raise ValueError(f"rules may not be named {quoted(taken)}: those are built-in words")
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The name and whatever is not as by default, sets in order, and of rules their names."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "name" or value != field.default:
+                yield name, _short(value)
+
     @field_serializer("purposes", "methods", "notice_versions", "public_visibilities")
     def _in_order(self, words: frozenset[str] | None) -> list[str] | None:
         return None if words is None else sorted(words)
@@ -266,6 +280,15 @@ class Policy(_Strict):
             if not word.strip() or any(hint in word.lower() for hint in _SOUNDS_PRIVATE)
         ]
         return tuple(findings)
+
+
+def _short(value: Any) -> Any:
+    """A field's value as `repr` shows it."""
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [rule.name for rule in value]
+    return str(value) if isinstance(value, timedelta) else value
 
 
 def _read(path: Path) -> tuple[Any, str]:

@@ -87,10 +87,17 @@ class InstantFrom(StrEnum):
     CLOCK = "clock"
 
 
+_NOT_SHOWN = {"path", "partition", "source", "gate_file"}
+"""Fields that a `repr` leaves out: where folders are named after ids, these hold ids of people."""
+
+
 class _Record(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ((name, v) for name, v in super().__repr_args__() if name not in _NOT_SHOWN)
 
 
 class Evidence(_Record):
@@ -389,6 +396,15 @@ class Manifest(_Record):
         if any(before >= path for before, path in pairwise(paths)):
             raise ValueError("files must be in the order of their paths, each named once")
         return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """How many files and rows, by what they were judged, and no file's name."""
+        totals = self.totals
+        yield "files", len(self.files)
+        yield from (("rows", totals.rows), ("admitted", totals.admitted))
+        yield from (("excluded", totals.excluded), ("policy", self.policy.name))
+        yield "judged_at", self.judgement.judged_at.isoformat()
+        yield "digest", self.digest[:12]
 
     @classmethod
     def sealed(cls, **fields: Any) -> "Manifest":

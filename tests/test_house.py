@@ -109,13 +109,14 @@ def test_a_folder_lists_what_it_offers(name: str) -> None:
     assert all(hasattr(load(name), word) for word in listed)
 
 
-def test_the_package_offers_what_it_imports() -> None:
-    tree = syntax("")
-    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    names = {
-        a.name for node in froms if str(node.module).startswith("consentgate") for a in node.names
-    }
-    assert {*names, "__version__"} == set(cg.__all__)
+def test_every_error_is_offered() -> None:
+    tree = [cg.ConsentGateError]
+    for cls in tree:
+        tree += cls.__subclasses__()
+    own = {cls.__name__ for cls in tree if cls.__module__ == "consentgate.errors"}
+    assert own <= set(cg.__all__)
+    assert own == {name for name in vars(cg.errors) if name.endswith("Error")}
+    assert all(name in str(cg.errors.__doc__) for name in own)
 
 
 @pytest.mark.parametrize(("name", "thing"), list(public_objects()))

@@ -1,52 +1,11 @@
-"""Everything that can go wrong, as one tree.
+"""Everything that can go wrong, as one tree of classes.
 
-::
-
-    ConsentGateError
-    ├── InputError                  the messages are at fault
-    │   ├── NotArrowError           no Arrow data at all
-    │   ├── MalformedDataError      Arrow data that contradicts itself
-    │   ├── ColumnMissingError      a column that Columns names is absent
-    │   │   └── RuleColumnMissingError
-    │   ├── ColumnAmbiguousError    two columns share a name that is needed
-    │   ├── ColumnExistsError       a column that would be added is there already
-    │   ├── ColumnTypeError         a column's type does not fit
-    │   │   ├── IdFamilyError       ids of another family than the snapshot's
-    │   │   ├── NaiveTimestampError a timestamp without a time zone
-    │   │   └── RuleColumnTypeError
-    │   ├── SchemaMismatchError     batches or files of differing schemas
-    │   └── RecordNotFoundError     no row has the record id asked for
-    ├── SnapshotError               the consent snapshot or channel registry is at fault
-    │   ├── NullValueError          a null where a value is required
-    │   ├── DuplicateRecordError    two rows about the same thing
-    │   ├── UnknownStatusError      a status outside the vocabulary
-    │   ├── AsOfError               nobody says, or two disagree, as of when it speaks
-    │   ├── StaleSnapshotError      older than the policy allows, or than one before it
-    │   └── FutureSnapshotError     as of an instant that the clock has not reached
-    ├── PolicyError                 the policy is at fault
-    ├── ConfigurationError          arguments that do not fit together
-    │   └── ExtraMissingError       a package that only some features need is not installed
-    │       └── ExtraOutdatedError  it is installed, but too old
-    ├── ConservationError           a row was lost or doubled: a fault of this library
-    └── FileError                   a file is at fault
-        ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
-        ├── GateFileError           a saved gate that cannot be used
-        │   ├── ForeignGateError    no saved gate at all
-        │   ├── NewerGateError      written by a newer version
-        │   ├── DamagedGateError    truncated, altered or blank
-        │   └── ReplacedGateError   another gate than the one that was there
-        ├── SourceError             a source of a run that holds nothing, or cannot be listed
-        │   └── SourceChangedError  a file changed or vanished while it was read
-        ├── RunIncompleteError      files of a run that could not be judged; the others are done
-        ├── ManifestError           a manifest, signature or ledger that is missing or malformed
-        └── OutputError             an output exists already, or cannot be written
-            └── DestinationBusyError  another run or publisher is writing there
-
-Every class has a stable ``code``, pickles across process borders, and carries a message that
-says what was found, what was needed and what to do. Messages name columns, types and counts and
-never hold a cell's value, because ids are people.
+Every class has a stable ``code``, pickles across process borders, and carries a message that says
+what was found, what was needed and what to do. Messages name columns, types and counts. They never
+hold a cell's value, because ids are people.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
@@ -287,3 +246,13 @@ class ManifestError(FileError):
     """The evidence that a run left is missing or malformed."""
 
     code = "manifest"
+
+
+def _tree(cls: type[ConsentGateError], indent: str = "    ") -> Iterator[str]:
+    """A class and its subclasses, one a line, each with the first line of its docstring."""
+    yield f"{indent}{cls.__name__:{44 - len(indent)}}{(cls.__doc__ or '').splitlines()[0]}"
+    for subclass in cls.__subclasses__():
+        yield from _tree(subclass, f"{indent}  ")
+
+
+__doc__ = "\n".join([__doc__ or "", "::", "", *_tree(ConsentGateError)])

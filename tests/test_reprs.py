@@ -58,7 +58,8 @@ def test_a_policy_shows_what_is_not_as_by_default() -> None:
     )
     assert repr(policy) == (
         "Policy(name='spring', methods=['bundled', 'explicit'], "
-        "max_consent_age='365 days, 0:00:00', record_rules=['mine'], subject_rules=['odd'])"
+        "max_consent_age=datetime.timedelta(days=365), record_rules=['mine'], "
+        "subject_rules=['odd'])"
     )
     assert [repr(rule) for rule in policy.record_rules + policy.subject_rules] == [
         "Rule(name='mine', column='sender_id', test='any_of', values=2)",

@@ -36,6 +36,11 @@ def _check_text(word: str) -> str:
     return word
 
 
+def _one_or_several(values: Any) -> Any:
+    """A single word, number or boolean as a sequence of one; anything else is left to pydantic."""
+    return (values,) if isinstance(values, str | int) else values
+
+
 def _check_rule_value(value: Any) -> Any:
     if isinstance(value, str):
         return _check_text(value)
@@ -49,7 +54,9 @@ def _check_rule_value(value: Any) -> Any:
 Word = Annotated[StrictStr, AfterValidator(_check_text)]
 RuleValue = StrictBool | StrictInt | StrictStr
 RuleValues = Annotated[
-    tuple[Annotated[RuleValue, BeforeValidator(_check_rule_value)], ...], Field(min_length=1)
+    tuple[Annotated[RuleValue, BeforeValidator(_check_rule_value)], ...],
+    Field(min_length=1),
+    BeforeValidator(_one_or_several),
 ]
 
 _FATES = ("admitted", "excluded")
@@ -63,12 +70,24 @@ _MOST_FAULTS = 5
 """How many faults a message lists."""
 _MOST_CHARS = 200
 """How much of a key or a name a message shows."""
+_AGES = 'timedelta(days=7) in Python, "7 days" or "P7D" in files; or "none" for no limit'
 _FAULTS = {
-    "frozenset_type": "must be a list of words",
-    "tuple_type": "must be a list",
+    "extra_forbidden": "is not a known key; check its spelling",
+    "frozen_set_type": "must be a word or a list of words",
+    "greater_than_equal": "must not be negative",
+    "missing": "is missing",
+    "model_type": "must be a table of name, column and test",
+    "string_pattern_mismatch": "must begin with a letter or '_', and have at most 64 letters, "
+    "digits, '_', '-' and '.'",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
     "string_unicode": "half of a surrogate pair is no text",
+    "time_delta_parsing": f"is no age, or one that is too large; write {_AGES}",
+    "too_short": "must name at least one value",
+    "tuple_type": "must be a list",
 }
-"""Our words for some of pydantic's faults, by their type."""
+"""Our words for pydantic's faults, by their type."""
+_AGE = re.compile("([0-9]{1,6}) (week|day|hour|minute|second)s?")
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",
     "invite", "hidden", "unlisted", "protected", "closed", "follower", "friend",
@@ -166,15 +185,24 @@ def _named_rules(rules: Any) -> Any:
 
 
 def _age(age: Any) -> Any:
-    if age is not None and not isinstance(age, timedelta | str):
-        raise ValueError('an age is an ISO 8601 duration such as "P7D", a timedelta, or "none"')
-    return None if age == "none" else age
+    """The age as pydantic takes it: a timedelta, an ISO 8601 duration, or None for no limit."""
+    if age is None or isinstance(age, timedelta):
+        return age
+    if not isinstance(age, str):
+        raise ValueError(f"an age needs a unit; write {_AGES}")
+    if age == "none":
+        return None
+    if found := _AGE.fullmatch(age):
+        return timedelta(**{f"{found[2]}s": int(found[1])})
+    if not age.lstrip("+-").startswith("P"):
+        raise ValueError(f"an age needs a unit; write {_AGES}")
+    return age
 
 
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_named_rules)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]
 Age = Annotated[Duration | None, BeforeValidator(_age)]
-Words = Annotated[frozenset[Word], Field(min_length=1)]
+Words = Annotated[frozenset[Word], Field(min_length=1), BeforeValidator(_one_or_several)]
 
 
 class Policy(_Strict):
@@ -191,8 +219,10 @@ class Policy(_Strict):
         record_rules: exclusions by a column of the messages.
         subject_rules: exclusions by an attribute of the consent snapshot.
 
-    In TOML and JSON an age is an ISO 8601 duration such as "P7D", or "none". At most 16 rules. No
-    rule is called `admitted`, `excluded` or like a built-in reason, in whatever case.
+    Where several words are taken, a single one may be given as a plain string. An age is a
+    timedelta, a text such as "7 days" or "P7D" (ISO 8601), or "none". A number without a unit is an
+    error. At most 16 rules. No rule is called `admitted`, `excluded` or like a built-in reason, in
+    whatever case.
 
     Raises:
         PolicyError: A value is out of range, a key is unknown, or two rules share a name.
@@ -288,7 +318,7 @@ def _short(value: Any) -> Any:
         return sorted(value)
     if isinstance(value, tuple):
         return [rule.name for rule in value]
-    return str(value) if isinstance(value, timedelta) else value
+    return value
 
 
 def _read(path: Path) -> tuple[Any, str]:

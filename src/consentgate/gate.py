@@ -58,6 +58,7 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
 _ORDER = "the order is Gate(policy, consent, channels)"
+_COLUMNS = 'name the columns by what they hold, as in Columns(subjects="sender_id")'
 _LAST_ROW = 1 << 62
 _ROWS_WORTH_A_BLOCK = 16_384
 """Chunks of fewer rows on average are copied together first: each block costs as much as some
@@ -99,7 +100,7 @@ class Gate:
         require(policy, "policy", Policy, hint=_ORDER)
         require(consent, "consent", ConsentSnapshot, hint=_ORDER)
         require(channels, "channels", ChannelRegistry, None, hint=_ORDER)
-        require(columns, "columns", Columns, None)
+        require(columns, "columns", Columns, None, hint=_COLUMNS)
         self.policy = policy
         self.consent: ConsentSnapshot | None = consent
         self.channels: ChannelRegistry | None = channels

@@ -171,7 +171,7 @@ class Ledger:
             UnreadableFileError, SourceError: They cannot be read.
         """
         folder = Folder.at(place)
-        manifest = Manifest.read(folder)
+        manifest = Manifest.find(folder)
         names = list(folder.listing(LEDGER))
         if not names and manifest is None:
             names = [name for name in folder.listing() if not is_hidden(name)]

@@ -68,7 +68,7 @@ def verify(
 
 def _recorded_gate(destination: str, file: Path | None) -> Gate:
     if file is None:
-        manifest = Manifest.read(Folder.at(destination))
+        manifest = Manifest.find(Folder.at(destination))
         if manifest is None or manifest.gate_file is None:
             raise ConfigurationError(
                 "The run was not judged by a saved gate; make one from the same policy, snapshot "
@@ -80,7 +80,7 @@ def _recorded_gate(destination: str, file: Path | None) -> Gate:
 
 def _tell_age(destination: str) -> None:
     """Say that the run was allowed to undo withdrawals, if it was."""
-    manifest = Manifest.read(Folder.at(destination))
+    manifest = Manifest.find(Folder.at(destination))
     if manifest is not None and manifest.allowed_older_snapshot:
         older = manifest.own.what_is_older(manifest.newest)
         typer.echo(f"note: this run is older than one before, which was allowed: {older}")

@@ -189,12 +189,13 @@ def test_an_age_without_a_unit_is_refused_and_the_message_says_what_to_write(
     toml = tmp_path / "a.toml"
     toml.write_text(f"{field} = {json.dumps(age)}")
     words = rf"'{field}': an age needs a unit; write timedelta\(days=7\) in Python, \"7 days\" or"
-    for build in (
+    builds: list[Callable[[], Any]] = [
         lambda: cg.Policy(**{field: age}),
         lambda: cg.Policy.load(path),
         lambda: cg.Policy.load(toml),
         lambda: cg.Policy.model_validate_json(path.read_bytes()),
-    ):
+    ]
+    for build in builds:
         with pytest.raises(cg.PolicyError, match=words):
             build()
 
@@ -492,5 +493,9 @@ def test_a_policy_survives_a_process_border() -> None:
 
 def test_a_copy_with_changes_has_a_digest_of_its_own() -> None:
     policy = in_python()
+    before = policy.model_copy(update={"name": "other"})
+    assert policy.digest != before.digest
+    assert policy.model_copy(update={"name": "other"}).digest == before.digest
+    assert policy.model_copy() == policy
     assert policy.digest != cg.Policy(**{**policy.model_dump(), "name": "other"}).digest
     assert policy.digest == cg.Policy(**policy.model_dump(mode="json")).digest

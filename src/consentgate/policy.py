@@ -121,7 +121,8 @@ class _Strict(BaseModel):
 
         def model_copy(self, *, update: Any = None, deep: bool = False) -> Any:
             del deep  # fields are immutable
-            return type(self)(**{**dict(self), **(update or {})})
+            fields = {name: getattr(self, name) for name in type(self).model_fields}
+            return type(self)(**{**fields, **(update or {})})
 
 
 def _true_or_none(value: Any) -> Any:

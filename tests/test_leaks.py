@@ -31,7 +31,7 @@ from tests.leaks import MARK, MARKS, ids, shown_by, someone
 from tests.test_house import PATHS, load, syntax
 
 KINDS = ["integer", "string", "uuid"]
-TELLING = ("Explanation", "RowExplanation", "Reference")
+TELLING = ("Explanation", "RowExplanation", "ExplainedReason", "Origin", "Reference")
 """What shows ids when it is asked for its text (`str`), but not in its `repr`."""
 
 

@@ -396,6 +396,9 @@ class Gate:
     ) -> Explanation:
         """Why the rows with a record id are admitted or excluded, in words.
 
+        Every reason names where it came from: which column, which subject or channel, and for which
+        purpose.
+
         For people who may see what is in the snapshot: unlike the ledger, it shows subject ids.
 
         Args:
@@ -413,11 +416,12 @@ class Gate:
         table = as_table(data)
         Validator().check(table)
         record_id_column(table.schema, self.columns)
-        decision = self.decide(table, judged_at=judged_at)
+        self._checked(table.schema)
+        now = self._now(judged_at)
         consent = self._source("consent", consent, self.consent, "snapshot_digest")
         if self._judge.channels is not None:
             channels = self._source("channels", channels, self.channels, "registry_digest")
-        return explain(self.policy, consent, channels, self.columns, table, decision, record_id)
+        return explain(self._judge, consent, channels, table, record_id, now)
 
     def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
         """The snapshot or registry, once it is known to be the gate's."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from consentgate.cli.explain import TAKES_RECORD_ID, RecordId
 from consentgate.cli.ledger_files import Ledger, Row, judge_lines, on_one_line
 from consentgate.cli.options import EXIT_CODES
 from consentgate.cli.summary import Summary, print_summary
@@ -105,13 +106,8 @@ def show(
         )
 
 
-@ledger_app.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})
-def explain(
-    path: Place,
-    record_id: Annotated[
-        str, typer.Argument(metavar="RECORD_ID", help="The record's id.", show_default=False)
-    ],
-) -> None:
+@ledger_app.command(epilog=EXIT_CODES, context_settings=TAKES_RECORD_ID)
+def explain(path: Place, record_id: RecordId) -> None:
     """Say why a record was excluded, and by what it was judged.
 
     Of a record that is not in a run's ledger, it says where among the admitted rows it is.

@@ -4,7 +4,7 @@ from consentgate.runs.auditor import Finding, audit
 from consentgate.runs.inventory import InputFile, look_at
 from consentgate.runs.manifest import Digest, Manifest, PartRecord, parse_record, to_json
 from consentgate.runs.runner import Progress, run
-from consentgate.runs.source import find_source, with_partition
+from consentgate.runs.source import Source, find_source, with_partition
 
 __all__ = [
     "Digest",
@@ -13,6 +13,7 @@ __all__ = [
     "Manifest",
     "PartRecord",
     "Progress",
+    "Source",
     "audit",
     "find_source",
     "look_at",

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from tests.build import message_table
-from tests.cli.test_commands import messages, write
+from tests.cli.filtering import messages, write
 from tests.command import Outcome, Runner, assert_paragraph, judge
 
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 import typer
 from pyarrow.fs import FileType
 
-from consentgate.cli.input import read_tables
+from consentgate.cli.message_files import read_tables
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.text import printable
 from consentgate.errors import RecordNotFoundError, SourceError

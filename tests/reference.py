@@ -1,6 +1,6 @@
 """A judge of messages that is as simple as can be: one row, one loop, plain Python.
 
-Written from DESIGN.md, section 4, and from nothing else: it shares no code with the package, so
+Written from docs/semantics.md, section 4, alone. It shares no code with the package, so
 that a mistake in one is not repeated in the other. It is slow on purpose.
 
 Instants are ints of nanoseconds since 1970 in UTC, of any size; null is None. Ids are ints, strings

@@ -88,7 +88,7 @@ class Columns:
 
 
 def _names(names: object, field: str) -> tuple[str, ...]:
-    """One name or several as a tuple, once each of them is known to be fit for a column."""
+    """One name or several as a tuple. Raise an error unless each of them can name a column."""
     require(names, field, str, list, tuple, hint=_HINT)
     several = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
     for name in several:

@@ -78,7 +78,7 @@ class Decision:
 
     @cached_property
     def rows_by_bit(self) -> Int64s:
-        """How many rows have each bit as their lowest, 33 numbers; the last one: have no bit."""
+        """The number of rows by their lowest bit: 33 numbers, the last one for rows without any."""
         numbers: Int64s = np.bincount(self._primary, minlength=33)
         return numbers
 

@@ -1,6 +1,6 @@
 """The gate: a policy, a consent snapshot and a channel registry compiled together.
 
-The only judge. Everything else asks it.
+It is the only judge: streams, adapters, runs and audits all ask it.
 """
 
 import time
@@ -61,8 +61,8 @@ _ORDER = "the order is Gate(policy, consent, channels)"
 _COLUMNS = 'name the columns by what they hold, as in Columns(subjects="sender_id")'
 _LAST_ROW = 1 << 62
 _ROWS_WORTH_A_BLOCK = 16_384
-"""Chunks of fewer rows on average are copied together first: each block costs as much as some
-thousand rows.
+"""Chunks with fewer rows on average are combined before they are judged, because each block costs
+as much as some thousand rows.
 """
 
 
@@ -132,9 +132,10 @@ class Gate:
     def save(self, path: str | Path) -> None:
         """Write the gate to one file, which appears complete or not at all.
 
-        From then on this gate pickles and copies as the file's path and digest, and is opened from
-        there, without the snapshot, which only `explain` needs. Once another gate is saved there,
-        even an equal one, those pickles are refused: a gate that is built anew gets a new path.
+        From then on this gate pickles and copies as the file's path and digest. Whoever unpickles
+        it opens the file, without the snapshot, which only `explain` needs. Once another gate is
+        saved there, even an equal one, those pickles are refused. So give every gate that you build
+        a new path.
 
         The file holds no consent records. String ids cannot be read from the file, but whoever has
         the file can test whether an id is in it. Integer ids and UUIDs are in it as they are: guard
@@ -163,10 +164,10 @@ class Gate:
 
         Args:
             path: of a file that `save` wrote.
-            verify: check every byte of the file. Otherwise what takes the same time however large
-                the gate is: that its head is intact, that nothing is missing at its end, and a few
-                pages. Blank pages elsewhere find no record; other damage is not noticed. Verify
-                files that came over a network or lay about for long.
+            verify: check every byte of the file. Without it, opening takes the same time however
+                large the gate is: the head, the length of the file and a few pages are checked.
+                Blank pages elsewhere find no record, which excludes; other damage there is not
+                noticed. Verify files that came over a network or are old.
 
         Raises:
             TypeError: `path` is no path, or `verify` no bool.
@@ -180,10 +181,10 @@ class Gate:
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
-        """Read the whole of an opened gate into memory at once, and not when it is first looked at.
+        """Read all of an opened gate into memory now, not page by page when it is first used.
 
-        Worker processes then find it there, and share it with this one. It takes as long as reading
-        the file does; a gate that is in memory anyway stays as it is.
+        Worker processes share that memory with this one. It takes as long as reading the file. A
+        gate that is in memory already stays as it is.
         """
         preload(self._judge)
 
@@ -264,8 +265,8 @@ class Gate:
             ColumnTypeError: A column's type does not fit; nothing is cast across families.
             ConfigurationError: `threads` is less than 1, or `judged_at` has no time zone.
             StaleSnapshotError: The snapshot or registry is older than the policy allows.
-            FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`,
-                nor will it within 5 minutes; not looked at when the instant is given.
+            FutureSnapshotError: The snapshot's or registry's `as_of` is more than 5 minutes ahead
+                of the clock. This is not checked when the instant is given.
         """
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
@@ -308,7 +309,7 @@ class Gate:
     def split(
         self, table: pa.Table, decision: Decision, *, first_row: int = 0
     ) -> tuple[pa.Table, pa.Table]:
-        """Split rows as decided already; returns what `filter` returns.
+        """Split rows by a decision that was made already; returns what `filter` returns.
 
         Args:
             table: the n rows that were judged.
@@ -333,7 +334,7 @@ class Gate:
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> pa.Table:
-        """The table with its verdicts: all rows, `reason` and `reason_bits` appended.
+        """Append the columns `reason` and `reason_bits` to all rows of a table.
 
         `reason` is null where the row is admitted. Arguments and errors are `decide`'s, and:
 
@@ -387,7 +388,7 @@ class Gate:
         channels: ChannelRegistry | None = None,
         judged_at: datetime | None = None,
     ) -> Explanation:
-        """Why the rows with a record id are admitted or excluded, in words.
+        """Explain in words why the rows with a record id are admitted or excluded.
 
         Every reason names where it came from: which column, which subject or channel, and for which
         purpose.
@@ -417,7 +418,7 @@ class Gate:
         return explain(self._judge, consent, channels, table, record_id, now)
 
     def _source(self, name: str, given: Source | None, own: Source | None) -> Source:
-        """The snapshot or registry, once it is known to be the gate's."""
+        """The snapshot or registry, checked to be the one that the gate was built from."""
         require(given, name, ConsentSnapshot, ChannelRegistry, None)
         if given is not None and given.digest != getattr(self.identity, name).digest:
             raise ConfigurationError(
@@ -432,7 +433,7 @@ class Gate:
         return source
 
     def _checked(self, schema: pa.Schema) -> list[str]:
-        """The columns that judging looks at; a schema seen last time is not checked anew."""
+        """The columns that judging looks at. The schema of the last call is not checked again."""
         last, names = self._last_checked
         if last is None or not schema.equals(last):
             names = self._judge.check(schema)
@@ -440,7 +441,7 @@ class Gate:
         return names
 
     def _now(self, judged_at: datetime | None) -> int:
-        """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
+        """The instant of judgement in microseconds. Raise if snapshot or registry do not fit it."""
         given = self.judged_at if judged_at is None else judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
         sources = {

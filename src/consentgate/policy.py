@@ -64,7 +64,7 @@ _FATES = ("admitted", "excluded")
 _MOST_BYTES = 1 << 20
 """How large a policy file may be."""
 _MOST_PARTS = 256
-"""Dots that a line of TOML may have outside of quotes; tomllib takes hours for a key of many."""
+"""Most dots in a line of TOML outside of quotes. tomllib takes hours for a key of many parts."""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _MOST_FAULTS = 5
 """How many faults a message lists."""
@@ -97,7 +97,7 @@ _SOUNDS_PRIVATE = (
 class _Strict(BaseModel):
     """A frozen model that refuses unknown keys and reports every fault as a PolicyError.
 
-    There is no way round the checks: copies with changes and `model_construct` make them, too.
+    Copies with changes and `model_construct` are checked, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -323,7 +323,7 @@ def _short(value: Any) -> Any:
 
 
 def _read(path: Path) -> tuple[Any, str]:
-    """The content of a policy file, and why it cannot be read; the second is empty if it can."""
+    """The content of a policy file, and the reason why it cannot be read, empty if it can."""
     try:
         return _parse(path.suffix.lower(), _text(path)), ""
     except OSError as error:
@@ -361,7 +361,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked(model: str, build: Callable[..., Any], /, *values: Any, **fields: Any) -> Any:
-    """The model that pydantic builds. Its own error quotes values, so ours is raised without it."""
+    """Build a model with pydantic.
+
+    pydantic's error quotes values, so ours is raised in its place and is not chained to it.
+    """
     try:
         return build(*values, **fields)
     except ValidationError as error:

@@ -81,7 +81,7 @@ class Judge:
         )
 
     def check(self, schema: pa.Schema) -> list[str]:
-        """The names of the columns that judging looks at, once they are known to be fit for it.
+        """Check a schema, and return the names of the columns that judging looks at.
 
         Raises:
             ColumnMissingError, ColumnAmbiguousError: A column is absent or there twice.
@@ -203,7 +203,7 @@ class Judge:
 
 
 def record_id_column(schema: pa.Schema, columns: Columns) -> int:
-    """The position of the record ids, once they are known to be fit for a ledger.
+    """Check that the record ids are fit for a ledger, and return their position.
 
     Judging does not look at them. Only what records rows needs them: `Gate.filter`, ledgers, runs.
 
@@ -223,7 +223,7 @@ def record_id_column(schema: pa.Schema, columns: Columns) -> int:
 
 
 def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: bool) -> None:
-    """A column's ids are of the snapshot's family; a column of nulls alone is of every family."""
+    """Raise an error unless a column's ids are of a family. A column of Arrow's nulls fits all."""
     kind = schema.field(find_column(schema, name, role="subjects" if lists else "channels")).type
     item = kind.value_type if lists and is_list(kind) else kind
     own = id_family(item)

@@ -87,6 +87,7 @@ class _Parts:
     now: int
 
     def all(self) -> Iterator[tuple[Origin, int]]:
+        """Every part and its reasons, which may be none; a part may come twice."""
         yield from self._channels()
         yield from self._subjects()
         bits = self._bits(self.judge, self.row)
@@ -107,7 +108,9 @@ class _Parts:
 
     def _subjects(self) -> Iterator[tuple[Origin, int]]:
         mentions = [(name, ids) for name in self.judge.columns.subjects for ids in self._ids(name)]
-        by_purpose = {purpose: self._of_purpose(purpose, mentions) for purpose in self._purposes()}
+        records = self._records_of([ids[0].as_py() for _, ids in mentions])
+        purposes = sorted(self.judge.policy.purposes)
+        by_purpose = {purpose: self._judge_of(purpose, records) for purpose in purposes}
         for name, ids in mentions:
             value = ids[0].as_py()
             if value is None:
@@ -124,20 +127,17 @@ class _Parts:
             if not is_anyone_named or self._is_null_list(name):
                 yield Origin(name, "subject"), int(Reason.SUBJECT_MISSING)
 
-    def _purposes(self) -> list[str]:
-        return sorted(self.judge.policy.purposes)
-
-    def _of_purpose(self, purpose: str, mentions: list[tuple[str, pa.Array]]) -> Judge:
-        """What judges by the consent for one purpose, of the subjects that the row names."""
+    def _records_of(self, subjects: list[Any]) -> ConsentSnapshot:
+        """The part of the snapshot that is about some subjects."""
         table = self.consent.table
-        found = {
-            row for _, ids in mentions for row in rows_with(table["subject_id"], ids[0].as_py())
-        }
+        found = {row for subject in subjects for row in rows_with(table["subject_id"], subject)}
         rows = pa.array(sorted(found), pa.int64())
-        few = ConsentSnapshot.from_arrow(table.take(rows), as_of=self.consent.as_of)
+        return ConsentSnapshot.from_arrow(table.take(rows), as_of=self.consent.as_of)
+
+    def _judge_of(self, purpose: str, records: ConsentSnapshot) -> Judge:
+        """A judge that looks at the consent for one purpose alone."""
         policy = self.judge.policy.model_copy(update={"purposes": {purpose}})
-        facts = ConsentFacts.compile(policy, few)
-        return replace(self.judge, policy=policy, consent=facts)
+        return replace(self.judge, policy=policy, consent=ConsentFacts.compile(policy, records))
 
     @property
     def _of_consent(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -46,19 +45,6 @@ def test_pruning_leaves_what_is_no_gate_and_takes_what_was_left(place: Path) -> 
 def test_pruning_keeps_at_least_the_current_gate(keep: int, place: Path) -> None:
     with pytest.raises(cg.ConfigurationError, match=f"keep is {keep}; give 1 or more"):
         cg.GateStore(place).prune(keep=keep)
-
-
-def test_arguments_of_a_wrong_type_are_named(place: Path) -> None:
-    odd: Any
-    for odd in (b"gates", 3, None):
-        with pytest.raises(TypeError, match="`place` is of type"):
-            cg.GateStore(odd)
-    for odd in (b"cache", 3, True):
-        with pytest.raises(TypeError, match="`cache` is of type"):
-            cg.GateStore(place, cache=odd)
-    for odd in ("3", 1.5, True, None):
-        with pytest.raises(TypeError, match="`keep` is of type"):
-            cg.GateStore(place).prune(keep=odd)
 
 
 def test_pruning_goes_by_numbers_of_any_length(place: Path) -> None:

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -195,3 +196,16 @@ def test_numbers_come_to_an_end(place: Path) -> None:
     numbered_gate(0).save(place / name)
     with pytest.raises(cg.OutputError, match="no higher one"):
         cg.GateStore(place).publish(numbered_gate(1))
+
+
+def test_arguments_of_a_wrong_type_are_named(place: Path) -> None:
+    odd: Any
+    for odd in (b"gates", 3, None):
+        with pytest.raises(TypeError, match="`path` is of type"):
+            cg.GateStore(odd)
+    for odd in (b"cache", 3, True):
+        with pytest.raises(TypeError, match="`cache` is of type"):
+            cg.GateStore(place, cache=odd)
+    for odd in ("3", 1.5, True, None):
+        with pytest.raises(TypeError, match="`keep` is of type"):
+            cg.GateStore(place).prune(keep=odd)

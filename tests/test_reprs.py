@@ -19,8 +19,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.leaks import MARK
-from tests.test_leaks import displays, is_ours, within
+from tests.leaks import MARK, displays, is_ours, within
 
 VISIBLE = cg.Columns(channels=(), visibility="seen_by")
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 import consentgate as cg
+from tests.adapters import document_cases, frame_cases, torch_cases
 from tests.adapters.contract import Case, messages
-from tests.adapters.test_contract import CASES
 from tests.run_data import mixed_gate
 
 BY_COLUMNS = [
     case
-    for case in CASES
-    if case.engine is not None and case.name != "datatrove-documents"  # which have their own ids
+    for case in (*document_cases.CASES, *frame_cases.CASES, *torch_cases.CASES)
+    if case.name != "datatrove-documents"  # which have ids of their own
 ]
 OF_LEDGERS = [case for case in BY_COLUMNS if case.keeps_ledger]
 

@@ -244,7 +244,7 @@ def calls(folder: Path) -> list[Call]:
             },
             0.4,
         ),
-        Call("Manifest.read", cg.Manifest.read, {"folder": destination}),
+        Call("Manifest.read", cg.Manifest.read, {"path": destination}),
         Call(
             "Decision", cg.Decision, {"reason_bits": pa.array([0], pa.uint32()), "reason_names": {}}
         ),

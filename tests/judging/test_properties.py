@@ -1,4 +1,4 @@
-"""What always holds of a gate, whatever the messages: DESIGN.md, section 1."""
+"""What always holds of a gate, whatever the messages: docs/semantics.md, section 10."""
 
 from __future__ import annotations
 

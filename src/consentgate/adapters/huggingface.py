@@ -22,7 +22,7 @@ from consentgate.adapters.options import require_count, require_options
 from consentgate.arrow import as_micros
 from consentgate.errors import ConfigurationError, NotArrowError, UnreadableFileError
 from consentgate.gate import Gate
-from consentgate.judging import Sieve
+from consentgate.judging import Sieve, record_id_column
 from consentgate.publishing import AnyGate
 from consentgate.storage import digest_json
 
@@ -181,6 +181,8 @@ def _settled(gate: AnyGate, how: _How, datasets: Iterable[Any]) -> tuple[Gate, _
 
 def _check(gate: Gate, schema: pa.Schema, how: _How) -> None:
     rows = pa.Table.from_batches([], schema)
+    if how.ledger is not None:
+        record_id_column(schema, gate.columns)
     gate.decide(rows, judged_at=how.judged_at, threads=how.threads)
 
 

@@ -20,7 +20,7 @@ from consentgate.adapters.growing_ledger import Entry, GrowingLedger
 from consentgate.adapters.values import ValueColumns
 from consentgate.arrow import keep_rows
 from consentgate.gate import Gate
-from consentgate.judging import Held, Sieve, TableOf
+from consentgate.judging import Held, Sieve, TableOf, record_id_column
 from consentgate.publishing import AnyGate
 
 
@@ -93,7 +93,8 @@ class HeldBatch:
             return
         gate = self._held.gate
         assert isinstance(gate, Gate)
-        ids, decision = self._held.table.column(gate.columns.record_id), self._held.peek()
+        table, decision = self._held.table, self._held.peek()
+        ids = table.column(record_id_column(table.schema, gate.columns))
         if self._entry is None:
             self._entry = self._ledger.write(gate, ids, decision)
         else:

@@ -28,7 +28,7 @@ from consentgate.adapters.engine import need
 from consentgate.adapters.options import require_options
 from consentgate.decision import Decision
 from consentgate.errors import ColumnTypeError, NotArrowError
-from consentgate.judging import Held, Sieve
+from consentgate.judging import Held, Sieve, record_id_column
 from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
@@ -139,7 +139,10 @@ def _filter_query(frame: pl.LazyFrame, judging: _Judging) -> pl.LazyFrame:
     from polars.io.plugins import register_io_source
 
     schema = frame.collect_schema()
-    replace(judging, ledger=None).sieve().check(_arrow_schema(schema, judging))
+    arrow_schema = _arrow_schema(schema, judging)
+    if judging.ledger is not None:
+        record_id_column(arrow_schema, judging.gate.current().columns)
+    replace(judging, ledger=None).sieve().check(arrow_schema)
     # Pure: if Polars sees that it occurs twice in a query, it may be judged once.
     return register_io_source(
         _Source(frame, judging),

@@ -20,7 +20,7 @@ from consentgate.arrow import as_table, find_column, keep_rows, quoted
 from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
-from consentgate.judging import Sieve, one_batch
+from consentgate.judging import Sieve, one_batch, record_id_column
 from consentgate.publishing import AnyGate
 from consentgate.storage import GATE_KEY
 
@@ -111,6 +111,8 @@ class Judge:
 
     def check(self, gate: Gate, table: pa.Table) -> None:
         """Raise an error unless a gate can judge rows such as a table's, and give their columns."""
+        if self._options.get("ledger") is not None:
+            record_id_column(table.schema, gate.columns)
         gate.decide(table, judged_at=self._options["judged_at"], threads=self._options["threads"])
         self._given(table)
 

@@ -10,7 +10,7 @@ import typer
 from consentgate import __version__
 from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
-from consentgate.cli.explain import explain
+from consentgate.cli.explain import TAKES_RECORD_ID, explain
 from consentgate.cli.filter import filter_messages
 from consentgate.cli.ledger import ledger_app
 from consentgate.cli.options import EXIT_CODES
@@ -34,7 +34,7 @@ app.command("filter", epilog=EXIT_CODES)(filter_messages)
 app.command("compile", epilog=EXIT_CODES)(compile_gate)
 app.command("run", epilog=EXIT_CODES)(run_files)
 app.command(epilog=EXIT_CODES)(verify)
-app.command(epilog=EXIT_CODES)(explain)
+app.command(epilog=EXIT_CODES, context_settings=TAKES_RECORD_ID)(explain)
 app.add_typer(policy_app, name="policy")
 app.add_typer(ledger_app, name="ledger")
 

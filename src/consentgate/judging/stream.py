@@ -16,6 +16,7 @@ from consentgate.columns import Columns
 from consentgate.decision import Decision
 from consentgate.errors import NotArrowError
 from consentgate.identity import GateIdentity
+from consentgate.judging.judgement import record_id_column
 from consentgate.ledger import Ledger, excluded_rows
 
 Made = TypeVar("Made")
@@ -139,7 +140,15 @@ class Sieve:
         return keep_rows(table, self.judge(table).admitted)
 
     def decide(self, gate: Judging, table: pa.Table) -> Decision:
-        """Judge rows by a gate, and record nothing."""
+        """Judge rows by a gate, and record nothing.
+
+        Raises:
+            ColumnMissingError, ColumnAmbiguousError, ColumnTypeError: There is a ledger, but the
+                record ids are not fit for it.
+            Whatever `Gate.decide` raises.
+        """
+        if self._ledger is not None:
+            record_id_column(table.schema, gate.columns)
         return gate.decide(table, judged_at=self._judged_at, threads=self._threads)
 
     def record(self, gate: Judging, table: pa.Table, decision: Decision, first_row: int) -> None:

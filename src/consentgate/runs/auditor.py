@@ -118,7 +118,7 @@ def audit(
     require(gate, "gate", Gate, None, hint="build or open one")
     folder = Folder.at(destination)
     _refuse_odd_manifest(folder)
-    manifest = Manifest.read(folder)
+    manifest = Manifest.find(folder)
     if manifest is None:
         raise ManifestError(
             f"There is no manifest in '{folder}'; check the path, or run again to let the run end."
@@ -450,7 +450,7 @@ def _followed(
     while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
         try:
-            before = None if odd.holds(name) else Manifest.read(folder, name)
+            before = None if odd.holds(name) else Manifest.find(folder, name)
         except ManifestError as error:
             return chain, [Finding(name, str(error))]
         if before is None:

@@ -43,6 +43,7 @@ from consentgate.errors import (
 )
 from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.identity import VERSION
+from consentgate.judging import record_id_column
 from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
@@ -305,6 +306,7 @@ def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
+        record_id_column(rows.schema, gate.columns)
         gate.decide(rows, judged_at=given)
     if gate.columns.record_id not in found[0].schema.names:
         raise ColumnMissingError(

@@ -24,7 +24,7 @@ from consentgate.adapters.engine import ENGINES
 ROOT = Path(cg.__file__).parent
 ORDER = [
     *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
-    *("identity", "ledger", "index", "inputs", "judging", "gate", "runs", "publishing"),
+    *("identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs", "publishing"),
     *("adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""

@@ -10,18 +10,19 @@ import pyarrow.compute as pc
 from consentgate.arguments import require_path
 from consentgate.arrow import keep_values
 from consentgate.decision import Decision
+from consentgate.identity import GateIdentity
 from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
-def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema:
-    """The schema of excluded rows, with the evidence in its metadata.
+def ledger_schema(record_id: pa.DataType, gate: GateIdentity | None = None) -> pa.Schema:
+    """The schema of excluded rows, with what judged them in its metadata.
 
     Args:
         record_id: the type of the messages' record ids.
-        evidence: what judged them: digests, instants and the reasons' names by bit.
+        gate: what judged them; None leaves the metadata out.
     """
     fields = [
         pa.field("record_id", record_id),
@@ -29,28 +30,29 @@ def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema
         pa.field("reason", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("reason_bits", pa.uint32(), nullable=False),
     ]
-    return pa.schema(fields, metadata=evidence)
+    return pa.schema(fields, metadata=None if gate is None else gate.to_metadata())
 
 
 def excluded_rows(
-    record_ids: pa.ChunkedArray, decision: Decision, evidence: dict[str, str], *, first_row: int = 0
+    record_ids: pa.ChunkedArray, decision: Decision, gate: GateIdentity, *, first_row: int = 0
 ) -> pa.Table:
     """The excluded ones of n judged rows, in their order, as `ledger_schema` says.
 
     Args:
         record_ids: n record ids.
         decision: what was decided of the n rows.
+        gate: what judged them.
         first_row: the position of the first of the n rows in the whole input.
     """
     mask = pc.invert(decision.admitted)
     ids = keep_values(record_ids, mask, "record_id")
     rows = pa.array(np.flatnonzero(mask) + first_row)
     columns = [ids, rows, decision.reason.filter(mask), decision.reason_bits.filter(mask)]
-    return pa.table(columns, schema=ledger_schema(record_ids.type, evidence))
+    return pa.table(columns, schema=ledger_schema(record_ids.type, gate))
 
 
 class Ledger:
-    """A ledger directory's new parts: one, and another whenever the evidence changes.
+    """A ledger directory's new parts: one, and another whenever the gate changes.
 
     Args:
         directory: made if it is not there. Parts have names of their own, so several processes

@@ -93,7 +93,7 @@ class _Writer:
     def write(self, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision) -> Entry:
         with self._lock:
             first_row = self._judged
-            self._add(excluded_rows(record_ids, decision, gate.evidence, first_row=first_row))
+            self._add(excluded_rows(record_ids, decision, gate.identity, first_row=first_row))
             self._judged += len(decision)
             return Entry(self._part, first_row, self._judged)
 
@@ -101,7 +101,7 @@ class _Writer:
         self, entry: Entry, done: int, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision
     ) -> Entry:
         first_row = entry.first_row + done
-        excluded = excluded_rows(record_ids, decision, gate.evidence, first_row=first_row)
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
         with self._lock:
             is_last = entry.part == self._part
             before = self._rows if is_last else pq.read_table(entry.part)

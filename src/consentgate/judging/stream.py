@@ -1,6 +1,6 @@
 """Judging one batch after another: a stream of admitted rows, and a ledger of the others."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -15,6 +15,7 @@ from consentgate.arrow import as_table, keep_rows, one_chunk, read_stream, refus
 from consentgate.columns import Columns
 from consentgate.decision import Decision
 from consentgate.errors import NotArrowError
+from consentgate.identity import GateIdentity
 from consentgate.ledger import Ledger, excluded_rows
 
 Made = TypeVar("Made")
@@ -30,8 +31,8 @@ class Judging(Protocol):
         """Where in the messages things are."""
 
     @property
-    def evidence(self) -> Mapping[str, str]:
-        """The evidence of what judges, as ledgers carry it in their metadata."""
+    def identity(self) -> GateIdentity:
+        """What judges, as ledgers carry it in their metadata."""
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -145,8 +146,8 @@ class Sieve:
         """Write the excluded ones of judged rows into the ledger, if there is one."""
         if self._ledger is not None:
             record_ids = table.column(gate.columns.record_id)
-            evidence = dict(gate.evidence)
-            self._ledger.write(excluded_rows(record_ids, decision, evidence, first_row=first_row))
+            excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
+            self._ledger.write(excluded)
 
     def forget(self, held: "Held") -> None:
         """Forget rows that were all given out and recorded."""

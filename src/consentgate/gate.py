@@ -4,7 +4,7 @@ The only judge. Everything else asks it.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -23,13 +23,11 @@ from consentgate.arrow import (
     find_column,
     for_each,
     keep_rows,
-    read_stream,
-    refuse_other_schema,
     row_blocks,
     thread_count,
 )
 from consentgate.columns import Columns
-from consentgate.coverage import Coverage, CoverageCounter, Watch
+from consentgate.coverage import Coverage, CoverageCounter, Watch, tables_of
 from consentgate.decision import Decision
 from consentgate.errors import (
     ColumnExistsError,
@@ -398,11 +396,11 @@ class Gate:
         require(consent, "consent", ConsentSnapshot, None)
         require(channels, "channels", ChannelRegistry, None)
         if consent is not None or self.consent is not None:
-            consent = self._source("consent", consent, self.consent, "snapshot_digest")
+            consent = self._source("consent", consent, self.consent)
         if self._judge.channels is not None and (channels is not None or self.channels is not None):
-            channels = self._source("channels", channels, self.channels, "registry_digest")
+            channels = self._source("channels", channels, self.channels)
         counter = CoverageCounter(self._judge, consent, channels, self._now(judged_at))
-        for table in _tables(data):
+        for table in tables_of(data):
             counter.add(table, self.decide(table, judged_at=judged_at, threads=threads))
         return counter.result()
 
@@ -484,23 +482,6 @@ class Gate:
                 f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
                 f"judgement, but the policy allows {limit}; take a new one."
             )
-
-
-def _tables(data: Any) -> Iterator[pa.Table]:
-    """A table of no row and the schema of the data, where there is one, and then the rows."""
-    is_whole = isinstance(data, pa.Table) or hasattr(data, "__arrow_c_array__")
-    if hasattr(data, "__arrow_c_stream__") and not is_whole:
-        schema, batches = read_stream(data)
-        yield pa.Table.from_batches([], schema)
-        yield from map(as_table, batches)
-    elif isinstance(data, Iterable) and not is_whole:
-        first: pa.Schema | None = None
-        for table in map(as_table, data):
-            first = first or table.schema
-            refuse_other_schema(first, table.schema)
-            yield table
-    else:
-        yield as_table(data)
 
 
 def _check_part(table: object, decision: object, first_row: object) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 import pyarrow as pa
 import typer
 
-from consentgate.cli.input import open_alike, read_tables
+from consentgate.cli.message_files import open_alike, read_tables
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.text import printable
 from consentgate.coverage import Coverage

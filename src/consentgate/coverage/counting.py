@@ -1,12 +1,22 @@
 """Counting, batch by batch, what a gate makes of messages."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from consentgate.arrow import LATEST, Bits, Bools, dictionary_codes, row_blocks
+from consentgate.arrow import (
+    LATEST,
+    Bits,
+    Bools,
+    as_table,
+    dictionary_codes,
+    read_stream,
+    refuse_other_schema,
+    row_blocks,
+)
 from consentgate.coverage.ids import IdCounter, IdCoverage
 from consentgate.coverage.report import Coverage
 from consentgate.coverage.vocabularies import (
@@ -31,6 +41,31 @@ _NEEDS = {
     REGISTRY: "The words and the spelling of ids of the channel registry: a gate that was opened "
     "holds no registry. Give the one that it was made of.",
 }
+
+
+def tables_of(data: Any) -> Iterator[pa.Table]:
+    """Messages as tables, batch by batch where they are a stream or an iterable of batches.
+
+    A stream begins with a table of no row, which has its schema.
+
+    Raises:
+        NotArrowError: They are no Arrow data.
+        SchemaMismatchError: While reading: a batch has another schema than the first.
+        MalformedDataError: Here or while reading: pyarrow cannot take them over.
+    """
+    is_whole = isinstance(data, pa.Table) or hasattr(data, "__arrow_c_array__")
+    if hasattr(data, "__arrow_c_stream__") and not is_whole:
+        schema, batches = read_stream(data)
+        yield pa.Table.from_batches([], schema)
+        yield from map(as_table, batches)
+    elif isinstance(data, Iterable) and not is_whole:
+        first: pa.Schema | None = None
+        for table in map(as_table, data):
+            first = first or table.schema
+            refuse_other_schema(first, table.schema)
+            yield table
+    else:
+        yield as_table(data)
 
 
 class CoverageCounter:

@@ -3,6 +3,7 @@
 They cost a few microseconds a batch, come once for each gate and cause, and hold no id.
 """
 
+import sys
 import warnings
 from collections.abc import Mapping
 
@@ -30,8 +31,8 @@ _HINTS = (
     Reason.AFTER_SNAPSHOT,
 )
 """The reasons that apply to nearly all rows where inputs do not fit each other."""
-_DEPTH = 4
-"""Frames from `warnings.warn`, through two of `Watch`, up to the caller of `filter` or `run`."""
+
+_PACKAGE = __name__.partition(".")[0] + "."
 
 
 class CoverageWarning(UserWarning):
@@ -77,18 +78,20 @@ class Watch:
     def warn_of_decision(self, decision: Decision, table: pa.Table) -> None:
         """Warn of a reason that applies to nearly all of the rows that were judged last.
 
-        The rows of small batches are added up until there are 1,000.
+        The rows of small batches are added up until there are 1,000. A batch of which fewer than
+        90 % have such a reason begins the sum anew.
 
         Args:
             decision: on n rows.
             table: those rows, validated.
         """
-        if decision.num_excluded < MASS_SHARE * len(decision):
+        bits = decision.reason_bits.to_numpy()
+        hints = bits & self._mask
+        if np.count_nonzero(hints) < MASS_SHARE * len(bits):
             self._begin()
             return
-        bits = decision.reason_bits.to_numpy()
         for reason in self._by_reason:
-            self._by_reason[reason] += int(np.count_nonzero(bits & np.uint32(reason)))
+            self._by_reason[reason] += int(np.count_nonzero(hints & np.uint32(reason)))
         self._rows += len(decision)
         if self._rows >= FEWEST_ROWS:
             texts = self._mass_texts(self._rows, self._by_reason, table)
@@ -107,6 +110,7 @@ class Watch:
         """Count rows from zero, for those reasons that are not done."""
         self._rows = 0
         self._by_reason = {reason: 0 for reason in _HINTS if reason.code not in self._done}
+        self._mask = np.uint32(sum(self._by_reason))
 
     def _mass_texts(
         self, rows: int, by_reason: Mapping[Reason, int], table: pa.Table | None
@@ -145,9 +149,17 @@ class Watch:
 
     def _tell(self, cause: str, text: str) -> None:
         if self._is_first(cause):
-            warnings.warn(text, CoverageWarning, stacklevel=_DEPTH)
+            warnings.warn(text, CoverageWarning, stacklevel=_caller_level())
 
     def _is_first(self, cause: str) -> bool:
         """Whether a cause was not done before, on whatever thread; from now on it is."""
         mine = object()
         return self._done.setdefault(cause, mine) is mine
+
+
+def _caller_level() -> int:
+    """How many frames `warnings.warn` has to go up to leave this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

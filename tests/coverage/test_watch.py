@@ -6,6 +6,7 @@ import copy
 import pickle
 import re
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,15 @@ def test_rows_of_small_batches_are_added_up() -> None:
 def test_a_batch_with_admitted_rows_begins_the_sum_anew() -> None:
     bad, good = message_table(sender_id=[99] * 600), message_table(sender_id=[1] * 600)
     assert filtered(make_gate(), bad, good, bad) == []
+
+
+def test_threads_that_share_a_gate_tell_once() -> None:
+    gate, table = make_gate(), message_table(sender_id=[99] * 400, channel_id=[99] * 400)
+    with warnings.catch_warnings(record=True) as caught, ThreadPoolExecutor(8) as pool:
+        warnings.simplefilter("always")
+        list(pool.map(lambda _: gate.filter(table, threads=1), range(200)))
+    told = [str(warning.message).partition(":")[0].rpartition(" ")[2] for warning in caught]
+    assert sorted(told) == ["channel_unknown", "no_consent_record"]
 
 
 @pytest.mark.parametrize(

@@ -90,11 +90,12 @@ class Watch:
         if np.count_nonzero(hints) < MASS_SHARE * len(bits):
             self._begin()
             return
-        for reason in self._by_reason:
-            self._by_reason[reason] += int(np.count_nonzero(hints & np.uint32(reason)))
+        by_reason = self._by_reason  # another thread may begin anew meanwhile
+        for reason in by_reason:
+            by_reason[reason] += int(np.count_nonzero(hints & np.uint32(reason)))
         self._rows += len(decision)
         if self._rows >= FEWEST_ROWS:
-            texts = self._mass_texts(self._rows, self._by_reason, table)
+            texts = self._mass_texts(self._rows, by_reason, table)
             self._begin()
             for code, text in texts.items():
                 self._tell(code, text)

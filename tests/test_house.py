@@ -24,7 +24,7 @@ from tests.modules import PATHS, ROOT, load, syntax
 
 ORDER = [
     *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
-    *("identity", "ledger", "index", "inputs", "judging", "gate", "runs", "publishing"),
+    *("identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs", "publishing"),
     *("adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
@@ -41,6 +41,8 @@ PUBLIC = [
     "ConsentGateError",
     "ConsentSnapshot",
     "ConservationError",
+    "Coverage",
+    "CoverageWarning",
     "DamagedGateError",
     "DatedInput",
     "Decision",
@@ -64,6 +66,7 @@ PUBLIC = [
     "MalformedDataError",
     "Manifest",
     "ManifestError",
+    "Mismatch",
     "NaiveTimestampError",
     "NewerEvidenceError",
     "NewerGateError",

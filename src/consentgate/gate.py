@@ -26,6 +26,7 @@ from consentgate.arrow import (
     thread_count,
 )
 from consentgate.columns import Columns
+from consentgate.coverage import Coverage, CoverageCounter, Watch, tables_of
 from consentgate.decision import Decision
 from consentgate.errors import (
     ColumnExistsError,
@@ -112,6 +113,7 @@ class Gate:
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
+        self._watch = Watch(policy, self.columns, consent, channels)
         self._file: GateFile | None = None
 
     def __repr__(self) -> str:
@@ -200,6 +202,7 @@ class Gate:
         gate._judge, gate._file = saved.judge, file
         gate._reason_names = reason_names(gate.policy.rule_names)
         gate._last_checked = (None, [])
+        gate._watch = Watch(gate.policy, gate.columns, None, None)
         return gate
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -302,11 +305,18 @@ class Gate:
             `record_id` (the input's type), `row` (int64, position in the input), `reason`
             (dictionary of strings), `reason_bits` (uint32), with the reasons' names and the
             digests of policy, snapshot and registry in the schema's metadata.
+
+        Warns:
+            CoverageWarning: Nearly all rows are excluded in a way that hints at a mistake, or the
+                policy names words that snapshot and registry do not have; once for each cause.
         """
         table = as_table(data)
         record_id_column(table.schema, self.columns)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
-        return self.split(table, decision)
+        parts = self.split(table, decision)
+        self._watch.warn_of_policy()
+        self._watch.warn_of_decision(decision, table)
+        return parts
 
     def split(
         self, table: pa.Table, decision: Decision, *, first_row: int = 0
@@ -380,6 +390,45 @@ class Gate:
         """
         sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
         return admitted_stream(batches, sieve)
+
+    def coverage(
+        self,
+        data: Any,
+        *,
+        consent: ConsentSnapshot | None = None,
+        channels: ChannelRegistry | None = None,
+        judged_at: datetime | None = None,
+        threads: int | None = None,
+    ) -> Coverage:
+        """How far policy, snapshot and registry cover some messages: a check against mistakes.
+
+        A word or an id that is spelled differently in two places excludes rows, and no error says
+        so. This judges the messages and compares ids and words. The result holds counts and words
+        of vocabularies, and no id.
+
+        Args:
+            data: n rows, as in `decide`; or a stream or an iterable of batches, which are read one
+                after the other, so that memory holds one batch and 8 bytes for each unknown id.
+            consent, channels: what the gate was built from. A gate that was opened does not hold
+                it. Without it, words and the spelling of ids are not checked, and
+                `Coverage.not_checked` says so.
+            judged_at, threads: as in `decide`.
+
+        Raises:
+            ConfigurationError: Snapshot or registry are not the ones that the gate was built from.
+            SchemaMismatchError: A batch has another schema than the first.
+            Whatever `decide` raises.
+        """
+        require(consent, "consent", ConsentSnapshot, None)
+        require(channels, "channels", ChannelRegistry, None)
+        if consent is not None or self.consent is not None:
+            consent = self._source("consent", consent, self.consent)
+        if self._judge.channels is not None and (channels is not None or self.channels is not None):
+            channels = self._source("channels", channels, self.channels)
+        counter = CoverageCounter(self._judge, consent, channels, self._now(judged_at))
+        for table in tables_of(data):
+            counter.add(table, self.decide(table, judged_at=judged_at, threads=threads))
+        return counter.result()
 
     def explain(
         self,

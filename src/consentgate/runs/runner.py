@@ -160,6 +160,10 @@ def run(
     Returns:
         The manifest, as written.
 
+    Warns:
+        CoverageWarning: As in `Gate.filter`: of the policy before rows are judged, and of reasons
+            that exclude nearly all rows in the end.
+
     Raises:
         SourceError: The source holds no files, or one file under two names, or cannot be listed.
         ConfigurationError: The source is no data set of whole files; files would share a part of
@@ -213,6 +217,7 @@ def run(
             assert target.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
             return target.manifest
+        gate._watch.warn_of_policy()
         state = seals.sealed(target.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
             target.begin(state, done)
@@ -234,7 +239,9 @@ def run(
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
-        return _finish(gate, folder, state, own, done, signer)
+        manifest = _finish(gate, folder, state, own, done, signer)
+    gate._watch.warn_of_totals(manifest.totals.rows, manifest.totals.occurrences)
+    return manifest
 
 
 def _check_arguments(

@@ -274,7 +274,7 @@ def rows_at_fault(records: list[tuple[Any, ...]]) -> dict[str, list[int]]:
     return {words: bad for words, bad in rows.items() if bad}
 
 
-@given(st.lists(RECORD, max_size=12))
+@given(st.lists(RECORD, max_size=8))
 def test_the_faults_of_any_table_are_those_that_its_rows_have(records: list[Any]) -> None:
     names = ("subject_id", "purpose", "status", "effective_from")
     kinds = (pa.string(), pa.string(), pa.string(), pa.timestamp("us", "UTC"))

@@ -258,8 +258,8 @@ def test_text_without_an_offset_is_refused_without_a_zone(suffix: str, tmp_path:
     ("zone", "error", "words"),
     [
         (3, TypeError, "`assume_timezone` is of type 'int'"),
-        ("Mars/Olympus", cg.ConfigurationError, "Time zone 'Mars/Olympus' is not known here"),
-        ("", cg.ConfigurationError, "Time zone '' is not known here"),
+        ("Mars/Olympus", cg.ConfigurationError, "Time zone 'Mars/Olympus' is not known"),
+        ("", cg.ConfigurationError, "Time zone '' is not known"),
         ("\ud800", cg.ConfigurationError, "`assume_timezone` holds half of a surrogate pair"),
     ],
 )

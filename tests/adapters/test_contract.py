@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,17 +16,23 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
+from consentgate import adapters
 from consentgate.adapters import engine
-from tests.adapters import capsule_cases, document_cases, frame_cases, torch_cases
+from tests import adapters as tests_of_adapters
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
 from tests.build import NOW, channel_table, consent_table
 from tests.run_data import mixed_gate
 
+MODULES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(tests_of_adapters.__path__)
+    if module.name.endswith("_cases")
+)
+"""The modules beside this one that hold cases; each adapter brings its own."""
 CASES: list[Case] = [
-    *capsule_cases.CASES,
-    *document_cases.CASES,
-    *frame_cases.CASES,
-    *torch_cases.CASES,
+    case
+    for name in MODULES
+    for case in importlib.import_module(f"{tests_of_adapters.__name__}.{name}").CASES
 ]
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 WITH_LEDGER = pytest.mark.parametrize(
@@ -72,6 +80,11 @@ def same_rows(case: Case, found: pa.Table, wanted: pa.Table) -> bool:
         cells = [sorted(rows, key=itemgetter("message_id")) for rows in cells]
     is_same = found.schema.equals(wanted.schema, check_metadata=True)
     return bool(is_same) and cells[0] == cells[1]
+
+
+def test_every_adapter_is_held_to_the_contract() -> None:
+    assert {f"{name}_cases" for name in adapters.__all__} <= set(MODULES)
+    assert len({case.name for case in CASES}) == len(CASES)
 
 
 @EVERY_CASE

@@ -26,8 +26,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import consentgate as cg
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.document_cases import (
-    Successive,
+from tests.adapters.huggingface_cases import (
     from_files,
     from_memory,
     generated,
@@ -43,6 +42,7 @@ from tests.build import (
     message_table,
 )
 from tests.run_data import mixed_gate, mixed_messages
+from tests.withdrawals import Successive
 
 ROWS = 300
 MINUTE = timedelta(minutes=1)

@@ -338,6 +338,6 @@ def test_no_repr_shows_what_is_in_messages(tmp_path: Path) -> None:
     for data in (tmp_path, [table], table, Batches(table, 2)):
         dataset = gated.filter(data, GATE, ledger=tmp_path / "ledger")
         blocks = list(dataset._batches.read(dataset._shard(), dataset._start))
-        shown = [dataset, dataset._batches, dataset._judge, dataset._judge.sieve(), *blocks]
-        shown += [dataset._judge.sieve().hold(table), dataset._judge.counts]
+        shown = [dataset, dataset._batches, dataset._maker, dataset._maker.sieve(), *blocks]
+        shown += [dataset._maker.sieve().hold(table), dataset._maker.counts]
         assert not any(secret in f"{thing!r} {thing}" for thing in shown)

@@ -4,19 +4,31 @@ from consentgate.judging.explanation import Explanation, RowExplanation, explain
 from consentgate.judging.gate_file import GateFile, SavedGate, open_gate, preload, save_gate
 from consentgate.judging.judgement import Judge
 from consentgate.judging.lookup import Lookup
-from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
+from consentgate.judging.options import JudgingOptions
+from consentgate.judging.stream import (
+    Held,
+    Sieve,
+    StreamGate,
+    TableOf,
+    admitted_stream,
+    check_schema,
+    one_batch,
+)
 
 __all__ = [
     "Explanation",
     "GateFile",
     "Held",
     "Judge",
+    "JudgingOptions",
     "Lookup",
     "RowExplanation",
     "SavedGate",
     "Sieve",
+    "StreamGate",
     "TableOf",
     "admitted_stream",
+    "check_schema",
     "explain",
     "one_batch",
     "open_gate",

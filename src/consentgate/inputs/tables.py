@@ -22,6 +22,7 @@ from consentgate.arrow import (
     find_column,
     is_text,
     one_chunk,
+    pandas_index,
     plain_text,
     read_instants,
     type_text,
@@ -193,8 +194,9 @@ def flag_column(table: pa.Table, name: str) -> pa.Array:
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """Every other column that a rule could look at; nested ones are left out."""
-    names = [name for name in table.column_names if name not in known]
+    """Every other column that a rule could look at. Nested ones and a pandas index are left out."""
+    others = {*known, *pandas_index(table.schema)}
+    names = [name for name in table.column_names if name not in others]
     columns = {
         name: table.column(find_column(table.schema, name, role="attribute")) for name in names
     }

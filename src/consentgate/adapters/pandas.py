@@ -48,8 +48,9 @@ def filter(
     `pd.read_parquet` gives them. The index is never looked at.
 
     Integer ids in a column with nulls are floats in plain pandas, and floats are no ids: read the
-    data with `dtype_backend="pyarrow"`, or use `Int64`. In an array of subjects with a null, floats
-    are taken for the integers that they were, if all are below 2**53.
+    data with `dtype_backend="pyarrow"`, or use `Int64`. Only within NumPy arrays of subjects, which
+    pandas gives as floats if one of them holds a null, are floats taken for integers; all have to
+    be whole numbers below 2**53, because larger ones are not exact.
 
     Categories that no admitted row has are removed, both from columns and from the index, because
     they would show what excluded rows hold. What does not belong to a row is kept as it is:

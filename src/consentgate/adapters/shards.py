@@ -75,15 +75,13 @@ class Block(NamedTuple):
 
     Attributes:
         first_row: the position of their first row in the whole input.
-        start: where the shard is before them.
-        batches: the batches, and where the shard is after each.
-        inner_state: the state of the data set behind the shard before it read them, if it has one.
+        start: where to resume, so that the block is the next one.
+        batches: the batches, and where to resume after each.
     """
 
     first_row: int
-    start: Position
-    batches: list[tuple[pa.Table, Position]]
-    inner_state: Any = None
+    start: ResumePoint
+    batches: list[tuple[pa.Table, ResumePoint]]
 
     def __repr__(self) -> str:  # a table's own repr shows cells
         return f"<Block of {len(self.batches)} batches from row {self.first_row}>"
@@ -177,13 +175,13 @@ class ParquetBatches:
             done = start.rows if number == start.piece else 0
             for tables in _gathered(self._tables(piece, done)):
                 start, first_row = Position(number, done), piece.first_row + done
-                batches = list[tuple[pa.Table, Position]]()
+                batches = list[tuple[pa.Table, ResumePoint]]()
                 for table in tables:
                     done += table.num_rows
                     is_last = done == piece.stop - piece.first
                     end = Position(number + 1) if is_last else Position(number, done)
-                    batches.append((table, end))
-                yield Block(first_row, start, batches)
+                    batches.append((table, ResumePoint(end)))
+                yield Block(first_row, ResumePoint(start), batches)
 
     def _pieces(self) -> list[_Piece]:
         groups = [
@@ -279,7 +277,8 @@ class GivenBatches:
         schema: their schema, if it is known.
         identity: identifies the input, as far as it is known.
         are_shared_out: whether they are shared out; if not, each process has batches of its own.
-        inner_state: gives the iterable's own state, which blocks are to hold.
+        inner_state: a function that gives the iterable's own state; None: the states of the
+            iterable are not in the blocks.
     """
 
     def __init__(
@@ -306,14 +305,15 @@ class GivenBatches:
         """
         shard = shard if self._are_shared_out else Shard()
         self._refuse_spent(shard)
-        first_row, state = 0, self._inner_state()
+        first_row, before = 0, self._inner_state()
         for number, batch in enumerate(self._batches):
-            table = as_table(batch)
+            table, after = as_table(batch), self._inner_state()
             if number >= start.piece and _is_due(shard, number):
                 done = start.rows if number == start.piece else 0
-                batches = [(table.slice(done), Position(number + 1))]
-                yield Block(first_row + done, Position(number, done), batches, state)
-            first_row, state = first_row + table.num_rows, self._inner_state()
+                end = ResumePoint(Position(number + 1), after)
+                begun = ResumePoint(Position(number, done), before)
+                yield Block(first_row + done, begun, [(table.slice(done), end)])
+            first_row, before = first_row + table.num_rows, after
 
     def _refuse_spent(self, shard: Shard) -> None:
         is_single = iter(self._batches) is self._batches

@@ -85,7 +85,7 @@ class BatchMaker:
             tables = [table for table, _ in block.batches]
             batches = self.admitted(sieve, tables, block.first_row)
             for (_, end), batch in zip(block.batches, batches, strict=True):
-                yield batch, ResumePoint(end)
+                yield batch, end
 
     def taken(self, table: pa.Table, decision: Decision) -> tuple[pa.RecordBatch, Decision]:
         """The admitted rows of a table, in a batch whose metadata names the gate, if it is known.
@@ -152,7 +152,7 @@ class SizedBatches:
         held = _HeldBlock(block, self._sieve)
         self._schema = self._schema or held.table.schema
         refuse_other_schema(self._schema, held.table.schema)
-        self._end = ResumePoint(block.batches[-1][1])
+        self._end = block.batches[-1][1]
         if held.left:
             self._waiting.append(held)
 
@@ -238,9 +238,8 @@ class _HeldBlock:
     @property
     def resume_point(self) -> ResumePoint:
         """Where to resume, so that the first row that waits is the next one."""
-        start = self._block.start
-        position = Position(start.piece, start.rows + self.held.done)
-        return ResumePoint(position, self._block.inner_state)
+        (piece, rows), inner_state = self._block.start
+        return ResumePoint(Position(piece, rows + self.held.done), inner_state)
 
     def _admitted_positions(self) -> Int64s:
         """The positions of the admitted rows that wait, in the block."""

@@ -177,23 +177,24 @@ def _items(name: str, value: Any) -> Values:
         return ()
     if not _is_list(value):
         return (value,)
-    if isinstance(value, np.ndarray) and value.dtype.kind == "f" and np.isnan(value).any():
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
         return _integers_of(name, value)
     return cast(Values, value)
 
 
 def _integers_of(name: str, floats: np.ndarray[Any, Any]) -> Values:
-    """The integers of an array that pandas made floats of, because one of them is null.
+    """The integers of an array that pandas made floats of, as it does if an array holds a null.
 
-    Below 2**53, every integer has a float of its own. Above, two ids could have one.
+    Up to 2**53 (for float64), every integer has a float of its own. Beyond, two ids could have one.
 
     Raises:
         ColumnTypeError: A value is no integer, or is so large that it may stand for several.
     """
     known = floats[~np.isnan(floats)]
-    if not np.all((np.trunc(known) == known) & (np.abs(known) < 2**53)):
+    beyond = 2 ** (np.finfo(floats.dtype).nmant + 1)
+    if not np.all((np.trunc(known) == known) & (np.abs(known) < beyond)):
         raise ColumnTypeError(
-            f"Column '{name}' holds lists of floats that are no integers, or are too large to be "
+            f"Column '{name}' holds arrays of floats that are no integers, or are too large to be "
             'exact; read the data with dtype_backend="pyarrow", which keeps integers.'
         )
     return [None if np.isnan(item) else int(item) for item in floats]

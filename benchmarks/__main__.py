@@ -16,7 +16,12 @@ _PLANS = {plan.name: plan for plan in (SMALL, FULL)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit status: 0 if all went well, whether or not the targets are met; 1 if not."""
+    """Run what the arguments ask for.
+
+    Returns:
+        The exit status: 0 if all contests ended without an error, whether or not targets are met,
+        and if the guard is satisfied; otherwise 1.
+    """
     options = _parse(arguments)
     if options.command == "guard":
         return 0 if guard() else 1
@@ -41,7 +46,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         nargs="?",
         choices=("run", "guard"),
         default="run",
-        help="run the contests (default), or only see that the gate still beats the engines",
+        help="run the contests (default), or only check that the gate still beats the engines",
     )
     parser.add_argument(
         "--size", choices=tuple(_PLANS), default=SMALL.name, help="see benchmarks/sizes.py"
@@ -58,7 +63,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         type=Path,
         default=_HERE / "results",
         metavar="DIRECTORY",
-        help="where results go instead of benchmarks/results",
+        help="where to save results (default: benchmarks/results)",
     )
     return parser.parse_args(arguments)
 
@@ -71,7 +76,7 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _run(plan: Plan, names: Sequence[str]) -> tuple[list[Outcome], list[str]]:
-    """All outcomes, and the names of the contests that broke off."""
+    """All outcomes, and the names of the contests that failed."""
     outcomes: list[Outcome] = []
     failures: list[str] = []
     for name in names:

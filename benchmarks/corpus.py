@@ -1,9 +1,9 @@
 """Generated messages, consent records and channels, as a large messenger might hold them.
 
-The seed is fixed and every chunk draws from a stream of its own, so whole chunks are the same
-however long the table is, for as many subjects and channels. A few subjects write most of the
-messages, yet most subjects write some. About half of the rows are admitted, and every reason
-occurs.
+The seed is fixed, and every chunk draws from a random stream of its own. So for the same numbers of
+subjects and channels, the chunks of a short table are those of a longer one, too. A few subjects
+write most of the messages, but most subjects write some. About half of the rows are admitted, and
+every reason occurs.
 """
 
 from collections.abc import Iterator
@@ -23,7 +23,7 @@ SEED = 20_260_131
 
 _DAY = timedelta(days=1) // timedelta(microseconds=1)
 _AS_OF = micros(AS_OF)
-_STRIDE = 2_654_435_761  # a prime: multiples of it visit every place before coming back
+_STRIDE = 2_654_435_761  # a prime: its multiples visit every number before one occurs again
 _SKEW = 3
 _MIN_SUBJECTS, _MAX_SUBJECTS = 2, 5
 
@@ -66,7 +66,7 @@ class Corpus:
 
 
 def make_corpus(kind: IdKind, size: Size, *, lists: bool = False) -> Corpus:
-    """All three tables; ids of one kind in all of them."""
+    """All three tables, with ids of the same kind."""
     messages = make_messages(kind, size, lists=lists)
     consent, channels = make_consent(kind, size.subjects), make_channels(kind, size.channels)
     return Corpus(messages, consent, channels, lists)
@@ -93,7 +93,7 @@ def make_channels(kind: IdKind, count: int) -> pa.Table:
 
 
 def make_messages(kind: IdKind, size: Size, *, lists: bool = False) -> pa.Table:
-    """Messages whose subjects are scalars, or else lists of 2 to 5; `message_id` is the row."""
+    """Messages with one subject each, or with lists of 2 to 5; `message_id` is the row's number."""
     make_subjects = _subject_lists if lists else _senders
     chunks = []
     for start, stop, random in _chunks(3, size.messages):
@@ -105,14 +105,14 @@ def make_messages(kind: IdKind, size: Size, *, lists: bool = False) -> pa.Table:
 
 
 def _chunks(table: int, count: int) -> Iterator[tuple[int, int, Random]]:
-    """The bounds of every chunk of a table, and what it draws from."""
+    """The first row of every chunk of a table, the row after its last, and its random stream."""
     for start in range(0, count, CHUNK_ROWS):
         random = np.random.default_rng([SEED, table, start])
         yield start, min(start + CHUNK_ROWS, count), random
 
 
 def _consent_chunk(kind: IdKind, numbers: Numbers, random: Random) -> pa.Table:
-    """Words are dictionary-encoded in a byte each, so that 100 M records fit into memory."""
+    """Consent records, whose words take a byte each, so that 100 M records fit into memory."""
     count = len(numbers)
     began = _AS_OF - random.integers(180 * _DAY, 1020 * _DAY, count)
     expires = _AS_OF + random.integers(-60 * _DAY, 700 * _DAY, count)
@@ -148,7 +148,7 @@ def _senders(kind: IdKind, subjects: int, count: int, random: Random) -> tuple[s
 
 
 def _subject_lists(kind: IdKind, subjects: int, count: int, random: Random) -> tuple[str, Any]:
-    """Lists of 2 to 5; a few are null, empty or hold a null."""
+    """Lists of 2 to 5 subjects. A few lists are null, are empty or hold a null."""
     lengths = random.integers(_MIN_SUBJECTS, _MAX_SUBJECTS + 1, count)
     missing = random.random(count) < 0.0005
     lengths[missing | (random.random(count) < 0.0005)] = 0
@@ -164,12 +164,12 @@ def _subject_lists(kind: IdKind, subjects: int, count: int, random: Random) -> t
 
 
 def _mentions(random: Random, subjects: int, count: int, *, unknown: float) -> Numbers:
-    """The numbers of the subjects named; some have no consent record."""
+    """The numbers of the subjects that are named. Some of these have no consent record."""
     return skewed(random, subjects, count) + subjects * (random.random(count) < unknown)
 
 
 def skewed(random: Random, among: int, count: int) -> Numbers:
-    """Numbers below `among`; the hottest hundredth of them is drawn 22 times in a hundred."""
+    """Numbers below `among`. The most frequent hundredth of them makes 22 % of what is drawn."""
     rank = (among * random.random(count) ** _SKEW).astype(np.int64)
     return rank * _STRIDE % among
 
@@ -179,12 +179,12 @@ def _instants(since_1970: Numbers, missing: Mask | None = None) -> pa.Array:
 
 
 def _words(random: Random, count: int, shares: dict[Any, float]) -> pa.DictionaryArray:
-    """Words in the given shares; None stands for null and comes last."""
+    """Words in the given shares. None stands for null, and must be the last key."""
     drawn = random.integers(0, 1 << 16, count, dtype=np.uint16)
-    bounds = np.cumsum(list(shares.values())) * (1 << 16)
-    by_draw = np.searchsorted(bounds, np.arange(1 << 16), side="right").astype(np.int8)
+    ends = np.cumsum(list(shares.values())) * (1 << 16)
+    by_draw = np.searchsorted(ends, np.arange(1 << 16), side="right").astype(np.int8)
     words = [word for word in shares if word is not None]
-    codes = by_draw[np.minimum(drawn, int(bounds[-1]) - 1)]
+    codes = by_draw[np.minimum(drawn, int(ends[-1]) - 1)]
     missing = codes == len(words) if None in shares else None
     return pa.DictionaryArray.from_arrays(
         pa.array(codes, mask=missing), pa.array(words, pa.string())

@@ -1,7 +1,6 @@
-"""Messages with texts, written as Parquet files of every shape; from as little memory as may be.
+"""Messages with texts, written as Parquet files of every shape with little memory.
 
-Where memory is what a run is watched for, files are large because the same arrays lie in them many
-times over, which no page of a file shows.
+The large files repeat the same arrays many times. A page of such a file looks like any other page.
 """
 
 from io import BytesIO
@@ -36,7 +35,7 @@ _DISTINCT_COLUMNS = 20
 
 
 def make_written(size: Size) -> pa.Table:
-    """Messages with string ids and, last, a text."""
+    """Messages with string ids and, as the last column, a text."""
     messages = make_messages(IdKind.STRING, size)
     texts = [
         make_texts(np.random.default_rng([SEED, 5, number]), len(chunk))
@@ -46,7 +45,7 @@ def make_written(size: Size) -> pa.Table:
 
 
 def write_files(messages: pa.Table, folder: Path, files: int) -> None:
-    """Write so many files of as many rows each."""
+    """Write the messages into so many files with about the same number of rows."""
     folder.mkdir()
     rows = -(-messages.num_rows // files)
     for number in range(files):
@@ -54,7 +53,7 @@ def write_files(messages: pa.Table, folder: Path, files: int) -> None:
 
 
 def write_large(path: Path, size_bytes: int) -> None:
-    """Write a file of at least so many bytes and hardly more, in one row group."""
+    """Write a file of at least so many bytes, and hardly more, with one row group."""
     chunk = make_written(_few(CHUNK_ROWS))
     first, second = (_written_bytes(_repeated(chunk, repeats)) for repeats in (1, 2))
     repeats = 1 + max(0, -(-(size_bytes - first) // (second - first)))
@@ -87,7 +86,7 @@ def _few(messages: int) -> Size:
 
 
 def _repeated(chunk: pa.Table, repeats: int) -> pa.Table:
-    """The same memory many times over; only message ids are different."""
+    """A table that repeats the same memory many times. Only the message ids differ."""
     columns = {name: pa.chunked_array(chunk[name].chunks * repeats) for name in chunk.column_names}
     rows = len(chunk)
     firsts = range(0, repeats * rows, rows)
@@ -96,7 +95,7 @@ def _repeated(chunk: pa.Table, repeats: int) -> pa.Table:
 
 
 def _spare_column(random: np.random.Generator, rows: int, number: int) -> pa.Array:
-    """Integers or strings of about 30 bytes, by turns."""
+    """A column of integers or of strings of about 30 bytes, in turn."""
     drawn = random.integers(0, 1 << 40, rows)
     return pa.array(drawn) if number % 2 else make_ids(IdKind.STRING, drawn)
 

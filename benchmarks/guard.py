@@ -1,8 +1,8 @@
-"""The guard against slowness: the gate must beat the best engine, or a change is refused.
+"""The guard against slowness, which fails if the gate does not beat the best engine.
 
-Small enough for every change, generous enough not to cry wolf: between 1.8 and 3.7 was measured on
-two cores, of which one was busy with something else at times. Two cores are all that anybody gets,
-so that the ratio means the same on a machine that has more.
+It is small enough to run for every change, and its limit is low enough to prevent false alarms:
+ratios between 1.8 and 3.7 were measured on two cores, of which one was busy at times. It uses two
+cores only, so that the ratio means the same on a machine with more cores.
 """
 
 import os
@@ -25,9 +25,10 @@ _CORES = 2
 
 
 def guard() -> bool:
-    """Whether the gate, built beforehand, is faster than the best peer by the bound.
+    """Whether a gate that was built beforehand is at least 1.3 times as fast as the best peer.
 
-    A ratio below the bound gets more attempts: other people's work may have come between.
+    A lower ratio gets up to two more attempts, because other work on the machine may have
+    disturbed the first one.
     """
     if hasattr(os, "sched_setaffinity"):  # not on macOS and Windows
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:_CORES])
@@ -38,7 +39,7 @@ def guard() -> bool:
 def _is_fast(kind: IdKind) -> bool:
     for _ in range(_ATTEMPTS):
         figure = run_alone(_compare, kind)
-        verdict = "as it should" if figure.is_met else "too slow"
+        verdict = "fast enough" if figure.is_met else "too slow"
         print(f"{figure.name}: {figure.value:.2f} × (at least {_BOUND} ×): {verdict}")
         if figure.is_met:
             return True

@@ -1,8 +1,8 @@
-"""Data loaders over a Parquet file: with a gate, and as one would write them without.
+"""Data loaders over a Parquet file: with a gate, and as one would write them without it.
 
-Their workers are forked, so this runs in a process that loads no engine but PyTorch. What workers
-hold in memory is what the system counts as private to each of them: pages of the saved gate are
-not, once a second process has looked at them.
+Their workers are forked, so this module runs in a process that loads no engine but PyTorch. The
+memory of a worker is the memory that the system counts as private to it. Pages of the saved gate do
+not count once a second process has read them.
 """
 
 import gc
@@ -41,11 +41,11 @@ _loaders: dict[str, Callable[..., DataLoader[Any]]] = {}
 
 
 class Use(NamedTuple):
-    """What is asked of loaders.
+    """A way in which loaders are used.
 
     Attributes:
-        columns: which ones batches have; None: all.
-        collate: what workers make of each batch; None: it comes to their parent as it is.
+        columns: the columns of batches; None: all.
+        collate: what workers apply to each batch; None: the parent gets batches as they are.
     """
 
     columns: Sequence[str] | None = None
@@ -64,11 +64,11 @@ USES: Mapping[str, Use] = {
 
 
 class Private(NamedTuple):
-    """Memory that a worker shares with no other process, at most.
+    """The most memory that a worker shares with no other process.
 
     Attributes:
-        total_bytes: all of it, pages of files that only this worker has looked at included.
-        written_bytes: what the worker has written, and could not be read from a file again.
+        total_bytes: all of it, which includes pages of files that only this worker has read.
+        written_bytes: memory that the worker has written, which cannot be read from a file again.
     """
 
     total_bytes: int
@@ -79,7 +79,7 @@ class LoaderCrew:
     """Loaders for one use, in a process of their own until the block ends.
 
     Attributes:
-        names: theirs; the gated one's is the first.
+        names: the loaders' names. The first one is that of the gated loader.
     """
 
     def __init__(self, stage: Stage, use: Use) -> None:
@@ -87,15 +87,15 @@ class LoaderCrew:
         self.names: tuple[str, ...] = ()
 
     def read_through(self, name: str) -> Found:
-        """All that a loader gives."""
+        """Everything that a loader gives out."""
         return self._worker.call(_read_through, name)
 
     def take_turn(self, name: str) -> float:
-        """The seconds from a data set that is ready to its last batch, workers' start included."""
+        """The seconds until a loader has given its last batch, including the workers' start."""
         return self._worker.call(_take_turn, name)
 
     def watch(self, name: str) -> Private:
-        """The most that any worker holds while a loader works, looked at now and then."""
+        """The most memory that any worker holds while a loader works, read every 20 ms."""
         return self._worker.call(_watch, name)
 
     def __enter__(self) -> Self:
@@ -127,7 +127,7 @@ def _prepare(stage: Stage, use: Use) -> tuple[str, ...]:
 
 
 class _RowGroups(IterableDataset[pa.RecordBatch]):
-    """The batches of a file whose row groups are dealt out to the workers."""
+    """The batches of a file whose row groups are divided among the workers."""
 
     def __init__(
         self, path: Path, columns: Sequence[str] | None, options: Mapping[str, Any]
@@ -166,7 +166,7 @@ def _watch(name: str) -> Private:
     with _Watch(processes) as watched:
         _exhaust(_loaders[name](worker_init_fn=partial(_sign_in, processes)))
     if not watched.most.total_bytes:
-        raise RuntimeError("No worker could be looked at; is there /proc/PID/smaps_rollup?")
+        raise RuntimeError("No worker's memory could be read; this needs /proc/PID/smaps_rollup.")
     return watched.most
 
 
@@ -176,15 +176,15 @@ def _exhaust(loader: DataLoader[Any]) -> None:
 
 
 def _sign_in(processes: Any, worker: int) -> None:
-    """Called in a worker: says which process it is."""
+    """Note, in a worker, the id of its process."""
     processes[worker] = os.getpid()
 
 
 class _Watch:
-    """Looks at processes every 20 ms while the block runs, from a thread.
+    """Reads the private memory of processes every 20 ms while the block runs, in a thread.
 
     Args:
-        processes: their ids, or zero for those that have not begun.
+        processes: their ids; zero for a process that has not begun yet.
     """
 
     def __init__(self, processes: Sequence[int]) -> None:
@@ -208,10 +208,10 @@ class _Watch:
 
 
 def _private(process: int) -> Private:
-    """What a process holds privately now; nothing if it has ended."""
+    """The private memory of a process now; zero if it has ended."""
     try:
         lines = Path(f"/proc/{process}/smaps_rollup").read_text().splitlines()
-    except OSError:  # it has ended, before it was looked at or meanwhile
+    except OSError:  # it has ended
         return Private(0, 0)
     private = [line.split()[:2] for line in lines if line.startswith("Private_")]
     sizes = {name: int(kilobytes) * 1024 for name, kilobytes in private}

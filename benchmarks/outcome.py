@@ -1,4 +1,4 @@
-"""What a contest hands over: times, other measures, and the figures drawn from them."""
+"""The outcome of a contest: times, other measures, and the figures computed from them."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ __all__ = ["Bound", "Figure", "Measure", "Outcome", "Timing", "ratio"]
 
 @dataclass(frozen=True)
 class Timing:
-    """How long a contestant took for so many rows, run by run."""
+    """The seconds that a contestant took for so many rows, run by run."""
 
     contestant: str
     rows: int
@@ -23,7 +23,7 @@ class Timing:
 
     @property
     def spread_s(self) -> float:
-        """From the 10th to the 90th of a hundred runs; zero for one run."""
+        """The 90th percentile of the runs minus the 10th; zero for one run."""
         low, high = np.percentile(self.seconds, [10, 90])
         return float(high - low)
 
@@ -35,7 +35,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Measure:
-    """Something measured once that is no time a row."""
+    """A value that was measured once and is not a time per row."""
 
     name: str
     value: float
@@ -51,7 +51,7 @@ class Bound(StrEnum):
 
 @dataclass(frozen=True)
 class Figure:
-    """A number that the library is held to; without a target it is only reported."""
+    """A number that may have a target. Without one, it is only reported."""
 
     name: str
     value: float
@@ -61,7 +61,7 @@ class Figure:
 
     @property
     def is_met(self) -> bool | None:
-        """Whether it lies on the right side of its target; None without one."""
+        """Whether the figure is on the right side of its target; None without a target."""
         if self.target is None:
             return None
         if self.bound is Bound.AT_LEAST:
@@ -75,7 +75,7 @@ class Outcome:
 
     Attributes:
         title: the contest and the data, as a heading.
-        setting: how much data, and whatever one needs to know to read the numbers.
+        setting: how much data there is, and what a reader needs to know to understand the numbers.
     """
 
     title: str

@@ -1,4 +1,4 @@
-"""The process as the place of a measurement: its cores, its memory, and a fresh one for each."""
+"""Processes for measurements: the cores and memory of this one, and fresh ones to measure in."""
 
 import ctypes
 import gc
@@ -36,21 +36,21 @@ _LOOK_EVERY_S = 0.005
 
 
 def cores() -> int:
-    """How many cores there are to use."""
+    """How many cores this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS and Windows
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def progress(words: str) -> None:
-    """Say on stderr what is going on."""
+    """Print on stderr what the suite is doing."""
     print(f"  {words}", file=sys.stderr, flush=True)
 
 
 def run_alone(
     function: Callable[Arguments, Result], *args: Arguments.args, **kwargs: Arguments.kwargs
 ) -> Result:
-    """What the function returns, called in a fresh process that ends with it."""
+    """Call a function in a fresh process, which then ends, and return its result."""
     with Worker() as worker:
         return worker.call(function, *args, **kwargs)
 
@@ -68,7 +68,7 @@ class Worker:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        """What the function returns, called over there."""
+        """Call a function in that process, and return its result."""
         return self._pool.submit(function, *args, **kwargs).result()
 
     def __enter__(self) -> Self:
@@ -79,13 +79,13 @@ class Worker:
 
 
 def cpu_s() -> float:
-    """The seconds of one core that this process has taken by now, with all of its threads."""
+    """The processor seconds that all threads of this process have taken until now."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
 
 
 def resident_bytes() -> int:
-    """The memory that this process holds, once everything that is free has been given back."""
+    """The memory that this process holds after it has given free memory back to the system."""
     gc.collect()
     pa.default_memory_pool().release_unused()
     ctypes.CDLL(None).malloc_trim(0)
@@ -93,24 +93,25 @@ def resident_bytes() -> int:
 
 
 def forget_peak() -> None:
-    """Let `peak_bytes` speak of what comes from now on."""
+    """Reset the peak, so that `peak_bytes` measures from now on."""
     _CLEAR_REFS.write_text(_RESET_PEAK)
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held at any one time."""
+    """The most memory that this process has held at any time since the last reset."""
     return _read_status("VmHWM")
 
 
 class MemoryWatch:
-    """The most memory that this process holds while the block runs, files' pages left out.
+    """Measures the most memory that this process holds while the block runs.
 
-    The pages of mapped files, such as a saved gate, belong to every process that maps them and are
-    given up when they are needed elsewhere. A thread looks every few milliseconds.
+    The pages of mapped files, such as a saved gate, do not count. All processes that map a file
+    share its pages, and the system can take them back. A thread reads the memory every few
+    milliseconds.
 
     Attributes:
-        before_bytes: what was held as the block began.
-        peak_bytes: the most that was seen.
+        before_bytes: the memory that was held when the block began.
+        peak_bytes: the most memory that was read.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Results for people and for programs: Markdown tables and JSON, without dates or places."""
+"""Results as Markdown tables for people and as JSON for programs, without dates or paths."""
 
 import json
 import os
@@ -19,7 +19,7 @@ _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 @dataclass(frozen=True)
 class Report:
-    """All outcomes of one run, and what it ran on."""
+    """All outcomes of one run, and the machine and versions it ran on."""
 
     name: str
     environment: Mapping[str, str]
@@ -37,20 +37,20 @@ class Report:
         (directory / f"{self.name}.md").write_text(self.as_markdown(), encoding="utf-8")
 
     def insert_into(self, page: Path) -> None:
-        """Replace what stands between the page's markers by the tables."""
+        """Replace the text between the page's markers by the tables."""
         text = page.read_text(encoding="utf-8")
         before, after = text[: text.index(_BEGIN)], text[text.index(_END) :]
         page.write_text(f"{before}{_BEGIN}\n\n{self.as_markdown()}\n{after}", encoding="utf-8")
 
     def as_json(self) -> str:
-        """Every run's seconds, and what is drawn from them; one outcome a line."""
+        """The seconds of every run, and the figures computed from them; one outcome per line."""
         environment = json.dumps(dict(self.environment), ensure_ascii=False)
         lines = [json.dumps(_plain(outcome), ensure_ascii=False) for outcome in self.outcomes]
         outcomes = ",\n".join(lines)
         return f'{{"environment": {environment},\n"outcomes": [\n{outcomes}\n]}}\n'
 
     def as_markdown(self) -> str:
-        """First every figure beside its target, then each contest's own table."""
+        """A table of all figures with their targets, and then the table of each contest."""
         machine = "; ".join(f"{key} {value}" for key, value in self.environment.items())
         figures = [figure for outcome in self.outcomes for figure in outcome.figures]
         parts = [f"{machine}.", _figures_table(figures)]
@@ -156,7 +156,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(value: float) -> str:
-    """Three significant digits, and all of those before the point."""
+    """The number with three significant digits, or with all digits before the decimal point."""
     if abs(value) >= 100:
         return f"{value:,.0f}"
     return f"{value:.3g}" if abs(value) < 10 else f"{value:.1f}"

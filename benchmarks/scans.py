@@ -1,6 +1,7 @@
-"""Polars queries over messages in Parquet: gated, and with a mask that is ready in the file.
+"""Polars queries over messages in Parquet, with a gate and with a mask that is in the file.
 
-Both read the same file and end in the same ways; order of rows is kept, as is Polars' default.
+Both read the same file and end in the same ways. They keep the order of rows, which is Polars'
+default.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,7 +22,7 @@ End = Callable[[pl.LazyFrame, Path], None]
 
 
 def prepare(stage: Stage) -> Mapping[str, Runner]:
-    """Both queries with each of their ends; the gate is open."""
+    """Both queries with each of their ends. The gate is opened here."""
     queries: Mapping[str, Query] = {
         "gated scan": partial(_judge, cg.Gate.open(stage.gate)),
         "scan with a mask": _mask,
@@ -46,7 +47,7 @@ def _mask(messages: pl.LazyFrame) -> pl.LazyFrame:
 
 
 def _sum(admitted: pl.LazyFrame, path: Path) -> None:
-    """One row: `text_bytes` and `rows`."""
+    """Write one row with `text_bytes` and `rows`."""
     sums = admitted.select(
         pl.col("text").str.len_bytes().sum().alias("text_bytes"), pl.len().alias("rows")
     )
@@ -54,7 +55,7 @@ def _sum(admitted: pl.LazyFrame, path: Path) -> None:
 
 
 def _write(admitted: pl.LazyFrame, path: Path) -> None:
-    """As pyarrow compresses them."""
+    """Write all columns, compressed as pyarrow compresses them."""
     admitted.sink_parquet(path, compression="zstd", compression_level=1, engine="streaming")
 
 

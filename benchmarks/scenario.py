@@ -1,7 +1,7 @@
-"""What every contestant is asked: the policy, the instants and the reasons' bits.
+"""The scenario that every contestant judges: the policy, the instants and the reasons' bits.
 
-The peers write the judgement (section 4 of the design) in their own language, so the bits and
-words that they need stand here as plain values, not as the library's own tables.
+The peers write the judgement (docs/semantics.md, section 4) in their own language. So the bits and
+words that they need are plain values here, and not the library's own tables.
 """
 
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""How much data each run judges."""
+"""The amounts of data that each run of the suite judges."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ _MIB, _GIB = 1 << 20, 1 << 30
 
 @dataclass(frozen=True)
 class Shapes:
-    """Data sets of which none may make a run's memory grow.
+    """The sizes of data sets with which the memory of a run should not grow.
 
     Attributes:
         large_bytes: the size of a file of one row group.
@@ -28,16 +28,16 @@ class Shapes:
 
 @dataclass(frozen=True)
 class Plan:
-    """What one run of the suite consists of.
+    """The data and the rounds of one run of the suite.
 
     Attributes:
-        name: what results are filed under.
+        name: the name under which results are saved.
         size: the data of most contests.
-        string_lists: the data of the one on lists of strings, of which the peers need most memory.
+        string_lists: the data of the contest on lists of strings, where peers need most memory.
         batches: how many batches each small-batch contest judges.
-        growth: numbers of subjects over which the cost per row may grow.
-        runs: the data of the runs from data set to data set, which are timed.
-        run_rounds: how many turns each of them takes.
+        growth: the numbers of subjects for which the cost of a row is compared.
+        runs: the data of the timed runs from data set to data set, and of the adapters.
+        run_rounds: how many turns each contestant takes there.
         shapes: the data of the runs whose memory is watched.
     """
 

@@ -1,8 +1,8 @@
-"""Contestants that read data sets and write others: what they are given, and where each works.
+"""Contestants that read data sets and write others: their files, and the processes they work in.
 
-Every engine has a process of its own for as long as a contest takes, so that none is in another's
-way, and what it prepares once, it prepares there. They take turns; a turn begins when the disk has
-written what the turn before it left behind.
+Every engine has a process of its own as long as a contest takes, so that engines do not disturb
+each other. It prepares its contestants there, once. Contestants take turns. Before a turn begins,
+everything that earlier turns wrote is synced to the disk.
 """
 
 import gc
@@ -27,7 +27,7 @@ _runners: dict[str, Runner] = {}
 
 @dataclass(frozen=True)
 class Stage:
-    """A folder with what contestants need."""
+    """A folder with the files that contestants need."""
 
     folder: Path
 
@@ -48,32 +48,32 @@ class Stage:
 
     @property
     def answer(self) -> Path:
-        """`message_id`, `reason_bits`, `admitted` and `text_bytes` by message, in Parquet."""
+        """`message_id`, `reason_bits`, `admitted` and `text_bytes` of each message, in Parquet."""
         return self.folder / "answer.parquet"
 
     @property
     def one_file(self) -> Path:
-        """All messages."""
+        """All messages, in one file."""
         return self.folder / "messages.parquet"
 
     @property
     def marked_file(self) -> Path:
-        """All messages and, last, the boolean `ok`: whether they are admitted."""
+        """All messages, with a last column `ok` that says whether they are admitted."""
         return self.folder / "marked.parquet"
 
     @property
     def many_files(self) -> Path:
-        """All messages again, in the files of a folder."""
+        """All messages, in several files of a folder."""
         return self.folder / "messages"
 
     @property
     def output(self) -> Path:
-        """Where contestants write."""
+        """The folder that contestants write."""
         return self.folder / "output"
 
 
 class Turn(NamedTuple):
-    """What one turn took: seconds, and seconds of one core."""
+    """The seconds that one turn took, and its processor seconds."""
 
     seconds: float
     cpu_s: float
@@ -83,7 +83,7 @@ class Crew:
     """The contestants of one engine, in a process of their own until the block ends.
 
     Args:
-        prepare: called over there, before any turn; a function of a module.
+        prepare: a module's function, which is called in that process before any turn.
     """
 
     def __init__(self, prepare: Callable[[Stage], Mapping[str, Runner]], stage: Stage) -> None:
@@ -91,7 +91,7 @@ class Crew:
         self.names: tuple[str, ...] = ()
 
     def take_turn(self, name: str, source: Path) -> Turn:
-        """Let a contestant read the source and fill the stage's output folder anew."""
+        """Empty the stage's output folder, and let a contestant read the source and write there."""
         return self._worker.call(_take_turn, name, source, self._stage.output)
 
     def __enter__(self) -> Self:
@@ -118,17 +118,17 @@ def _take_turn(name: str, source: Path, output: Path) -> Turn:
     return Turn(seconds, cpu_s() - before)
 
 
-def parquet_files(place: Path) -> list[Path]:
-    """A file by itself, or those of a folder in order; a ledger is none of them."""
-    if place.is_file():
-        return [place]
-    return sorted(path for path in place.rglob("[!_]*.parquet") if _is_data(path, place))
+def parquet_files(data: Path) -> list[Path]:
+    """The file at a path, or the files of a folder in order, without those of a ledger."""
+    if data.is_file():
+        return [data]
+    return sorted(path for path in data.rglob("[!_]*.parquet") if _is_data(path, data))
 
 
 def ledger_folder(output: Path) -> Path:
-    """Where the ledger of a run goes, so that all contestants' are found in the same way."""
+    """The folder of the ledger in an output, which is the same for all contestants."""
     return output / "_consentgate" / "ledger"
 
 
-def _is_data(path: Path, place: Path) -> bool:
-    return path.is_file() and path.relative_to(place).parts[0] != "_consentgate"
+def _is_data(path: Path, folder: Path) -> bool:
+    return path.is_file() and path.relative_to(folder).parts[0] != "_consentgate"

@@ -1,4 +1,4 @@
-"""What is put on a stage: a gate, and what contestants have to make of the messages."""
+"""Filling a stage with a gate and the right answer, and comparing contestants with that answer."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,7 +23,11 @@ Int64s = npt.NDArray[np.int64]
 
 
 def fill(stage: Stage, size: Size) -> Corpus:
-    """What was generated, once the gate and the answer are on the stage; messages are not."""
+    """Generate the data, and put the gate and the answer on the stage, but not the messages.
+
+    Returns:
+        The generated data.
+    """
     progress("making messages and what goes with them")
     messages = make_written(size)
     consent = make_consent(IdKind.STRING, size.subjects)
@@ -42,12 +46,12 @@ def fill(stage: Stage, size: Size) -> Corpus:
 
 
 class Found(NamedTuple):
-    """The messages that a contestant gives, as far as they are compared.
+    """The messages that a contestant gives out, as far as they are compared.
 
     Attributes:
-        rows: how many.
-        text_bytes: of their texts together.
-        ids: theirs, in any order; None where they are not known.
+        rows: how many messages there are.
+        text_bytes: the bytes of all their texts.
+        ids: their ids in any order; None if these are not known.
     """
 
     rows: int
@@ -56,7 +60,7 @@ class Found(NamedTuple):
 
     @classmethod
     def of(cls, messages: pa.Table | pa.RecordBatch) -> "Found":
-        """The messages of a table or batch with `text`, and with `message_id` or without."""
+        """The messages of a table or batch that has `text`, and may have `message_id`."""
         has_ids = "message_id" in messages.schema.names
         ids = messages["message_id"].to_numpy() if has_ids else None
         text_bytes = pc.sum(pc.binary_length(messages["text"])).as_py()
@@ -64,13 +68,13 @@ class Found(NamedTuple):
 
 
 def refuse_other(name: str, found: Found, expected: Found) -> None:
-    """Nothing, when a contestant gives the messages that it should.
+    """Raise an error unless a contestant gives out the messages that it should.
 
     Args:
-        expected: with ascending ids.
+        expected: the right messages, with ascending ids.
 
     Raises:
-        WrongAnswerError: It does not.
+        WrongAnswerError: The contestant gives out others.
     """
     is_right = found[:2] == expected[:2]
     if found.ids is not None and expected.ids is not None:
@@ -83,11 +87,11 @@ def refuse_other(name: str, found: Found, expected: Found) -> None:
 
 @dataclass(frozen=True)
 class RightAnswer:
-    """What contestants have to find; message ids are places in here.
+    """The answer that contestants should give. Message ids are positions in these arrays.
 
     Attributes:
-        bits: against each message.
-        text_bytes: of each message's text.
+        bits: the reasons of each message.
+        text_bytes: the bytes of each message's text.
     """
 
     bits: Bits

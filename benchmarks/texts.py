@@ -1,4 +1,4 @@
-"""Texts of about 200 bytes, of words so skewed that zstd makes them half as long."""
+"""Texts of about 200 bytes. Their words are so skewed that zstd makes the texts half as long."""
 
 import numpy as np
 import pyarrow as pa
@@ -15,26 +15,26 @@ _LETTER_SKEW, _WORD_SKEW = 1.7, 3.0
 
 
 def make_texts(random: np.random.Generator, count: int) -> pa.StringArray:
-    """So many texts of 14 to 42 words."""
+    """The given number of texts, of 14 to 42 words each."""
     offsets = _offsets(random, count, _MIN_WORDS, _MAX_WORDS)
-    places = _VOCABULARY * random.random(offsets[-1], dtype=np.float32) ** _WORD_SKEW
-    words = _vocabulary().take(pa.array(places.astype(np.int32)))
+    drawn = _VOCABULARY * random.random(offsets[-1], dtype=np.float32) ** _WORD_SKEW
+    words = _vocabulary().take(pa.array(drawn.astype(np.int32)))
     return pc.binary_join(pa.ListArray.from_arrays(pa.array(offsets), words), " ")
 
 
 def _vocabulary() -> pa.StringArray:
-    """The same words every time."""
+    """The vocabulary, which is the same every time."""
     random = np.random.default_rng(_SEED)
     offsets = _offsets(random, _VOCABULARY, _MIN_WORD, _MAX_WORD)
-    places = (len(_LETTERS) * random.random(offsets[-1]) ** _LETTER_SKEW).astype(np.int32)
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(_LETTERS[places])]
+    drawn = (len(_LETTERS) * random.random(offsets[-1]) ** _LETTER_SKEW).astype(np.int32)
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(_LETTERS[drawn])]
     return pa.Array.from_buffers(pa.string(), _VOCABULARY, buffers)
 
 
 def _offsets(
     random: np.random.Generator, count: int, shortest: int, longest: int
 ) -> np.ndarray[tuple[int], np.dtype[np.int32]]:
-    """Where each of so many things begins, and where the last one ends."""
+    """The offsets of `count` items with random lengths, and the end of the last item."""
     offsets = np.zeros(count + 1, dtype=np.int32)
     np.cumsum(random.integers(shortest, longest + 1, count), dtype=np.int32, out=offsets[1:])
     return offsets

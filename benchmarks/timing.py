@@ -1,4 +1,4 @@
-"""Interleaved runs of contestants whose answers have been compared."""
+"""Timing contestants in turns, after a comparison of their answers."""
 
 import gc
 import time
@@ -24,11 +24,11 @@ Run = Callable[[], Any]
 
 
 def race(contestants: Sequence[Contestant], messages: pa.Table) -> tuple[Timing, ...]:
-    """Time contestants on the same messages, once each has given the first one's answer.
+    """Time contestants on the same messages, after a check that all give the same answer.
 
-    The first run is for that answer and to warm up. Then they take turns, five times; whoever
-    would need more than 15 seconds for that, fewer times, but at least twice. Who needs more than
-    45 seconds for the first run is timed by that run alone.
+    The first run of a contestant is for this check, and to warm up. Then contestants take turns,
+    five times each. A contestant that would take more than 15 seconds for its five turns has fewer
+    turns, but at least two. If its first run takes more than 45 seconds, that run is its only time.
 
     Raises:
         WrongAnswerError: Two contestants differ about some message.
@@ -39,9 +39,9 @@ def race(contestants: Sequence[Contestant], messages: pa.Table) -> tuple[Timing,
     for contestant in contestants:
         run = partial(contestant.judge, contestant.load(messages))
         first_s[contestant.name], judged = time_once(run)
-        found = contestant.read(judged).in_order(0)
-        expected = found if expected is None else expected
-        refuse_difference(contestant.name, found, expected)
+        bits = contestant.read(judged).in_order(0)
+        expected = bits if expected is None else expected
+        refuse_difference(contestant.name, bits, expected)
         progress(f"{contestant.name}: agrees, {first_s[contestant.name]:.3f} s in its first run")
         runs[contestant.name] = run
     rounds = {name: _rounds(seconds) for name, seconds in first_s.items()}
@@ -52,7 +52,7 @@ def race(contestants: Sequence[Contestant], messages: pa.Table) -> tuple[Timing,
 
 
 def take_turns(runs: Mapping[str, Run], rounds: Mapping[str, int]) -> dict[str, list[float]]:
-    """The seconds of every run of each; each round begins with another of them."""
+    """The seconds of all runs of each contestant. Each round begins with another contestant."""
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     with without_collector():
         for name in turns(rounds):
@@ -61,7 +61,7 @@ def take_turns(runs: Mapping[str, Run], rounds: Mapping[str, int]) -> dict[str, 
 
 
 def turns(rounds: Mapping[str, int]) -> Iterator[str]:
-    """Whose turn it is, for so many rounds of each; each round begins with another of them."""
+    """The names in the order of their turns. Each round begins with another name."""
     names = list(rounds)
     for number in range(max(rounds.values())):
         shift = number % len(names)
@@ -79,7 +79,7 @@ def time_once(run: Run) -> tuple[float, Any]:
 
 @contextmanager
 def without_collector() -> Iterator[None]:
-    """Without Python's garbage collector, which would run for whoever comes by."""
+    """Switch off Python's garbage collector, which would run in some contestant's time."""
     gc.collect()
     gc.disable()
     try:

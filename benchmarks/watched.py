@@ -12,12 +12,12 @@ __all__ = ["WatchedRun", "watch_run"]
 
 
 class WatchedRun(NamedTuple):
-    """What a run took.
+    """The time and the memory of a run.
 
     Attributes:
-        own_bytes: the most memory the process held, files' pages left out.
-        before_bytes: as much of that as it held before, with everything loaded.
-        resident_bytes: the most it held, files' pages included.
+        own_bytes: the most memory that the process held, without the pages of files.
+        before_bytes: such memory that the process held before the run, with all modules loaded.
+        resident_bytes: the most memory that the process held, with the pages of files.
     """
 
     rows: int

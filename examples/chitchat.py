@@ -1,4 +1,4 @@
-"""The demonstration's messages and gate, for the other examples."""
+"""The messages and the gate of the demonstration, for the other examples."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ MESSAGES = DEMO / "messages.parquet"
 
 
 def open_gate() -> cg.Gate:
-    """A saved gate, opened; the first time, the demonstration is run and its gate is saved."""
+    """Open a saved gate. The first call runs the demonstration and saves its gate."""
     if not DEMO.exists():
         subprocess.run([sys.executable, "-m", "consentgate", "demo"], check=True)
     path = DEMO / "train.gate"
@@ -22,7 +22,7 @@ def open_gate() -> cg.Gate:
             consent,
             cg.ChannelRegistry.read(DEMO / "channels.parquet"),
             columns=cg.Columns(subjects=("sender_id", "participant_ids")),
-            judged_at=consent.as_of,  # the messages are of 2018; leave it out to judge as at now
+            judged_at=consent.as_of,  # the messages are of 2018; without it, the clock counts
         )
         gate.save(path)
     return cg.Gate.open(path)

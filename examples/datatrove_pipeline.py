@@ -1,4 +1,4 @@
-"""Judge documents in a datatrove pipeline, which keeps and counts what was excluded.
+"""Judge documents in a datatrove pipeline, which also writes and counts the excluded ones.
 
 python examples/datatrove_pipeline.py
 """
@@ -12,7 +12,7 @@ from consentgate.adapters.datatrove import consent_filter
 
 
 def main() -> None:
-    """Read messages, judge them, write the admitted and the excluded ones."""
+    """Read messages, judge them, and write the admitted and the excluded ones."""
     reader = ParquetReader(str(MESSAGES.parent), glob_pattern=MESSAGES.name, id_key="message_id")
     step = consent_filter(open_gate(), exclusion_writer=JsonlWriter("pipeline/excluded"))
     pipeline = [reader, step, JsonlWriter("pipeline/clean")]

@@ -1,4 +1,4 @@
-"""Judge messages batch by batch, as a data loader does, with a ledger of what was excluded.
+"""Judge messages batch by batch, as a data loader does, with a ledger of the excluded rows.
 
 python examples/filter_batches.py
 """
@@ -17,7 +17,7 @@ BEGAN = NOW - timedelta(days=90)
 
 
 def main() -> None:
-    """Build a gate, stream messages through it, look at the ledger."""
+    """Build a gate, stream messages through it, and print the ledger."""
     gate = cg.Gate(
         cg.Policy(subject_rules=(cg.Rule(name="minor", column="age_band", any_of=("13-17",)),)),
         cg.ConsentSnapshot.from_arrow(consent(), as_of=NOW),
@@ -53,7 +53,7 @@ def channels() -> pa.Table:
 
 
 def messages() -> pa.Table:
-    """What people wrote."""
+    """The messages that people wrote."""
     return pa.table(
         {
             "message_id": [1, 2, 3, 4],

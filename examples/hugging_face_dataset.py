@@ -1,4 +1,4 @@
-"""Judge a Hugging Face data set; a new snapshot is never answered from an old cache.
+"""Judge a Hugging Face data set. With a new snapshot, cached results of an older one are not used.
 
 python examples/hugging_face_dataset.py
 """
@@ -10,7 +10,7 @@ from consentgate.adapters import huggingface as gated
 
 
 def main() -> None:
-    """Filter before whatever else is mapped over the messages."""
+    """Filter the messages before other functions are mapped over them."""
     messages = Dataset.from_parquet(str(MESSAGES))
     admitted = gated.filter(messages, open_gate())
     lengths = admitted.map(lambda row: {"length": len(row["text"])})

@@ -1,4 +1,4 @@
-"""Follow a store of gates: a withdrawal is honoured by a job that is running.
+"""Follow a store of gates, so that a running job honours a withdrawal.
 
 python examples/live_gate.py
 """
@@ -14,7 +14,7 @@ NOW = datetime.now(UTC)
 
 
 def main() -> None:
-    """Publish a gate, begin a job, publish another one, go on."""
+    """Publish a gate, begin a job, publish another gate, and go on with the job."""
     with tempfile.TemporaryDirectory() as folder:
         store = cg.GateStore(folder)
         store.publish(gate({"ada": "given", "ben": "given"}, as_of=NOW - timedelta(minutes=2)))
@@ -23,13 +23,13 @@ def main() -> None:
         for number in range(2):
             admitted, _ = live.filter(messages())
             print("train on", admitted["text"].to_pylist())
-            if number == 0:  # meanwhile, where consent is known
+            if number == 0:  # meanwhile, in the process that knows about consent
                 statuses = {"ada": "given", "ben": "withdrawn"}
                 store.publish(gate(statuses, as_of=NOW - timedelta(minutes=1)))
 
 
 def gate(statuses: dict[str, str], *, as_of: datetime) -> cg.Gate:
-    """A gate that judges by the clock, as all must that are published."""
+    """A gate that judges by the clock, as every published gate must."""
     consent = {
         "subject_id": list(statuses),
         "purpose": ["train_ai_system"] * len(statuses),
@@ -46,7 +46,7 @@ def gate(statuses: dict[str, str], *, as_of: datetime) -> cg.Gate:
 
 
 def messages() -> pa.Table:
-    """What people wrote yesterday."""
+    """The messages that people wrote yesterday."""
     return pa.table(
         {
             "message_id": [1, 2],

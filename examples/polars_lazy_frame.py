@@ -1,4 +1,4 @@
-"""Judge a Polars query: rows are read, judged and written batch by batch.
+"""Judge a Polars query, whose rows are read, judged and written batch by batch.
 
 python examples/polars_lazy_frame.py
 """
@@ -10,7 +10,7 @@ from consentgate.adapters import polars as gated
 
 
 def main() -> None:
-    """Write the admitted messages' texts, and look at why the others are not among them."""
+    """Write the texts of the admitted messages, and print why the others are excluded."""
     messages = gated.filter(pl.scan_parquet(MESSAGES), open_gate(), ledger="excluded-rows")
     messages.select("message_id", "text").sink_parquet("train.parquet")
 

@@ -1,4 +1,4 @@
-"""Train on admitted messages with PyTorch: two workers, and a pause in between.
+"""Train on admitted messages with PyTorch, with two workers and a pause in between.
 
 python examples/pytorch_loader.py
 """
@@ -12,18 +12,18 @@ from consentgate.adapters import torch as gated
 
 
 def to_tensor(batch: pa.RecordBatch) -> torch.Tensor:
-    """What a tokenizer would do, in the workers: here, the length of each text."""
+    """Turn a batch into a tensor, in the workers. A tokenizer would go here."""
     return torch.tensor([len(text) for text in batch.column("text").to_pylist()])
 
 
 def make_loader() -> StatefulDataLoader:
     """A loader of batches of admitted messages."""
-    dataset = gated.filter(MESSAGES, open_gate(), columns=["text"])  # the one line
+    dataset = gated.filter(MESSAGES, open_gate(), columns=["text"])  # all that the gate adds
     return StatefulDataLoader(dataset, batch_size=None, num_workers=2, collate_fn=to_tensor)
 
 
 def main() -> None:
-    """Begin, save where training is, and go on from there."""
+    """Begin training, save its position, and go on from there."""
     before = make_loader()
     lengths = [next(iter(before))]
     state = before.state_dict()

@@ -1,9 +1,10 @@
 """The same logical columns in every Arrow layout that means the same.
 
-A layout is a string of bytes that is read as a row of small choices; no bytes, or zeros, are the
-plain layout, so that a failing example shrinks towards it. Whatever pyarrow does not build itself
-is put together from buffers: nulls with a real value beneath them, null lists with a real extent,
-list views out of order, slices out of larger arrays whose other rows would be judged differently.
+A layout is a string of bytes, each of which is read as a small choice. No bytes, or zeros, are the
+plain layout, so that a failing example shrinks towards it. Some layouts are put together from
+buffers, because pyarrow does not build them: nulls with a real value beneath them, null lists with
+items, and list views out of order. All arrays are slices of larger arrays, whose other rows would
+be judged differently.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ LIST_TYPES = (pa.list_, pa.large_list, pa.list_view, pa.large_list_view)
 
 
 class Tape:
-    """Choices read from bytes, one byte a choice; zeros once the bytes run out."""
+    """Choices read from bytes, one byte for each choice. After the last byte come zeros."""
 
     def __init__(self, data: bytes) -> None:
         self._bytes = iter(data)
@@ -56,15 +57,17 @@ class Tape:
         return options[self.number(len(options))]
 
     def flip(self) -> bool:
-        """The next choice, as a fact; False in the plain layout."""
+        """The next choice, as a boolean; False in the plain layout."""
         return self.number(2) == 1
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column's meaning: null is None, a list a tuple, an instant ns in UTC, a UUID 16 bytes.
+    """The meaning of a column, without a layout.
 
-    Either `family` names a key of TYPES_BY_FAMILY or, for payload, `arrow_type` fixes the type.
+    In `values`, a null is None, a list is a tuple, an instant is in nanoseconds since 1970 in UTC,
+    and a UUID is 16 bytes. `family` names a key of TYPES_BY_FAMILY. For a payload, `arrow_type` is
+    the type.
     """
 
     name: str
@@ -75,13 +78,13 @@ class Column:
     arrow_type: pa.DataType | None = None
 
     def scalars(self) -> list[Any]:
-        """Every value that is not null, those in lists included."""
+        """Every value that is not null, including those in lists."""
         cells = (cell if isinstance(cell, tuple) else (cell,) for cell in self.values)
         return [value for cell in cells for value in cell if value is not None]
 
 
 def lay_out_table(columns: Sequence[Column], layout: Layout) -> pa.Table:
-    """Return the columns as one table; its schema and first field carry metadata."""
+    """Return the columns as one table. Its schema and its first field carry metadata."""
     tape = Tape(layout)
     rows = len(columns[0].values)
     shared_cuts = choose_cuts(rows, tape)
@@ -98,13 +101,13 @@ def lay_out_table(columns: Sequence[Column], layout: Layout) -> pa.Table:
 
 
 def choose_cuts(rows: int, tape: Tape) -> list[int]:
-    """Ascending positions, from 0 to the row count; equal ones make empty chunks."""
+    """Ascending positions from 0 to the number of rows. Equal positions make empty chunks."""
     inner = [tape.number(rows + 1) for _ in range(tape.number(4))]
     return [0, *sorted(inner), rows]
 
 
 def lay_out_column(column: Column, cuts: Sequence[int], tape: Tape) -> pa.ChunkedArray:
-    """Return one column, a chunk between any two cuts, each sliced out of a larger array."""
+    """Return one column, with a chunk between any two cuts. Each is a slice of a larger array."""
     build = choose_builder(column, tape)
     around = (None, *reversed(column.values))
     chunks = []
@@ -117,7 +120,7 @@ def lay_out_column(column: Column, cuts: Sequence[int], tape: Tape) -> pa.Chunke
 
 
 def choose_builder(column: Column, tape: Tape) -> Builder:
-    """Choose a type for the whole column, and return what builds arrays of it."""
+    """Choose a type for the whole column, and return a function that builds arrays of it."""
     if column.arrow_type is not None:
         return lambda values: pa.array(values, column.arrow_type)
     build = choose_flat_builder(column, tape)
@@ -125,7 +128,7 @@ def choose_builder(column: Column, tape: Tape) -> Builder:
 
 
 def choose_flat_builder(column: Column, tape: Tape) -> Builder:
-    """Choose among the types that hold every value, and between plain and dictionary."""
+    """Choose a type that can hold every value, and whether the column is a dictionary."""
     scalars = column.scalars()
     types = [t for t in TYPES_BY_FAMILY[column.family] if all(does_fit(v, t) for v in scalars)]
     arrow_type = tape.pick(types)
@@ -148,7 +151,7 @@ def does_fit(value: Any, arrow_type: pa.DataType) -> bool:
 
 
 def build_flat(values: Sequence[Any], arrow_type: pa.DataType, filler: Any) -> pa.Array:
-    """Return an array whose nulls lie over a real value, `filler`."""
+    """Return an array in which every null has a real value, `filler`, beneath it."""
     filled = [filler if value is None else value for value in values]
     storage_type = arrow_type
     if pa.types.is_timestamp(arrow_type):
@@ -161,7 +164,7 @@ def build_flat(values: Sequence[Any], arrow_type: pa.DataType, filler: Any) -> p
 
 
 def pack_validity(values: Sequence[Any]) -> pa.Buffer | None:
-    """Return the validity bitmap, None where nothing is null."""
+    """Return the validity bitmap; None if no value is null."""
     if None not in values:
         return None
     return pa.array([value is not None for value in values]).buffers()[1]
@@ -191,7 +194,10 @@ def choose_dictionary_builder(
 
 
 def index_value(value: Any, row: int, entries: Sequence[Any]) -> int | None:
-    """Return a position in the dictionary, each of several in turn; None for a plain null."""
+    """Return a position of a value in the dictionary; None for a null in the indexes.
+
+    A value with several positions gets each of them in turn.
+    """
     positions: list[int | None] = [at for at, entry in enumerate(entries) if entry == value]
     if value is None:
         positions.append(None)
@@ -199,7 +205,7 @@ def index_value(value: Any, row: int, entries: Sequence[Any]) -> int | None:
 
 
 def choose_list_builder(column: Column, build_child: Builder, tape: Tape) -> Builder:
-    """Choose among the list types; fixed sizes only where every list is equally long."""
+    """Choose a list type; one of fixed size only if all lists are equally long."""
     filler = column.scalars()[:1]
     sizes = {len(cell) for cell in column.values if cell is not None}
     kind = tape.number(len(LIST_TYPES) + (len(sizes) <= 1))
@@ -220,7 +226,7 @@ def build_lists(
     build_child: Builder,
     filler: Sequence[Any],
 ) -> pa.Array:
-    """Return lists whose child starts before the first of them; null ones have an extent."""
+    """Return lists whose child starts before the first list. Null lists have items, too."""
     extents = [tuple(filler) if cell is None else cell for cell in cells]
     child = build_child([*filler, *(value for extent in extents for value in extent)])
     offsets = list(accumulate((len(extent) for extent in extents), initial=len(filler)))
@@ -237,7 +243,7 @@ def build_views(
     *,
     is_reversed: bool,
 ) -> pa.Array:
-    """Return list views; equal lists share an extent, between the extents lies `filler`."""
+    """Return list views. Equal lists share their items, and `filler` lies between the lists."""
     values: list[Any] = []
     starts: dict[tuple[Any, ...], int] = {}
     extents = [tuple(filler) if cell is None else cell for cell in cells]
@@ -257,14 +263,14 @@ def build_views(
 def build_fixed_size_lists(
     cells: Sequence[Any], size: int, build_child: Builder, filler: Any
 ) -> pa.Array:
-    """Return lists of one size; beneath the null ones lies `filler`."""
+    """Return lists of one size. Null lists have `filler` as their items."""
     child = build_child([value for cell in cells for value in cell or (filler,) * size])
     arrow_type = pa.list_(child.type, size)
     return pa.Array.from_buffers(arrow_type, len(cells), [pack_validity(cells)], children=[child])
 
 
 def read_column(column: pa.ChunkedArray) -> list[Any]:
-    """Return a column's meaning, in the terms of `Column.values`, whatever its layout."""
+    """Return the meaning of a column of any layout, in the form of `Column.values`."""
     if pa.types.is_timestamp(column.type):
         factor = NS_BY_UNIT[column.type.unit]
         return [None if n is None else n * factor for n in column.cast(pa.int64()).to_pylist()]
@@ -285,7 +291,7 @@ def normalise(value: Any) -> Any:
 
 
 def split_into_batches(table: pa.Table, sizes: Sequence[int]) -> Iterator[pa.RecordBatch]:
-    """Yield the table as batches of the given sizes in turn; a size of 0 is an empty one."""
+    """Yield the table as batches of the given sizes in turn. A size of 0 is an empty batch."""
     start = 0
     for size in cycle((*sizes, max(table.num_rows, 1))):
         yield from table.slice(start, size).to_batches() or [empty_batch(table)]
@@ -295,6 +301,6 @@ def split_into_batches(table: pa.Table, sizes: Sequence[int]) -> Iterator[pa.Rec
 
 
 def empty_batch(table: pa.Table) -> pa.RecordBatch:
-    """Return a batch of none of the table's rows."""
+    """Return a batch of the table's schema without rows."""
     arrays = [column.chunk(0).slice(0, 0) for column in table.columns]
     return pa.RecordBatch.from_arrays(arrays, schema=table.schema)

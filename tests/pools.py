@@ -1,4 +1,4 @@
-"""Small pools of ids, instants and words, many equal or nearly so; and what is near them."""
+"""Small pools of ids, instants and words, many of which are equal or nearly equal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 DAY_NS = 86_400 * 10**9
-BEYOND_NS = 10**40  # clamped to the least or greatest int64 of whatever unit it is stored in
+BEYOND_NS = 10**40  # clamped to the least or greatest int64 of the unit in which it is stored
 NEAR_NS = (0, -1, 1, -1_000, 1_000, -1_000_000, 10**9, -(10**9))
 PARTS_OF_MICROSECOND_NS = (0, 0, 1, 999)
 UNITS_NS = (1_000, 1, 1, 1_000_000, 10**9)
@@ -81,7 +81,7 @@ PAYLOADS = (
 
 
 def make_twins(identifier: Any) -> tuple[Any, ...]:
-    """Return ids that a careless comparison takes for this one."""
+    """Return ids that a careless comparison would take for this id."""
     if isinstance(identifier, int):
         steps = (2**64, -(2**64), 2**32, 256, -256)
         return (*(identifier + step for step in steps), -identifier)
@@ -93,10 +93,10 @@ def make_twins(identifier: Any) -> tuple[Any, ...]:
 
 
 def near(*instants_ns: int) -> tuple[int, ...]:
-    """Return the instants and what lies just beside them."""
+    """Return the instants, and instants just before and after them."""
     return tuple(instant + step for instant in instants_ns for step in NEAR_NS)
 
 
 def just_after(*instants_ns: int) -> tuple[int, ...]:
-    """Return the instants and what rounds down to their microsecond, several times over."""
+    """Return the instants and others that round down to the same microsecond, three times each."""
     return tuple(instant + part for instant in instants_ns for part in PARTS_OF_MICROSECOND_NS) * 3

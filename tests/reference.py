@@ -1,13 +1,13 @@
-"""A judge of messages that is as simple as can be: one row, one loop, plain Python.
+"""A reference implementation of the judgement, which judges row by row in plain Python.
 
-Written from DESIGN.md, section 4, and from nothing else: it shares no code with the package, so
-that a mistake in one is not repeated in the other. It is slow on purpose.
+It is written from docs/semantics.md, section 4, and from nothing else. It shares no code with the
+package, so that a mistake in one is not repeated in the other. It is simple and therefore slow.
 
-Instants are ints of nanoseconds since 1970 in UTC, of any size; null is None. Ids are ints, strings
-or (for UUIDs) 16 bytes, and are equal only if their Python values are.
+Instants are ints of nanoseconds since 1970 in UTC, of any size. Null is None. Ids are ints, strings
+or (for UUIDs) 16 bytes, and are equal only if their Python values are equal.
 
-Where an instant does not fall on a whole microsecond, rounding goes against admission: of two
-compared instants, each is rounded towards the outcome that excludes.
+If an instant is not a whole microsecond, rounding goes against admission: each of two compared
+instants is rounded in the direction that excludes.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class ReferenceRule:
     is_null: bool = False
 
     def does_match(self, value: Scalar | None) -> bool:
-        """Whether the rule excludes what holds this value; a null always matches."""
+        """Whether the rule matches a value. A null always matches."""
         if value is None:
             return True
         if self.any_of is not None:
@@ -71,7 +71,7 @@ class ReferenceRule:
 
 @dataclass(frozen=True)
 class ReferencePolicy:
-    """What a run accepts; `notice_versions` and `max_consent_age_us` None mean any."""
+    """The conditions of a run. None as `notice_versions` or `max_consent_age_us` means any."""
 
     purposes: frozenset[str]
     methods: frozenset[str]
@@ -108,7 +108,7 @@ class Channel:
 
 @dataclass(frozen=True)
 class Message:
-    """One row: `subjects` has a cell for each subject column, a tuple where it holds lists."""
+    """One row. `subjects` has a cell for each subject column, which is a tuple if it is a list."""
 
     subjects: tuple[Cell, ...]
     channels: tuple[Id | None, ...]
@@ -167,7 +167,7 @@ def judge_channels(
 
 
 def judge_visibility(visibility: str | None, policy: ReferencePolicy) -> set[int]:
-    """Bit 1 where the visibility is null, bit 0 where it is not a public one."""
+    """Bit 1 if the visibility is null, bit 0 if it is not a public one."""
     if visibility is None:
         return {1}
     if visibility not in policy.public_visibilities:
@@ -186,7 +186,7 @@ def is_subject_missing(message: Message) -> bool:
 
 
 def find_subjects(message: Message) -> list[Id]:
-    """Every subject that the row names, nulls left out."""
+    """Every subject that the row names, without nulls."""
     subjects: list[Id] = []
     for cell in message.subjects:
         for subject in cell if isinstance(cell, tuple) else (cell,):
@@ -228,7 +228,7 @@ def judge_record(
 
 
 def has_ended(record: Consent, policy: ReferencePolicy, now_ns: int) -> bool:
-    """Whether the record's own end, or the greatest age of a consent, is reached."""
+    """Whether the record has reached its own end or the greatest age of a consent."""
     now = ceil_us(now_ns)
     if record.expires_at_ns is not None and floor_us(record.expires_at_ns) <= now:
         return True
@@ -265,19 +265,19 @@ def match_subject_rules(record: Consent, policy: ReferencePolicy) -> set[int]:
 
 
 def is_before(created_at_ns: int | None, start_ns: int | None) -> bool:
-    """Whether a message was written before a start; not looked at where either is null."""
+    """Whether a message was written before a start; false if one of the two is null."""
     if created_at_ns is None or start_ns is None:
         return False
     return floor_us(created_at_ns) < ceil_us(start_ns)
 
 
 def is_after(start_ns: int | None, as_of_ns: int) -> bool:
-    """Whether a consent begins only after its snapshot was made."""
+    """Whether a consent begins after its snapshot's `as_of`."""
     return start_ns is not None and ceil_us(start_ns) > floor_us(as_of_ns)
 
 
 def is_listed(value: Scalar, values: tuple[Scalar, ...]) -> bool:
-    """Whether a value is among others; True is not 1."""
+    """Whether a value is among other values. True is not equal to 1."""
     return any(type(value) is type(other) and value == other for other in values)
 
 

@@ -1,4 +1,4 @@
-"""One scenario: what a judgement needs, for the reference and for the package alike."""
+"""A scenario: everything that a judgement needs, both for the reference and for the package."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Scenario:
         ]
 
     def reference_bits(self) -> list[int]:
-        """The reference's reason bits, one entry a row."""
+        """The reference's reason bits, one entry for each row."""
         return [
             judge(
                 message,
@@ -75,7 +75,7 @@ class Scenario:
         return self.gate_from(self.snapshot_table(layout), self.registry_table(layout))
 
     def gate_from(self, snapshot: object, registry: object) -> cg.Gate:
-        """The gate, from Arrow data; without channel columns the registry is not used."""
+        """The gate, from Arrow data. Without channel columns, the registry is not used."""
         consent = cg.ConsentSnapshot.from_arrow(snapshot, as_of=self.as_of, source="tests")
         channels = None
         if self.channel_names:
@@ -88,12 +88,12 @@ class Scenario:
         return cg.Gate(make_policy(self.policy), consent, channels, columns=columns)
 
     def decide(self, layout: Layout = PLAIN) -> list[int]:
-        """The package's reason bits, one entry a row."""
+        """The package's reason bits, one entry for each row."""
         decision = self.gate(layout).decide(self.table(layout), judged_at=self.judged_at, threads=1)
         return list(decision.reason_bits.to_pylist())
 
     def snapshot_table(self, layout: Layout = PLAIN) -> pa.Table:
-        """The consent snapshot; in some layouts reversed, or without its empty columns."""
+        """The consent snapshot. In some layouts it is reversed, or has no empty columns."""
         records = self.consents[::-1] if layout[:1] > b"\x7f" else self.consents
         prior = tuple(r.covers_prior for r in records)
         columns = [
@@ -115,7 +115,7 @@ class Scenario:
         return lay_out_table(drop_empty(columns, optional, layout), layout)
 
     def registry_table(self, layout: Layout = PLAIN) -> pa.Table:
-        """The channel registry; in some layouts reversed, or without an empty `public_since`."""
+        """The channel registry. In some layouts it is reversed, or has no empty `public_since`."""
         channels = self.channels[::-1] if layout[:1] > b"\x7f" else self.channels
         columns = [
             Column("channel_id", self.channel_family, tuple(c.channel for c in channels)),
@@ -126,7 +126,7 @@ class Scenario:
 
 
 def drop_empty(columns: list[Column], optional: set[str], layout: Layout) -> list[Column]:
-    """Return the columns, in some layouts without the optional ones that are null throughout."""
+    """Return the columns. In some layouts, optional columns that are all null are left out."""
     if layout[1:2] <= b"\x7f":
         return columns
     return [c for c in columns if c.name not in optional or c.scalars()]
@@ -138,7 +138,7 @@ def make_instants(name: str, values: Sequence[int | None]) -> Column:
 
 
 def make_policy(policy: ReferencePolicy) -> cg.Policy:
-    """Return the package's policy that means the same; it never finds a snapshot stale."""
+    """Return the package's policy that means the same. It accepts snapshots of any age."""
     age = policy.max_consent_age_us
     return cg.Policy(
         name="scenario",
@@ -168,5 +168,5 @@ def to_ns(instant: datetime) -> int:
 
 
 def to_datetime(instant_ns: int, zone: timezone) -> datetime:
-    """The instant, which is of whole microseconds, in some time zone."""
+    """An instant of whole microseconds as a datetime in some time zone."""
     return (EPOCH + timedelta(microseconds=instant_ns // 1_000)).astimezone(zone)

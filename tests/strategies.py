@@ -1,9 +1,10 @@
-"""Whole scenarios full of trouble: a policy, a snapshot, a registry, messages.
+"""Hypothesis strategies for whole scenarios: a policy, a snapshot, a registry and messages.
 
-Every pool is small, so that ids and instants coincide, or nearly do. A scenario is decoded from a
-few short byte strings, a byte a choice, which is quick to draw and shrinks towards the first option
-of every pool: one calm, admitted row. Each kind of trouble is switched on or off as a whole, so
-that rows with one reason alone, and admitted rows, stay common.
+Every pool is small, so that ids and instants are often equal, or nearly equal. A scenario is
+decoded from a few short byte strings, where each byte is a choice. These are quick to draw, and
+shrink towards the first option of every pool, which gives one admitted row without any trouble.
+Each kind of trouble is switched on or off for a whole scenario, so that admitted rows, and rows
+with only one reason, stay frequent.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ Ids = tuple[Sequence[Any], Sequence[Any]]
 
 
 class Trouble(enum.IntFlag):
-    """What may go wrong in a scenario."""
+    """The kinds of trouble that a scenario may have."""
 
     SUBJECTS = enum.auto()
     STRANGERS = enum.auto()
@@ -84,7 +85,7 @@ FRAME_BYTES = 64
 
 @dataclass(frozen=True)
 class World:
-    """What the parts of one scenario share."""
+    """Everything that the tables of one scenario share."""
 
     trouble: Trouble
     policy: ReferencePolicy
@@ -96,12 +97,13 @@ class World:
     channel_family: str
     channels: tuple[Any, ...]
     extreme_kinds: Trouble
-    """Instants beyond 64 bits of microseconds occur either in the messages or in what judges them:
-    two of them cannot be told apart in 64 bits, and then only the verdict is certain, not each bit.
+    """The kinds of instants that may lie beyond 64 bits of microseconds: those of the messages, or
+    all others, but not both. Two such instants cannot be told apart in 64 bits. Then it is certain
+    that a row is excluded, but not with which bits.
     """
 
     def pick(self, tape: Tape, kind: Trouble, usual: Sequence[T], odd: Sequence[T]) -> T:
-        """The next choice: in one case of five an odd option, if that trouble is on."""
+        """The next choice. If that kind of trouble is on, one choice in five is an odd option."""
         turn, case = divmod(tape.number(256), 5)  # so options from the 52nd on are never picked
         options = odd if case == 4 and odd and self.trouble & kind else usual
         return options[turn % len(options)]
@@ -114,7 +116,7 @@ class World:
         usual: Sequence[int | None],
         odd: Sequence[int | None],
     ) -> int | None:
-        """The next instant, as a column of this unit can hold it."""
+        """The next instant, rounded and clamped to what a column of this unit can hold."""
         is_extreme = self.trouble & Trouble.EXTREMES and self.extreme_kinds & kind
         extremes = (BEYOND_NS, -BEYOND_NS) if is_extreme else ()
         instant = self.pick(tape, kind, usual, (*odd, *extremes))
@@ -158,13 +160,13 @@ def choose_known_ids(family: str, tape: Tape) -> tuple[Any, ...]:
 
 
 def choose_fitting_ids(ids: Sequence[Any], family: str, tape: Tape) -> tuple[Any, ...]:
-    """Return the ids; of integers those of one width, which is often 64 bits."""
+    """Return the ids. Of integers, return those that fit one width, which is often 64 bits."""
     low, high = tape.pick((*INTEGER_RANGES[:1] * 4, *INTEGER_RANGES[:2] * 2, *INTEGER_RANGES))
     return tuple(i for i in ids if low <= i < high) if family == "integer" else tuple(ids)
 
 
 def make_policy(tape: Tape, trouble: Trouble, elapsed_us: int) -> ReferencePolicy:
-    """Choose a policy; a consent that began `elapsed_us` ago may be just too old."""
+    """Choose a policy. A consent that began `elapsed_us` ago may be just too old for it."""
     ages: tuple[int | None, ...] = (None, elapsed_us + 30 * DAY_NS // 1_000)
     if trouble & Trouble.ENDING:
         ages = (*ages, *(max(1, elapsed_us + step) for step in (1, 0, 0, DAY_NS // 1_000)))
@@ -182,7 +184,7 @@ def make_policy(tape: Tape, trouble: Trouble, elapsed_us: int) -> ReferencePolic
 def make_rules(
     tape: Tape, trouble: Trouble, attributes: dict[str, str], prefix: str
 ) -> tuple[ReferenceRule, ...]:
-    """Choose up to two rules; most of them match odd values only."""
+    """Choose up to two rules. Most of them match odd values only."""
     rules = []
     for position in range(tape.pick((0, 1, 2, 2, 2))):
         column = tape.pick(tuple(attributes))
@@ -201,7 +203,7 @@ def make_rules(
 
 
 def make_consents(world: World, frame: Tape, tapes: Sequence[Tape]) -> tuple[Consent, ...]:
-    """Choose the records; a calm one is valid for every purpose."""
+    """Choose the consent records. Without trouble, a record is valid for every purpose."""
     begin_unit, end_unit = choose_unit(frame), choose_unit(frame)
     records = []
     for subject, tape in zip(world.subjects, tapes, strict=True):
@@ -268,7 +270,7 @@ def make_channels(world: World, frame: Tape, tapes: Sequence[Tape]) -> tuple[Cha
 
 
 def make_message_columns(world: World, frame: Tape, tapes: Sequence[Tape]) -> Iterator[Column]:
-    """Choose the message table, a column at a time."""
+    """Choose the columns of the messages, one after the other."""
     yield make_record_ids(world, frame, tapes)
     shapes = [frame.pick(SUBJECT_SHAPES) for _ in range(frame.pick((1, 1, 2, 3)))]
     for name, shape in zip(SUBJECT_NAMES, shapes, strict=False):
@@ -295,7 +297,7 @@ def make_message_columns(world: World, frame: Tape, tapes: Sequence[Tape]) -> It
 
 
 def make_record_ids(world: World, frame: Tape, tapes: Sequence[Tape]) -> Column:
-    """Choose the record ids; in some scenarios they are not unique."""
+    """Choose the record ids. In some scenarios they are not unique."""
     family, start, repeat = (
         frame.pick(FAMILIES),
         frame.pick((0, 2**64 - 50, -5)),
@@ -314,7 +316,7 @@ def make_record_ids(world: World, frame: Tape, tapes: Sequence[Tape]) -> Column:
 
 
 def pick_subjects(world: World, tape: Tape, ids: Ids, lengths: Sequence[int]) -> Any:
-    """Choose one cell: an id or, where there are lengths to choose from, a list of ids."""
+    """Choose one cell: an id or, if there are lengths to choose from, a list of ids."""
     if not lengths:
         return pick_subject(world, tape, ids)
     is_there = world.pick(tape, Trouble.SUBJECTS, (True,), (False,))
@@ -324,7 +326,7 @@ def pick_subjects(world: World, tape: Tape, ids: Ids, lengths: Sequence[int]) ->
 
 
 def pick_subject(world: World, tape: Tape, ids: Ids) -> Any:
-    """Choose one id: one with records, one that may have none, or null."""
+    """Choose one id: an id with records, an id that may have no record, or null."""
     known, odd = ids
     nulls = (None,) * (4 if world.trouble & Trouble.SUBJECTS else 0)
     strangers = odd if world.trouble & Trouble.STRANGERS else ()
@@ -332,7 +334,7 @@ def pick_subject(world: World, tape: Tape, ids: Ids) -> Any:
 
 
 def choose_cell_ids(known: Sequence[Any], family: str, frame: Tape) -> Ids:
-    """Return the ids for a column of the messages, whose width need not be the snapshot's."""
+    """Return ids for a column of the messages. Its width may differ from the snapshot's."""
     twins = (twin for identifier in known[:4] for twin in make_twins(identifier))
     ids = (*twins, *IDS_BY_FAMILY[family], *known)
     fitting = choose_fitting_ids(ids, family, frame)
@@ -387,6 +389,6 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 def layouts() -> st.SearchStrategy[Layout]:
-    """Layouts; they shrink towards the plain one."""
+    """Layouts, which shrink towards the plain one."""
     full = st.binary(min_size=LAYOUT_BYTES, max_size=LAYOUT_BYTES)
     return full.map(lambda choices: choices.rstrip(b"\0"))

@@ -288,7 +288,7 @@ NAMES = [
     "ChannelRegistry", "ChannelRegistry.from_arrow", "ChannelRegistry.read", "Columns",
     "ConsentSnapshot", "ConsentSnapshot.from_arrow", "ConsentSnapshot.read", "Decision", "Gate",
     "Gate.annotate", "Gate.decide", "Gate.explain", "Gate.explain of an opened one", "Gate.filter",
-    "Gate.open", "Gate.part", "Gate.save", "Gate.stream", "GateStore", "GateStore.live",
+    "Gate.open", "Gate.save", "Gate.split", "Gate.stream", "GateStore", "GateStore.live",
     "GateStore.prune", "GateStore.publish", "LiveGate", "LiveGate.annotate", "LiveGate.decide",
     "LiveGate.filter", "LiveGate.stream", "Manifest.read", "Policy", "Policy.load",
     "Policy.model_validate", "Rule", "adapters.pandas", "adapters.polars", "audit", "run",

@@ -4,50 +4,108 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import importlib
 import inspect
 import re
 import subprocess
 import sys
 import tomllib
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 
 import consentgate as cg
+from consentgate import adapters
 from consentgate.adapters.engine import Engine, engine_of
+from tests.modules import PATHS, ROOT, load, syntax
 
-ROOT = Path(cg.__file__).parent
 ORDER = [
     *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
     *("identity", "ledger", "index", "inputs", "judging", "gate", "runs", "publishing"),
     *("adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
+
+PUBLIC = [
+    "AsOfError",
+    "ChannelRegistry",
+    "ColumnAmbiguousError",
+    "ColumnExistsError",
+    "ColumnMissingError",
+    "ColumnTypeError",
+    "Columns",
+    "ConfigurationError",
+    "ConsentGateError",
+    "ConsentSnapshot",
+    "ConservationError",
+    "DamagedGateError",
+    "Decision",
+    "DestinationBusyError",
+    "DuplicateRecordError",
+    "Explanation",
+    "ExtraMissingError",
+    "ExtraOutdatedError",
+    "FileError",
+    "Finding",
+    "ForeignGateError",
+    "FutureSnapshotError",
+    "Gate",
+    "GateFileError",
+    "GateStore",
+    "IdFamilyError",
+    "InputError",
+    "LiveGate",
+    "MalformedDataError",
+    "Manifest",
+    "ManifestError",
+    "NaiveTimestampError",
+    "NewerGateError",
+    "NotArrowError",
+    "NullValueError",
+    "OutputError",
+    "Policy",
+    "PolicyError",
+    "Progress",
+    "Publication",
+    "Reason",
+    "RecordNotFoundError",
+    "ReplacedGateError",
+    "Rule",
+    "RuleColumnMissingError",
+    "RuleColumnTypeError",
+    "RunIncompleteError",
+    "SchemaMismatchError",
+    "SnapshotError",
+    "SourceChangedError",
+    "SourceError",
+    "StaleSnapshotError",
+    "UnknownStatusError",
+    "UnreadableFileError",
+    "__version__",
+    "audit",
+    "run",
+]
+"""All that `consentgate` offers: whoever changes this list changes what users can rely on."""
+ADAPTERS = {
+    "datatrove": ["consent_filter", "filter"],
+    "duckdb": ["filter"],
+    "huggingface": ["filter"],
+    "pandas": ["filter"],
+    "polars": ["filter"],
+    "torch": ["filter", "filter_by_index"],
+}
+"""All that the adapters offer."""
+MOST_LINES = 600
 # pandas is left out: pyarrow itself loads it, where it is installed, to look at Python lists.
 LOADED_LATE = ("polars", "duckdb", "torch", "datasets", "datatrove", "typer", "rich", "sqlite3")
+TESTS = sorted(Path(__file__).parent.rglob("*.py"))
 
 
-def module_name(path: Path) -> str:
-    """A module's name below the package; the package's own is empty."""
-    parts = path.relative_to(ROOT).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
-PATHS = {module_name(path): path for path in sorted(ROOT.rglob("*.py"))}
-
-
-def syntax(name: str) -> ast.Module:
-    """A module's syntax tree."""
-    return ast.parse(PATHS[name].read_text())
-
-
-def load(name: str) -> ModuleType:
-    """A module by its name below the package."""
-    return importlib.import_module(f"consentgate.{name}" if name else "consentgate")
+def shown(path: Path) -> str:
+    """A file's path below the project."""
+    return path.relative_to(ROOT.parents[1]).as_posix()
 
 
 def functions_and_classes(tree: ast.Module) -> set[str]:
@@ -108,13 +166,20 @@ def test_a_folder_lists_what_it_offers(name: str) -> None:
     assert all(hasattr(load(name), word) for word in listed)
 
 
-def test_the_package_offers_what_it_imports() -> None:
-    tree = syntax("")
-    froms = [node for node in tree.body if isinstance(node, ast.ImportFrom)]
-    names = {
-        a.name for node in froms if str(node.module).startswith("consentgate") for a in node.names
-    }
-    assert {*names, "__version__"} == set(cg.__all__)
+def test_this_is_all_that_is_public() -> None:
+    assert sorted(cg.__all__) == PUBLIC
+    assert list(adapters.__all__) == list(ADAPTERS)
+    assert {name: getattr(adapters, name).__all__ for name in ADAPTERS} == ADAPTERS
+
+
+def test_every_error_is_offered() -> None:
+    tree = [cg.ConsentGateError]
+    for cls in tree:
+        tree += cls.__subclasses__()
+    own = {cls.__name__ for cls in tree if cls.__module__ == "consentgate.errors"}
+    assert own <= set(cg.__all__)
+    assert own == {name for name in vars(cg.errors) if name.endswith("Error")}
+    assert all(name in str(cg.errors.__doc__) for name in own)
 
 
 @pytest.mark.parametrize(("name", "thing"), list(public_objects()))
@@ -122,6 +187,32 @@ def test_every_public_name_has_a_docstring(name: str, thing: Any) -> None:
     doc = vars(thing).get("__doc__") if inspect.isclass(thing) else thing.__doc__
     assert doc, name
     assert doc.strip().splitlines()[0].rstrip(), name
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {path: len(path.read_text().splitlines()) for path in [*TESTS, *PATHS.values()]}
+    assert [shown(path) for path, lines in lengths.items() if lines > MOST_LINES] == []
+
+
+def test_no_test_file_is_imported() -> None:
+    """Nor by code that stands in a string and runs in a process of its own."""
+    imported = re.compile(r"\btests(?:\.\w+)*\.test_\w+")
+    assert [shown(path) for path in TESTS if imported.search(path.read_text())] == []
+
+
+def test_no_helper_of_tests_is_there_twice() -> None:
+    """Fixtures are left out: a file may replace one of its folder by one of the same name."""
+    places = defaultdict(list)
+    for path in TESTS:
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not is_fixture(node):
+                places[ast.dump(node)].append(f"{shown(path)}: {node.name}")
+    assert [found for found in places.values() if len(found) > 1] == []
+
+
+def is_fixture(node: ast.FunctionDef | ast.ClassDef) -> bool:
+    """Whether a definition is a fixture of pytest's."""
+    return any("pytest.fixture" in ast.unparse(each) for each in node.decorator_list)
 
 
 def folder_of(name: str) -> str:

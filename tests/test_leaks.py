@@ -26,9 +26,10 @@ from consentgate.judging.lookup import Lookup
 from consentgate.judging.stream import Sieve
 from consentgate.storage.parquet_writing import FileForm, RowGroupWriter
 from tests.build import AS_OF, NOW, channel_table, consent_table, make_gate, message_table
-from tests.faults import FAULTS, Fault
+from tests.faults import FAULTS
+from tests.faults.fault import Fault
 from tests.leaks import MARK, MARKS, ids, shown_by, someone
-from tests.test_house import PATHS, load, syntax
+from tests.modules import PATHS, load, syntax
 
 KINDS = ["integer", "string", "uuid"]
 TELLING = ("Explanation", "RowExplanation", "Reference")

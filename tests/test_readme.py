@@ -86,10 +86,6 @@ def test_commands_in_the_readme_run(demo: tuple[Path, str]) -> None:
     assert re.search(r"private_channel +86,398", done.stdout)
 
 
-def test_readme_is_short() -> None:
-    assert README.count("\n") <= 200
-
-
 SCRIPTS = [path for path in sorted((ROOT / "examples").glob("*.py")) if path.name != "chitchat.py"]
 
 

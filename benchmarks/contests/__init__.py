@@ -1,4 +1,4 @@
-"""The contests by name. Each is given a plan and hands over one outcome after the other."""
+"""The contests by name. Each is a function that takes a plan and yields outcomes."""
 
 from collections.abc import Callable, Iterator, Mapping
 
@@ -25,4 +25,4 @@ CONTESTS: Mapping[str, Callable[[Plan], Iterator[Outcome]]] = {
     "runs": runs,
     "adapters": adapters,
 }
-"""A new contest is one more function here."""
+"""To add a contest, name its function here."""

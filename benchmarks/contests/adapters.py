@@ -32,7 +32,7 @@ _FEWEST_GROUPS = 8
 
 
 def adapters(plan: Plan) -> Iterator[Outcome]:
-    """First loaders and their memory, then queries."""
+    """Yield the outcomes of the loaders and their memory, and then of the queries."""
     with TemporaryDirectory(prefix="consentgate-benchmarks-") as folder:
         stage = Stage(Path(folder))
         run_alone(_make, stage, plan.runs)
@@ -42,7 +42,7 @@ def adapters(plan: Plan) -> Iterator[Outcome]:
 
 
 def _make(stage: Stage, size: Size) -> None:
-    """Fill the stage; there are row groups enough for all workers."""
+    """Fill the stage, with enough row groups for all workers."""
     messages = fill(stage, size).messages
     admitted = pq.read_table(stage.answer, columns=["admitted"])["admitted"]
     marked = messages.append_column("ok", admitted)
@@ -52,13 +52,13 @@ def _make(stage: Stage, size: Size) -> None:
 
 
 def _loaders(stage: Stage, answer: RightAnswer, plan: Plan) -> Iterator[Outcome]:
-    # here, so that the processes of other contests need not wait for PyTorch
+    # imported here, so that the processes of other contests do not wait for PyTorch
     from benchmarks.loaders import SETTING, USES, LoaderCrew
 
     words = (
         f"{plan.runs.messages:,} messages, {plan.runs.subjects:,} subjects, "
         f"{plan.runs.channels:,} channels; {SETTING} of zstd Parquet with texts of about 200 "
-        "bytes. Rows are the file's, of which the gated loader gives about half."
+        "bytes. Rows are counted in the file. The gated loader gives out about half of them."
     )
     for name, use in USES.items():
         progress(f"loaders: {name}")
@@ -72,7 +72,7 @@ def _loaders(stage: Stage, answer: RightAnswer, plan: Plan) -> Iterator[Outcome]
 
 
 def _race_loaders(crew: LoaderCrew, answer: RightAnswer, rounds: int) -> tuple[Timing, ...]:
-    """Let loaders take turns, once each has given its messages."""
+    """Let loaders take turns, after a check that each gives the right messages."""
     gated, *others = crew.names
     for name, expected in {gated: answer.admitted, **dict.fromkeys(others, answer.all)}.items():
         refuse_other(name, crew.read_through(name), expected)
@@ -93,12 +93,12 @@ def _loaders_outcome(
 ) -> Outcome:
     own, *others = timings
     rival = best(others)
-    name = f"{title}: rate to that of the fastest without a gate ({rival.contestant})"
+    name = f"{title}: rate compared with the fastest without a gate ({rival.contestant})"
     return Outcome(title, words, timings, figures=(ratio(name, rival, own, target),))
 
 
 def _watch(crew: LoaderCrew, rounds: int) -> Mapping[str, Sequence[Private]]:
-    """The most that any worker of each loader held, turn by turn."""
+    """The most memory that any worker of each loader held, turn by turn."""
     seen: dict[str, list[Private]] = {name: [] for name in crew.names}
     for name in turns(dict.fromkeys(crew.names, rounds)):
         seen[name].append(crew.watch(name))
@@ -108,10 +108,11 @@ def _watch(crew: LoaderCrew, rounds: int) -> Mapping[str, Sequence[Private]]:
 def _memory_outcome(seen: Mapping[str, Sequence[Private]]) -> Outcome:
     title = "Memory of a loader's worker"
     words = (
-        "All columns, as above. Counted is, every 20 ms, what is private to the worker that holds "
-        "most, as Linux has it: a page of the saved gate is, too, as long as only one worker has "
-        "looked at it. Without the pages of files remains what workers have written. The figures "
-        "are against the leanest loader without a gate."
+        "All columns, as above. The memory that Linux counts as private to a worker is read every "
+        "20 ms, and the most that any worker held is given here. A page of the saved gate counts "
+        "as private as long as only one worker has read it. Memory that workers have written "
+        "leaves out the pages of files. The figures are the difference to the loader without a "
+        "gate that holds the least."
     )
     private = {name: max(each.total_bytes for each in turns) for name, turns in seen.items()}
     written = {name: max(each.written_bytes for each in turns) for name, turns in seen.items()}
@@ -146,7 +147,7 @@ def _scans(stage: Stage, answer: RightAnswer, plan: Plan) -> Iterator[Outcome]:
 
 
 def _read(path: Path) -> Found:
-    """What a query has written: messages, or their sums."""
+    """Read the output of a query: messages, or their sums."""
     table = pq.read_table(path)
     if "text" in table.column_names:
         return Found.of(table)
@@ -157,11 +158,11 @@ def _read(path: Path) -> Found:
 def _scans_outcome(title: str, size: Size, timings: tuple[Timing, ...]) -> Outcome:
     own, masked = timings
     words = (
-        f"{setting(size)} Both read the same zstd Parquet with texts of about 200 bytes, of which "
-        "one column says what is admitted: the gated scan leaves that unread, the other filters "
-        "by it. Whoever writes, writes zstd."
+        f"{setting(size)} Both read the same zstd Parquet with texts of about 200 bytes. One "
+        "column says which rows are admitted. The gated scan does not read it, and the other one "
+        "filters by it. Outputs are compressed with zstd."
     )
-    name = f"{title}: time to that with a ready mask"
+    name = f"{title}: time compared with a ready mask"
     value = own.median_s / masked.median_s
     figure = Figure(name, value, "×", Bound.AT_MOST, _SCAN_TARGET)
     return Outcome(title, words, timings, figures=(figure,))

@@ -1,4 +1,4 @@
-"""Small batches, as a data loader asks for them, against a Python dict and the engines."""
+"""The gate against a Python dict and the engines, in small batches such as a data loader reads."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
@@ -28,7 +28,7 @@ _SLOW_S = 0.025
 
 
 def batches(plan: Plan) -> Iterator[Outcome]:
-    """Batches of two sizes, judged one after the other by contestants that were made ready."""
+    """Yield the outcomes for batches of two sizes. Contestants are prepared beforehand."""
     yield from run_alone(_judge_batches, plan)
 
 
@@ -52,7 +52,8 @@ def _outcome(corpus: Corpus, contestants: Sequence[Contestant], rows: int, plan:
     title = f"Batches of {rows:,} rows, string ids"
     words = (
         f"{plan.batches} different batches against {plan.size.subjects:,} subjects and "
-        f"{plan.size.channels:,} channels; the slow judge every tenth of them. A run is a batch."
+        f"{plan.size.channels:,} channels. Contestants that are slow judge every tenth batch. Each "
+        "run is one batch."
     )
     return Outcome(title, words, timings, figures=tuple(_figures(title, timings)))
 
@@ -71,7 +72,7 @@ def _cut(messages: pa.Table, rows: int, count: int) -> list[pa.Table]:
 
 
 def _race(contestants: Sequence[Contestant], batches: Sequence[pa.Table]) -> tuple[Timing, ...]:
-    """Take turns of ten batches; the last batch is for warming up.
+    """Let contestants take turns of ten batches. The last batch is only for warming up.
 
     Raises:
         WrongAnswerError: A contestant differs from the first about some message of some batch.
@@ -85,21 +86,21 @@ def _race(contestants: Sequence[Contestant], batches: Sequence[pa.Table]) -> tup
             shift = number % len(contestants)
             answers = []
             for contestant in [*contestants[shift:], *contestants[:shift]]:
-                for place in range(0, len(turn), strides[contestant.name]):
-                    taken, found = _judge_one(contestant, turn[place])
+                for at in range(0, len(turn), strides[contestant.name]):
+                    taken, bits = _judge_one(contestant, turn[at])
                     seconds[contestant.name].append(taken)
-                    answers.append((contestant.name, place, found))
+                    answers.append((contestant.name, at, bits))
             _compare(answers, [_judge_one(contestants[0], batch)[1] for batch in turn])
     return tuple(Timing(name, spare.num_rows, tuple(each)) for name, each in seconds.items())
 
 
 def _compare(answers: Sequence[tuple[str, int, Bits]], expected: Sequence[Bits]) -> None:
-    for name, place, found in answers:
-        refuse_difference(name, found, expected[place])
+    for name, at, bits in answers:
+        refuse_difference(name, bits, expected[at])
 
 
 def _stride(contestant: Contestant, batch: pa.Table) -> int:
-    """Every which batch a contestant judges, after two runs to warm up."""
+    """Warm a contestant up; 1 if it should judge every batch, 10 if every tenth."""
     _judge_one(contestant, batch)
     taken, _ = _judge_one(contestant, batch)
     return _TURN if taken > _SLOW_S else 1

@@ -1,6 +1,6 @@
-"""How the cost of a row grows with the number of subjects, and what the largest index takes.
+"""The cost of a row for more and more subjects, and the memory that the largest index takes.
 
-The same gates are saved, and opened by other processes.
+The same gates are saved, and are opened by other processes.
 """
 
 import re
@@ -45,7 +45,7 @@ class _Opened(NamedTuple):
 
 
 def growth(plan: Plan) -> Iterator[Outcome]:
-    """As many messages against ever more subjects, each in its own process."""
+    """Judge the same number of messages against more and more subjects, each in its own process."""
     grown, opened = {}, {}
     for subjects in plan.growth:
         size = Size(plan.size.messages, subjects, plan.size.channels)
@@ -65,12 +65,12 @@ def _growth(plan: Plan, grown: dict[int, _Grown]) -> Outcome:
     return Outcome(
         title,
         f"{plan.size.messages:,} messages, {plan.size.channels:,} channels; {cores()} threads. "
-        "The peak is that of the whole process, the generated data included.",
+        "The peak is that of the whole process, and includes the generated data.",
         tuple(each.timing for each in grown.values()),
         tuple(measure for subjects, each in grown.items() for measure in _measures(subjects, each)),
         (
             Figure(
-                f"{title}: cost of a row at {large:,} subjects to that at {small:,}",
+                f"{title}: cost of a row at {large:,} subjects compared with {small:,}",
                 cost, "×", Bound.AT_MOST, _TARGET,
             ),
             Figure(
@@ -93,8 +93,8 @@ def _saved(plan: Plan, grown: dict[int, _Grown], opened: dict[int, _Opened]) -> 
         ]
     return Outcome(
         title,
-        f"The gates of the contest before, saved and then opened in another process, which judges "
-        f"the same {plan.size.messages:,} messages from the mapped file.",
+        f"The gates of the contest before are saved. Another process opens each one and judges the "
+        f"same {plan.size.messages:,} messages with the mapped file.",
         tuple(each.timing for each in opened.values()),
         tuple(
             measure
@@ -124,7 +124,7 @@ def _grow(size: Size, path: Path) -> _Grown:
 
 
 def _open(size: Size, path: Path) -> _Opened:
-    """Open the gate twice, for the first one of a process pays for what Python loads."""
+    """Open the gate twice, because the first time includes loading Python modules."""
     cg.Gate.open(path)
     before = _private_bytes()
     open_s, gate = time_once(partial(cg.Gate.open, path))
@@ -147,7 +147,7 @@ def _private_bytes() -> int:
 
 
 def _take_snapshot(subjects: int) -> tuple[float, Any]:
-    """The seconds it took, and the snapshot; the records that it was taken from are let go."""
+    """The seconds to take a snapshot, and the snapshot. The records it was taken from are freed."""
     consent = make_consent(IdKind.INTEGER, subjects)
     return time_once(partial(scenario.take_snapshot, consent))
 

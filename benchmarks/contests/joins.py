@@ -1,4 +1,4 @@
-"""The gate against joins: built beforehand, over lists of subjects, and built each time."""
+"""The gate against joins: with a gate built beforehand, with lists, and with a gate built anew."""
 
 from collections.abc import Iterator, Sequence
 
@@ -19,20 +19,20 @@ _COLD = {IdKind.INTEGER: 1.5, IdKind.STRING: 2.0}
 
 
 def warm(plan: Plan) -> Iterator[Outcome]:
-    """The gate built and the peers' facts computed beforehand; one subject a message."""
+    """One subject a message. The gate is built and the peers' facts are computed beforehand."""
     for kind, target in _WARM.items():
         yield run_alone(_judge_warm, kind, plan.size, target)
 
 
 def lists(plan: Plan) -> Iterator[Outcome]:
-    """The same with 2 to 5 subjects a message."""
+    """2 to 5 subjects a message. The rest is as in `warm`."""
     for kind, target in _LISTS.items():
         size = plan.string_lists if kind is IdKind.STRING else plan.size
         yield run_alone(_judge_lists, kind, size, target)
 
 
 def cold(plan: Plan) -> Iterator[Outcome]:
-    """From consent records in memory to reasons: what is built is built within the timing."""
+    """From consent records in memory to reasons. Building is timed, too."""
     for kind, target in _COLD.items():
         yield run_alone(_judge_cold, kind, plan.size, target)
 
@@ -67,7 +67,7 @@ def _judge_cold(kind: IdKind, size: Size, target: float | None) -> Outcome:
         *duckdb_join.cold(corpus),
         *acero_join.cold(corpus),
     ]
-    words = f"{setting(size)} Everything from the consent records in memory on is timed."
+    words = f"{setting(size)} The time begins with the consent records in memory."
     return _race(f"Cold, {kind} ids", words, corpus, contestants, target)
 
 

@@ -1,4 +1,4 @@
-"""The memory that the gate's index takes: at rest, and at most while it is built."""
+"""The memory that the gate's index takes at rest, and the peak while it is built."""
 
 from collections.abc import Iterator
 
@@ -20,16 +20,17 @@ _FEW = Size(messages=1000, subjects=1000, channels=100)
 
 
 def memory(plan: Plan) -> Iterator[Outcome]:
-    """What each kind of ids costs, as the operating system counts it."""
+    """Yield the memory of an index of each kind of ids, as the operating system counts it."""
     for kind, target in _AT_REST.items():
         yield run_alone(_weigh, kind, plan.size.subjects, target)
 
 
 def _weigh(kind: IdKind, subjects: int, target: float | None) -> Outcome:
-    """Weigh a gate without channels, so that nothing but the subjects' index counts.
+    """Measure the memory of a gate without channels, so that only the index of subjects counts.
 
-    The snapshot is in memory throughout, so it does not count, nor does whatever the first gate of
-    a process loads. A few messages are judged, so that what a gate makes on first use does count.
+    The snapshot is in memory all the time, so it does not count. A first gate is built before, so
+    that modules which it loads do not count. A few messages are judged, so that memory which a gate
+    takes at its first use counts.
     """
     progress(f"weighing {kind} ids")
     messages = make_messages(kind, _FEW)
@@ -46,14 +47,14 @@ def _weigh(kind: IdKind, subjects: int, target: float | None) -> Outcome:
     each, most = at_rest / subjects, peak / subjects
     return Outcome(
         title,
-        f"{subjects:,} subjects; resident memory beyond what the snapshot takes.",
+        f"{subjects:,} subjects. Resident memory without that of the snapshot.",
         measures=(
             Measure("at rest", each, "bytes a subject"),
             Measure("peak while building", most, "bytes a subject"),
         ),
         figures=(
             Figure(f"{title}: at rest", each, "bytes a subject", Bound.AT_MOST, target),
-            Figure(f"{title}: peak while building", most / each, "× that", Bound.AT_MOST, _PEAK),
+            Figure(f"{title}: peak while building", most / each, "× at rest", Bound.AT_MOST, _PEAK),
         ),
     )
 

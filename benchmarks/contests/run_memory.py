@@ -1,4 +1,4 @@
-"""The memory of a run, which no file may make grow, however large, chopped or wide it is."""
+"""The memory of a run over large files, wide files, files of many row groups, and many files."""
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
@@ -20,23 +20,23 @@ _TITLE = "Memory of a run"
 
 
 def run_memory(plan: Plan) -> Iterator[Outcome]:
-    """A run over one data set of each shape, each in a process of its own."""
+    """Watch one run over a data set of each shape, each in a process of its own."""
     watched = {}
     with TemporaryDirectory(prefix="consentgate-benchmarks-") as folder:
         gate = Path(folder, "gate")
         run_alone(_save_gate, gate)
         for name, write in _shapes(plan.shapes).items():
             progress(f"{name}: making it")
-            with TemporaryDirectory(dir=folder) as place:
-                source = Path(place, "messages.parquet")
+            with TemporaryDirectory(dir=folder) as scratch:
+                source = Path(scratch, "messages.parquet")
                 run_alone(write, source)
                 progress(f"{name}: running")
-                watched[name] = run_alone(watch_run, gate, source, Path(place, "clean"))
+                watched[name] = run_alone(watch_run, gate, source, Path(scratch, "clean"))
     yield _outcome(watched)
 
 
 def _shapes(shapes: Shapes) -> Mapping[str, Callable[[Path], None]]:
-    """What writes each data set, by what it is."""
+    """For each shape of data set, by its name, the function that writes it."""
     large_gib, width = shapes.large_bytes / 2**30, datasets.WIDE_COLUMNS
     return {
         f"one row group of {large_gib:.3g} GiB": partial(
@@ -51,7 +51,7 @@ def _shapes(shapes: Shapes) -> Mapping[str, Callable[[Path], None]]:
 
 
 def _save_gate(path: Path) -> None:
-    """A gate so small that nothing but the run counts."""
+    """Save a gate that is so small that only the memory of the run counts."""
     snapshot = scenario.take_snapshot(make_consent(IdKind.STRING, datasets.SUBJECTS))
     registry = scenario.take_registry(make_channels(IdKind.STRING, datasets.CHANNELS))
     scenario.build_gate(snapshot, registry, subjects=scenario.SCALAR).save(path)
@@ -59,9 +59,9 @@ def _save_gate(path: Path) -> None:
 
 def _outcome(watched: Mapping[str, WatchedRun]) -> Outcome:
     words = (
-        f"Messages as above, a gate of {datasets.SUBJECTS:,} subjects. Counted is all memory of "
-        "the process except files' pages: those of the saved gate are shared with everyone who "
-        "opens it."
+        f"Messages as above, and a gate of {datasets.SUBJECTS:,} subjects. All memory of the "
+        "process counts, except the pages of files. All processes that open a saved gate share its "
+        "pages."
     )
     timings = (Timing(name, each.rows, (each.seconds,)) for name, each in watched.items())
     measures = (measure for name, each in watched.items() for measure in _measures(name, each))

@@ -1,4 +1,4 @@
-"""Whole runs from data set to data set: against plain copies, against engines, and in memory."""
+"""Whole runs from data set to data set, against plain copies and engines, and their memory."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -33,11 +33,11 @@ _PEER_TARGET = 1.5
 _CORES_TARGET = 1.6
 _FILES = 8
 _HOPELESS = 1.5
-"""Who takes so many times as long as the best of its kind, has no further turns."""
+"""A contestant that takes more times as long as the best of its kind has no further turns."""
 
 
 def runs(plan: Plan) -> Iterator[Outcome]:
-    """First the time of a run, over one file and over several; then its memory."""
+    """Yield the time of a run over one file and over several, and then the memory of runs."""
     with TemporaryDirectory(prefix="consentgate-benchmarks-") as folder, ExitStack() as stack:
         stage = Stage(Path(folder))
         run_alone(_make, stage, plan.runs)
@@ -65,7 +65,7 @@ def _make(stage: Stage, size: Size) -> None:
 
 
 def _check(answer: RightAnswer, name: str, output: Path) -> None:
-    """Compare what a contestant has written: of a plain copy, only the messages.
+    """Compare a contestant's output with the gate's answer; for a plain copy, only the messages.
 
     Raises:
         WrongAnswerError: Messages or reasons are not the ones that the gate gives.
@@ -76,22 +76,22 @@ def _check(answer: RightAnswer, name: str, output: Path) -> None:
 
 
 def _read_bits(expected: Bits, name: str, output: Path) -> Bits:
-    """The bits against every message; zero for those that are not in the ledger."""
+    """The bits of every message; zero for messages that are not in the ledger."""
     ledger = _read(ledger_folder(output), ["record_id", "reason_bits"])
     if ledger.num_rows != np.count_nonzero(expected):
         raise WrongAnswerError(f"{name} writes a ledger of {ledger.num_rows} rows.")
-    found = np.zeros_like(expected)
-    found[ledger["record_id"].to_numpy()] = ledger["reason_bits"].to_numpy()
-    return found
+    bits = np.zeros_like(expected)
+    bits[ledger["record_id"].to_numpy()] = ledger["reason_bits"].to_numpy()
+    return bits
 
 
-def _read(place: Path, columns: list[str]) -> pa.Table:
-    return pa.concat_tables(pq.read_table(path, columns=columns) for path in parquet_files(place))
+def _read(data: Path, columns: list[str]) -> pa.Table:
+    return pa.concat_tables(pq.read_table(path, columns=columns) for path in parquet_files(data))
 
 
 @dataclass(frozen=True)
 class _Race:
-    """What every contestant took, turn by turn, and how much it wrote; the run comes first."""
+    """The turns of every contestant, and how much it wrote. The library's run is the first."""
 
     rows: int
     turns: Mapping[str, Sequence[Turn]]
@@ -117,10 +117,10 @@ class _Race:
 def _race(
     crews: Sequence[Crew], stage: Stage, source: Path, answer: RightAnswer, rounds: int
 ) -> _Race:
-    """Let contestants take turns, once each has given the right answer.
+    """Let contestants take turns, after a check that each gives the right answer.
 
-    The first turn is for that answer and to warm up; the second one counts. Whoever is hopeless in
-    both has no more of them.
+    The first turn is for this check, and to warm up. The turns from the second one on count. A
+    contestant that is far too slow in both the first and the second turn has no further turns.
     """
     crew_of = {name: crew for crew in crews for name in crew.names}
     first, written_bytes = {}, {}
@@ -154,8 +154,8 @@ def _outcome(data: str, size: Size, race: _Race) -> Outcome:
     rivals = [race.best(kind) for kind in (_COPY, *_PEERS)]
     words = (
         f"{setting(size)} Texts of about 200 bytes, string ids, zstd Parquet in row groups of "
-        f"{CHUNK_ROWS:,} rows. Plain copies have a ready mask and write no ledger; Polars and "
-        "DuckDB have compact facts at hand, and write the ledger without its words."
+        f"{CHUNK_ROWS:,} rows. Plain copies have a ready mask and write no ledger. Polars and "
+        "DuckDB have compact facts beforehand, and write the ledger without the reasons' names."
     )
     names = [timing.contestant for timing in (race.best(run.RUN), *rivals)]
     return Outcome(
@@ -174,7 +174,7 @@ def _measures(race: _Race, name: str) -> Iterator[Measure]:
 
 def _figures(title: str, race: _Race, copy: Timing, *peers: Timing) -> Iterator[Figure]:
     own = race.best(run.RUN)
-    name = f"{title}: time to that of the fastest {_COPY} ({_way(copy)})"
+    name = f"{title}: time compared with the fastest {_COPY} ({_way(copy)})"
     yield Figure(name, own.median_s / copy.median_s, "×", Bound.AT_MOST, _COPY_TARGET)
     for peer in peers:
         name = f"{title}: times as fast as the best of {_kind(peer.contestant)} ({_way(peer)})"

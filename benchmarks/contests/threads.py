@@ -1,4 +1,4 @@
-"""Two threads against one; and the floor under both, the bare random gather."""
+"""Two threads against one, and both against a bare random gather, which is the lower limit."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -24,12 +24,12 @@ __all__ = ["threads"]
 
 _TARGET = 1.7
 _ROUNDS = 5
-_ENTRY_WORDS = {IdKind.INTEGER: 2, IdKind.STRING: 4}
-"""Of 8 bytes each: as wide as the entries of the gate's index."""
+_ENTRY_INTEGERS = {IdKind.INTEGER: 2, IdKind.STRING: 4}
+"""64-bit integers of an entry, as many as the entries of the gate's index have."""
 
 
 def threads(plan: Plan) -> Iterator[Outcome]:
-    """The gate and the gather, each with one thread and with two."""
+    """Time the gate and the gather, each with one thread and with two."""
     for kind in (IdKind.INTEGER, IdKind.STRING):
         yield run_alone(_scale, kind, plan.size)
 
@@ -40,14 +40,14 @@ def _scale(kind: IdKind, size: Size) -> Outcome:
     gate, index_bytes = _weighed_gate(corpus)
     judges = [_contestant(gate, 1), _contestant(gate, 2)]
     gate_1, gate_2 = race([*judges], corpus.messages)
-    words = _ENTRY_WORDS[kind]
-    gather = _Gather.make(size, index_bytes // (8 * words), words)
+    width = _ENTRY_INTEGERS[kind]
+    gather = _Gather.make(size, index_bytes // (8 * width), width)
     gather_1, gather_2 = _time_gather(gather)
     title = f"Threads, {kind} ids"
     described = (
-        f"{setting(size)} The gather takes one entry of {8 * words} bytes for each message, "
-        "at random but as skewed as the senders, from as much memory as the gate takes; the gate "
-        "looks up a subject and a channel for each."
+        f"{setting(size)} The gather reads one entry of {8 * width} bytes for each message, from "
+        "as much memory as the gate takes. The entries are random, and as skewed as the senders. "
+        "The gate looks up a subject and a channel for each message."
     )
     return Outcome(
         title,
@@ -56,35 +56,35 @@ def _scale(kind: IdKind, size: Size) -> Outcome:
         (Measure("memory that is gathered from", index_bytes / 2**20, "MiB"),),
         (
             ratio(f"{title}: two against one", gate_1, gate_2, _TARGET),
-            _distance(f"{title}: one thread's distance to the bare gather", gate_1, gather_1),
-            _distance(f"{title}: two threads' distance to the bare gather", gate_2, gather_2),
+            _distance(f"{title}: one thread's time compared with the gather", gate_1, gather_1),
+            _distance(f"{title}: two threads' time compared with the gather", gate_2, gather_2),
         ),
     )
 
 
 @dataclass(frozen=True)
 class _Gather:
-    """So many entries, and a place among them for every message."""
+    """A number of entries, and the position of one of them for every message."""
 
     entries: npt.NDArray[np.uint64]
-    places: npt.NDArray[np.int64]
+    positions: npt.NDArray[np.int64]
 
     @classmethod
-    def make(cls, size: Size, entries: int, words: int) -> "_Gather":
-        """Places as the senders' ids would have them, among entries of so many words."""
+    def make(cls, size: Size, entries: int, width: int) -> "_Gather":
+        """Draw positions that are as skewed as senders; an entry is so many 64-bit integers."""
         random = np.random.default_rng([SEED, 4])
         senders = skewed(random, size.subjects, size.messages)
-        places = make_ids(IdKind.INTEGER, senders).to_numpy() % entries
-        return cls(np.ones((entries, words), dtype=np.uint64), places)
+        positions = make_ids(IdKind.INTEGER, senders).to_numpy() % entries
+        return cls(np.ones((entries, width), dtype=np.uint64), positions)
 
     def run(self, workers: int) -> None:
         """Gather for every message, a block at a time."""
         with ThreadPoolExecutor(workers) as pool:
-            for _ in pool.map(self._take, row_blocks(len(self.places))):
+            for _ in pool.map(self._take, row_blocks(len(self.positions))):
                 pass
 
     def _take(self, rows: slice) -> None:
-        self.entries.take(self.places[rows], axis=0, mode="clip")  # as the gate does it
+        self.entries.take(self.positions[rows], axis=0, mode="clip")  # as the gate does it
 
 
 def _weighed_gate(corpus: Corpus) -> tuple[cg.Gate, int]:
@@ -104,7 +104,7 @@ def _time_gather(gather: _Gather) -> Iterator[Timing]:
     runs = {f"gather, {_counted(count)}": partial(gather.run, count) for count in (1, 2)}
     seconds = take_turns(runs, dict.fromkeys(runs, _ROUNDS))
     for name, each in seconds.items():
-        yield Timing(name, len(gather.places), tuple(each))
+        yield Timing(name, len(gather.positions), tuple(each))
 
 
 def _distance(name: str, gate: Timing, gather: Timing) -> Figure:

@@ -1,6 +1,6 @@
 """The judgement as one plan of pyarrow's Acero: two hash joins and a projection.
 
-It judges no lists: its hash join carries none, and it has no node that takes one apart.
+It judges no lists: its hash join does not carry them, and it has no node that unnests them.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class AceroJoin:
     name: str = "pyarrow Acero"
 
     def load(self, messages: pa.Table) -> pa.Table:
-        """The messages, UUIDs as 16 bytes: it joins no extension types."""
+        """The messages with UUIDs as 16 bytes, because Acero does not join extension types."""
         return as_storage(messages)
 
     def judge(self, messages: pa.Table) -> pa.Table:
@@ -137,7 +137,7 @@ def _unite(bits: list[pc.Expression]) -> pc.Expression:
 
 
 def _flag(condition: pc.Expression, bit: int) -> pc.Expression:
-    """The bit where a condition is true; nothing where it is false or null."""
+    """The bit where a condition is true; zero where it is false or null."""
     return pc.if_else(pc.coalesce(condition, pc.scalar(False)), _bits(bit), _bits(0))
 
 

@@ -1,4 +1,4 @@
-"""What every contestant has in common."""
+"""The interface that all contestants share, and the comparison of their answers."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ Bits = npt.NDArray[np.uint32]
 
 @dataclass(frozen=True)
 class Answer:
-    """The reasons against n messages: `bits[i]` against the message of `message_ids[i]`.
+    """The reasons of n messages: `bits[i]` belongs to the message `message_ids[i]`.
 
     Without ids, the bits are in the order of the messages.
     """
@@ -36,7 +36,7 @@ class Contestant(Protocol):
 
     @property
     def name(self) -> str:
-        """What the tables call it."""
+        """The contestant's name in the tables."""
         ...
 
     def load(self, messages: pa.Table) -> Any:
@@ -44,31 +44,31 @@ class Contestant(Protocol):
         ...
 
     def judge(self, messages: Any) -> Any:
-        """The reasons against every message, in memory, in whatever form comes naturally."""
+        """The reasons of every message, in memory, in the contestant's own form."""
         ...
 
     def read(self, judged: Any) -> Answer:
-        """What was judged, in a form that can be compared."""
+        """The reasons in a form that can be compared."""
         ...
 
 
 class WrongAnswerError(Exception):
-    """A contestant gives other reasons than the gate; its time would mean nothing."""
+    """A contestant gives other reasons than the gate, so its time would mean nothing."""
 
 
 def refuse_difference(name: str, found: Bits, expected: Bits) -> None:
-    """Nothing, when two contestants agree about every message.
+    """Raise an error unless two contestants agree about every message.
 
     Raises:
-        WrongAnswerError: They do not.
+        WrongAnswerError: They differ.
     """
     if len(found) != len(expected):
         raise WrongAnswerError(f"{name} answers {len(found)} rows of {len(expected)}.")
     if count := np.count_nonzero(found != expected):
-        place = int(np.flatnonzero(found != expected)[0])
+        row = int(np.flatnonzero(found != expected)[0])
         raise WrongAnswerError(
-            f"{name} differs in {count} rows of {len(expected)}, first in row {place}: "
-            f"{found[place]:#x} instead of {expected[place]:#x}."
+            f"{name} differs in {count} rows of {len(expected)}, first in row {row}: "
+            f"{found[row]:#x} instead of {expected[row]:#x}."
         )
 
 

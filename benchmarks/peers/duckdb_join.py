@@ -1,7 +1,8 @@
 """The judgement as one SQL query in DuckDB, over Arrow tables and over tables of its own.
 
-What makes it fast: words in consent records are dictionary-encoded (Arrow) or ENUMs (its own);
-UUIDs are of DuckDB's own type; no order of rows is kept; results leave as Arrow tables.
+These things make it fast: words in consent records are dictionary-encoded (in Arrow tables) or
+ENUMs (in its own tables); UUIDs are of DuckDB's own type; the order of rows is not kept; results
+are returned as Arrow tables.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _NUMBERS = count()
 _SETTINGS = {
     "threads": cores(),
     "preserve_insertion_order": "false",
-    "arrow_lossless_conversion": "true",  # UUIDs leave as UUIDs, not as text
+    "arrow_lossless_conversion": "true",  # UUIDs are returned as UUIDs, not as text
     "enable_progress_bar": "false",
     "timezone": "'UTC'",
 }
@@ -30,7 +31,7 @@ _SETTINGS = {
 
 @dataclass(frozen=True)
 class DuckDBJoin:
-    """A query, to be completed by the name of a table of messages.
+    """A query in which the name of the table of messages is left open.
 
     Attributes:
         holds_messages: whether messages are copied into a table of DuckDB's own.
@@ -56,7 +57,7 @@ class DuckDBJoin:
 
 def warm(corpus: Corpus) -> list[DuckDBJoin]:
     """Contestants whose facts were computed beforehand."""
-    if corpus.has_lists:  # holding them is no faster, and takes gigabytes
+    if corpus.has_lists:  # holding messages with lists is not faster, and takes gigabytes
         return _prepared(corpus, sql.JUDGE_LISTS) + _prepared_own(corpus, sql.JUDGE_LISTS)[:1]
     return _prepared(corpus, sql.JUDGE_SCALARS) + _prepared_own(corpus, sql.JUDGE_SCALARS)
 
@@ -81,14 +82,14 @@ def cold(corpus: Corpus) -> list[DuckDBJoin]:
 
 
 def _prepared(corpus: Corpus, query: str) -> list[DuckDBJoin]:
-    """Everything in Arrow tables."""
+    """A contestant that has everything in Arrow tables."""
     connection = connect()
     tables = [_load(connection, table, native=False) for table in compact_facts(corpus)]
     return [DuckDBJoin("DuckDB, Arrow tables", connection, _with_sources(query, *tables))]
 
 
 def _prepared_own(corpus: Corpus, query: str) -> list[DuckDBJoin]:
-    """The facts in tables of DuckDB's own, the messages in Arrow or in such a table, too."""
+    """Contestants with facts in DuckDB's own tables, and messages in Arrow or in such a table."""
     connection = connect()
     tables = [_load(connection, table, native=True) for table in compact_facts(corpus)]
     query = _with_sources(query, *tables)
@@ -109,12 +110,12 @@ def compact_facts(corpus: Corpus) -> tuple[pa.Table, pa.Table]:
 
 
 def _with_sources(query: str, facts: str, channels: str) -> str:
-    """The query, wanting only the name of the messages."""
+    """The query, in which only the name of the table of messages is left open."""
     return query.format(messages="{messages}", facts=facts, channels=channels)
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A database in memory, set as this suite's queries want it."""
+    """A database in memory, with the settings for this suite's queries."""
     connection = duckdb.connect()
     for setting, value in _SETTINGS.items():
         connection.execute(f"set {setting} = {value}")
@@ -134,7 +135,7 @@ def _load(connection: duckdb.DuckDBPyConnection, table: pa.Table, *, native: boo
 
 
 def _own_column(connection: duckdb.DuckDBPyConnection, table: str, field: pa.Field) -> str:
-    """A column as DuckDB's own table holds it: words of a dictionary as an ENUM."""
+    """A column as DuckDB's own table holds it, with a dictionary of words as an ENUM."""
     if not pa.types.is_dictionary(field.type):
         return str(field.name)
     kind = f"{table}_{field.name}"

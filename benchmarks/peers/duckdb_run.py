@@ -1,8 +1,8 @@
 """Plain copies and whole pipelines by DuckDB, which read Parquet and write Parquet.
 
-What makes them fast: facts in tables of its own; no order of rows is kept, and each thread may
-write a file of its own; the text is read once it is known which rows are admitted, or else what was
-judged is held in a temporary table from which both outputs are written.
+These things make them fast: facts are in DuckDB's own tables; the order of rows is not kept; each
+thread may write a file of its own. The text is read after it is known which rows are admitted. Or
+the judged rows are held in a temporary table, from which both outputs are written.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def prepare(stage: Stage) -> Mapping[str, Runner]:
 
 
 def _connect_in_order(stage: Stage) -> duckdb.DuckDBPyConnection:
-    """A database of the mask that keeps the order of rows, which a positional join goes by."""
+    """A database with the mask that keeps the order of rows, as a positional join needs it."""
     connection = connect()
     connection.execute("set preserve_insertion_order = true")
     connection.execute(f"create table mask as select admitted from read_parquet('{stage.answer}')")

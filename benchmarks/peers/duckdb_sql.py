@@ -1,4 +1,4 @@
-"""The judgement in SQL: templates that want the names of tables, or queries in brackets."""
+"""The judgement in SQL, as templates into which names of tables, or queries in brackets, go."""
 
 from collections.abc import Iterable
 from datetime import timedelta
@@ -22,7 +22,7 @@ _STATUS_CASES = " ".join(f"when '{word}' then {bit}" for word, bit in scenario.S
 _NOW = f"timestamptz '{scenario.NOW.isoformat()}'"
 _AS_OF = f"timestamptz '{scenario.AS_OF.isoformat()}'"
 _MAX_AGE_MICROS = scenario.MAX_CONSENT_AGE // timedelta(microseconds=1)
-# adding an interval would ask the calendar, which takes twice as long
+# adding an interval would use the calendar, which takes twice as long
 _TOO_OLD = f"make_timestamptz(epoch_us(effective_from) + {_MAX_AGE_MICROS})"
 
 FACTS = f"""

@@ -16,7 +16,7 @@ __all__ = ["GateContestant", "cold", "warm"]
 
 @dataclass(frozen=True)
 class GateContestant:
-    """A gate, or whatever makes one within the timing."""
+    """A gate that was built beforehand, or one that is built within the timing."""
 
     name: str
     make_gate: Callable[[], cg.Gate]
@@ -27,7 +27,7 @@ class GateContestant:
         return messages
 
     def judge(self, messages: pa.Table) -> cg.Decision:
-        """One decision a row."""
+        """The decision, with one entry for each row."""
         return self.make_gate().decide(messages, threads=self.threads)
 
     def read(self, judged: Any) -> Answer:

@@ -1,7 +1,8 @@
 """The judgement as Polars joins, in the in-memory and in the streaming engine.
 
-What makes it fast: words as categories; one join for the subjects and one for the channels, of
-which no order is asked; UUIDs as 128-bit integers, which join three times as fast as binary.
+These things make it fast: words are categories; there is one join for the subjects and one for the
+channels, which need not keep the order of rows; UUIDs are 128-bit integers, which join three times
+as fast as binary.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ CREATED_AT = pl.col("created_at")
 
 
 class Frames:
-    """The messages as Polars holds them, once for both engines."""
+    """The messages as a Polars frame, which both engines share."""
 
     def __init__(self) -> None:
         self._messages: pa.Table | None = None
@@ -40,7 +41,7 @@ class Frames:
 
 @dataclass(frozen=True)
 class PolarsJoin:
-    """A plan over messages, facts and channels, run by one of the engines."""
+    """A plan over messages, facts and channels, which one of the engines runs."""
 
     engine: Engine
     plan: Plan
@@ -79,7 +80,7 @@ def cold(corpus: Corpus) -> list[PolarsJoin]:
 
 
 def batches(corpus: Corpus) -> list[PolarsJoin]:
-    """Contestants for small batches: they pick the facts of a batch's ids, then join."""
+    """Contestants for small batches. They select the facts of a batch's ids before they join."""
     return _prepared(corpus, _judge_few, _judge_few)
 
 
@@ -151,7 +152,7 @@ def _channels(channels: pl.LazyFrame) -> pl.LazyFrame:
 def _judge_scalars(
     messages: pl.DataFrame, facts: pl.LazyFrame, channels: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """Channels first, so that little is carried through the larger join."""
+    """Join the channels first, so that few columns are carried through the larger join."""
     subject = pl.col(scenario.SCALAR)
     bits = pl.col("own_bits") | subject_bits(subject)
     return (
@@ -165,7 +166,7 @@ def _judge_scalars(
 def _judge_lists(
     messages: pl.DataFrame, facts: pl.LazyFrame, channels: pl.LazyFrame, order: Order = "none"
 ) -> pl.LazyFrame:
-    """Every subject on a row of its own, joined, and united by message."""
+    """Give every subject a row of its own, join the facts, and unite the bits by message."""
     subject = pl.col(scenario.LISTS)
     message_id = pl.col("message_id") if order == "none" else pl.col("message_id").set_sorted()
     bits = pl.col("own_bits") | subject_bits(subject)
@@ -183,7 +184,7 @@ def _judge_lists(
 def _judge_lists_in_order(
     messages: pl.DataFrame, facts: pl.LazyFrame, channels: pl.LazyFrame
 ) -> pl.LazyFrame:
-    """The same; the in-memory engine groups rows in order in half the time."""
+    """The same with rows in order, which the in-memory engine groups in half the time."""
     return _judge_lists(messages, facts, channels, "left")
 
 
@@ -201,7 +202,7 @@ def _with_channels(
 
 
 def subject_bits(subject: pl.Expr) -> pl.Expr:
-    """The reasons against a subject, once the facts are joined."""
+    """The reasons against a subject, after the facts were joined."""
     known = pl.col("bits").fill_null(_bits(scenario.NO_CONSENT_RECORD))
     return (
         pl.when(subject.is_null()).then(_bits(scenario.SUBJECT_MISSING)).otherwise(known)
@@ -211,7 +212,7 @@ def subject_bits(subject: pl.Expr) -> pl.Expr:
 
 
 def own_bits() -> pl.Expr:
-    """The reasons that lie in the message itself and its channel, once that is joined."""
+    """The reasons that the message itself and its channel give, after channels were joined."""
     return (
         pl.col("channel_bits").fill_null(_bits(scenario.CHANNEL_UNKNOWN))
         | _flag(pl.col("public_since") > CREATED_AT, scenario.PRIVATE_CHANNEL)
@@ -222,7 +223,7 @@ def own_bits() -> pl.Expr:
 
 
 def _flag(condition: pl.Expr, bit: int) -> pl.Expr:
-    """The bit where a condition is true; nothing where it is false or null."""
+    """The bit where a condition is true; zero where it is false or null."""
     return pl.when(condition).then(_bits(bit)).otherwise(_bits(0))
 
 

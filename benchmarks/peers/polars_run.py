@@ -1,8 +1,8 @@
 """Plain copies and whole pipelines by Polars, which read Parquet and write Parquet.
 
-What makes them fast: the streaming engine, into one file without regard to order; facts in memory;
-the text either carried through both joins, or read again once it is known which rows are admitted;
-all that is written is written by one query.
+These things make them fast: the streaming engine writes one file and does not keep the order of
+rows; facts are in memory; one query writes all outputs. The text is carried through both joins, or
+it is read again after it is known which rows are admitted.
 """
 
 from collections.abc import Mapping
@@ -25,7 +25,7 @@ _SUBJECT = pl.col(scenario.SCALAR)
 
 
 def prepare(stage: Stage) -> Mapping[str, Runner]:
-    """Contestants that hold the mask, or facts and channels, in memory; one reads the facts."""
+    """Contestants that hold the mask, or facts and channels, in memory; some read them."""
     in_memory = _Facts.scan(stage).in_memory()
     mask = pl.scan_parquet(stage.answer).select("admitted")
     admitted_ids = pl.scan_parquet(stage.answer).filter("admitted").select("message_id")
@@ -57,7 +57,7 @@ class _Facts:
         return _Facts(self.facts.collect().lazy(), self.channels.collect().lazy())
 
     def judged(self, messages: pl.LazyFrame) -> pl.LazyFrame:
-        """All of the messages' columns and `reason_bits`; those not asked for are not read."""
+        """All columns of the messages and `reason_bits`. Columns that are not used are not read."""
         with_own = messages.join(self.channels, on="channel_id", how="left").with_columns(
             own_bits().alias("own_bits")
         )
@@ -124,7 +124,7 @@ def _sink_data(admitted: pl.LazyFrame, output: Path) -> pl.LazyFrame:
 
 
 def _sink_ledger(judged: pl.LazyFrame, output: Path) -> pl.LazyFrame:
-    """Without the word for the primary reason, which only the library writes."""
+    """Write the ledger without the name of the primary reason, which only the library writes."""
     excluded = judged.filter(~_ADMITTED)
     columns = excluded.select(pl.col("message_id").alias("record_id"), "row", "reason_bits")
     return _sink(columns, ledger_folder(output) / "data.parquet")

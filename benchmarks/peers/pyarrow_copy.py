@@ -1,7 +1,7 @@
-"""Plain copies by pyarrow: read, filter with a ready mask in memory, and write.
+"""Plain copies by pyarrow, which read, filter by a mask that is ready in memory, and write.
 
-What makes them fast: batches of a row group, so that few calls are made; and reading the next batch
-while the one before is written, or one file while another is.
+These things make them fast: a batch is a whole row group, so that few calls are made; and the next
+batch is read while the one before is written, or several files are copied at once.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -49,7 +49,7 @@ class _Copy:
     Attributes:
         mask: whether each row of all files is admitted.
         batch_rows: how many rows are read, and at most written, together.
-        options: how the file is opened.
+        options: the arguments with which the file is opened.
     """
 
     mask: pa.BooleanArray
@@ -73,7 +73,7 @@ def _copy_in_turn(copy: _Copy, source: Path, output: Path) -> None:
 
 
 def _copy_side_by_side(copy: _Copy, source: Path, output: Path) -> None:
-    """Two files at a time; of one file, the batch before while the next one is read."""
+    """Copy two files at a time. If there is one file, read a batch while another is written."""
     files = _with_first_rows(source)
     if len(files) == 1:
         copy.copy(*files[0], output, _write_meanwhile)
@@ -119,7 +119,7 @@ def _write(sink: pq.ParquetWriter, tables: Iterable[pa.Table], group_rows: int) 
 
 
 def _write_meanwhile(sink: pq.ParquetWriter, tables: Iterable[pa.Table], group_rows: int) -> None:
-    """Write each table in another thread while the next one is made."""
+    """Write each table in another thread while the next one is read."""
     under_way: Future[None] | None = None
     with ThreadPoolExecutor(1) as pool:
         for table in tables:

@@ -22,7 +22,7 @@ _AS_OF, _NOW = scenario.micros(scenario.AS_OF), scenario.micros(scenario.NOW)
 
 @dataclass(frozen=True)
 class PythonDict:
-    """Two dicts, and what is known in rows of arrays; the last row is that of unknown ids."""
+    """Two dicts from ids to rows of arrays of facts. The last row is that of unknown ids."""
 
     subject_rows: dict[Any, int]
     subject_bits: Bits
@@ -34,7 +34,7 @@ class PythonDict:
     name: str = "Python dict"
 
     def load(self, messages: pa.Table) -> pa.Table:
-        """The messages, UUIDs as 16 bytes."""
+        """The messages with UUIDs as 16 bytes."""
         return as_storage(messages)
 
     def judge(self, messages: pa.Table) -> Bits:
@@ -78,9 +78,9 @@ def batches(corpus: Corpus) -> list[PythonDict]:
 
 
 def _rows(numbered: dict[Any, int], ids: pa.ChunkedArray) -> npt.NDArray[np.int64]:
-    """Each id's row; -1, the last one, for an unknown id or a null."""
-    found = map(numbered.get, ids.to_pylist(), repeat(-1))
-    return np.fromiter(found, np.int64, len(ids))
+    """The row of each id. It is -1, which is the last row, for an unknown id or a null."""
+    rows = map(numbered.get, ids.to_pylist(), repeat(-1))
+    return np.fromiter(rows, np.int64, len(ids))
 
 
 def _numbered(ids: pa.ChunkedArray) -> dict[Any, int]:
@@ -88,7 +88,7 @@ def _numbered(ids: pa.ChunkedArray) -> dict[Any, int]:
 
 
 def _with_unknown(values: pa.ChunkedArray, unknown: int) -> npt.NDArray[Any]:
-    """The values, nulls and the row of unknown ids holding `unknown`."""
+    """The values with `unknown` for nulls, and `unknown` once more for the row of unknown ids."""
     array = values.fill_null(pa.scalar(unknown, values.type)).to_numpy()
     return np.append(array, array.dtype.type(unknown))
 

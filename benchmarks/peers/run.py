@@ -1,4 +1,4 @@
-"""The library's own run as a contestant; opening the saved gate counts."""
+"""The library's own run as a contestant. Opening the saved gate is timed, too."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -14,7 +14,7 @@ RUN = "consentgate run"
 
 
 def prepare(stage: Stage) -> Mapping[str, Runner]:
-    """The one contestant, for which there is nothing to prepare."""
+    """The only contestant, for which nothing is prepared."""
     return {RUN: partial(_run, stage.gate)}
 
 

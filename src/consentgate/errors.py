@@ -1,57 +1,16 @@
-"""Everything that can go wrong, as one tree.
+"""The library's errors, as one tree of classes.
 
-::
-
-    ConsentGateError
-    ├── InputError                  the messages are at fault
-    │   ├── NotArrowError           no Arrow data at all
-    │   ├── MalformedDataError      Arrow data that contradicts itself
-    │   ├── ColumnMissingError      a column that Columns names is absent
-    │   │   └── RuleColumnMissingError
-    │   ├── ColumnAmbiguousError    two columns share a name that is needed
-    │   ├── ColumnExistsError       a column that would be added is there already
-    │   ├── ColumnTypeError         a column's type does not fit
-    │   │   ├── IdFamilyError       ids of another family than the snapshot's
-    │   │   ├── NaiveTimestampError a timestamp without a time zone
-    │   │   └── RuleColumnTypeError
-    │   ├── SchemaMismatchError     batches or files of differing schemas
-    │   └── RecordNotFoundError     no row has the record id asked for
-    ├── SnapshotError               the consent snapshot or channel registry is at fault
-    │   ├── NullValueError          a null where a value is required
-    │   ├── DuplicateRecordError    two rows about the same thing
-    │   ├── UnknownStatusError      a status outside the vocabulary
-    │   ├── AsOfError               nobody says, or two disagree, as of when it speaks
-    │   ├── StaleSnapshotError      older than the policy allows, or than one before it
-    │   └── FutureSnapshotError     as of an instant that the clock has not reached
-    ├── PolicyError                 the policy is at fault
-    ├── ConfigurationError          arguments that do not fit together
-    │   └── ExtraMissingError       a package that only some features need is not installed
-    │       └── ExtraOutdatedError  it is installed, but too old
-    ├── ConservationError           a row was lost or doubled: a fault of this library
-    └── FileError                   a file is at fault
-        ├── UnreadableFileError     missing, truncated, corrupt, or of an unknown format
-        ├── GateFileError           a saved gate that cannot be used
-        │   ├── ForeignGateError    no saved gate at all
-        │   ├── NewerGateError      written by a newer version
-        │   ├── DamagedGateError    truncated, altered or blank
-        │   └── ReplacedGateError   another gate than the one that was there
-        ├── SourceError             a source of a run that holds nothing, or cannot be listed
-        │   └── SourceChangedError  a file changed or vanished while it was read
-        ├── RunIncompleteError      files of a run that could not be judged; the others are done
-        ├── ManifestError           a manifest, signature or ledger that is missing or malformed
-        └── OutputError             an output exists already, or cannot be written
-            └── DestinationBusyError  another run or publisher is writing there
-
-Every class has a stable ``code``, pickles across process borders, and carries a message that
-says what was found, what was needed and what to do. Messages name columns, types and counts and
-never hold a cell's value, because ids are people.
+Every class has a stable ``code``. Its instances can be pickled, so they cross process borders.
+Their messages say what was found, what was needed and what to do. Messages name columns, types and
+counts. They never hold a cell's value, because ids are people.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar
 
 
 class ConsentGateError(Exception):
-    """Any fault that consentgate reports. `code` is stable and fit for machines."""
+    """Base class of all of these errors. Programs can rely on its `code`, which is stable."""
 
     code: ClassVar[str] = "error"
 
@@ -69,7 +28,7 @@ class NotArrowError(InputError, TypeError):
 
 
 class MalformedDataError(InputError):
-    """Arrow data whose offsets, indices, lengths or text are not what its type says."""
+    """Arrow data contradicts itself: its offsets, indices, lengths or text do not fit its type."""
 
     code = "malformed_data"
 
@@ -135,19 +94,19 @@ class RecordNotFoundError(InputError, LookupError):
 
 
 class SnapshotError(ConsentGateError):
-    """A consent snapshot or channel registry cannot be trusted as it is."""
+    """A consent snapshot or channel registry cannot be used as it is."""
 
     code = "snapshot"
 
 
 class NullValueError(SnapshotError):
-    """A null stands where a value is required."""
+    """A value that is required is null."""
 
     code = "null_value"
 
 
 class DuplicateRecordError(SnapshotError):
-    """Two rows speak about the same subject and purpose, or the same channel."""
+    """Two rows are about the same subject and purpose, or about the same channel."""
 
     code = "duplicate_record"
 
@@ -159,19 +118,19 @@ class UnknownStatusError(SnapshotError):
 
 
 class AsOfError(SnapshotError):
-    """Data does not say as of which instant it speaks, or two sources disagree."""
+    """A snapshot or registry has no `as_of`, or has two that differ."""
 
     code = "as_of"
 
 
 class StaleSnapshotError(SnapshotError):
-    """The snapshot or registry is older than `max_snapshot_age` allows, or than one before it."""
+    """The snapshot or registry is older than `max_snapshot_age` allows, or than an earlier one."""
 
     code = "stale_snapshot"
 
 
 class FutureSnapshotError(SnapshotError):
-    """The snapshot or registry claims an `as_of` that the clock has not reached."""
+    """The snapshot or registry has an `as_of` that the clock has not reached."""
 
     code = "future_snapshot"
 
@@ -183,25 +142,25 @@ class PolicyError(ConsentGateError, ValueError):
 
 
 class ConfigurationError(ConsentGateError, ValueError):
-    """Arguments that do not fit together or are out of range."""
+    """Arguments do not fit together or are out of range."""
 
     code = "configuration"
 
 
 class ExtraMissingError(ConfigurationError, ImportError):
-    """A package that only some features need is not installed; the message names the extra."""
+    """A package that only some features need is not installed. The message names the extra."""
 
     code = "extra_missing"
 
 
 class ExtraOutdatedError(ExtraMissingError):
-    """A package that only some features need is too old; the message says which version will do."""
+    """A package that only some features need is too old. The message says which version to get."""
 
     code = "extra_outdated"
 
 
 class ConservationError(ConsentGateError):
-    """Admitted and excluded rows do not add up to the input's; nothing of the file is published."""
+    """Admitted and excluded rows do not add up to those of the input, so it is not judged."""
 
     code = "conservation"
 
@@ -225,7 +184,7 @@ class GateFileError(FileError):
 
 
 class ForeignGateError(GateFileError):
-    """The file is no saved gate."""
+    """The file is not a saved gate."""
 
     code = "foreign_gate"
 
@@ -273,10 +232,11 @@ class SourceChangedError(SourceError):
 
 
 class RunIncompleteError(FileError):
-    """Some files of a run could not be judged; the others are done, and it can be resumed.
+    """Some files of a run could not be judged. The others are done, and the run can be resumed.
 
     Attributes:
-        failures: each such file's path below the source, the code of its error, and what it says.
+        failures: for each of these files, its path below the source, and the code and the message
+            of its error.
     """
 
     code = "run_incomplete"
@@ -287,3 +247,13 @@ class ManifestError(FileError):
     """The evidence that a run left is missing or malformed."""
 
     code = "manifest"
+
+
+def _tree(cls: type[ConsentGateError], indent: str = "    ") -> Iterator[str]:
+    """A class and its subclasses, one per line, each with the first line of its docstring."""
+    yield f"{indent}{cls.__name__:{44 - len(indent)}}{(cls.__doc__ or '').splitlines()[0]}"
+    for subclass in cls.__subclasses__():
+        yield from _tree(subclass, f"{indent}  ")
+
+
+__doc__ = "\n".join([__doc__ or "", "::", "", *_tree(ConsentGateError)])

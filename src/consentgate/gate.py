@@ -34,7 +34,7 @@ from consentgate.errors import (
     FutureSnapshotError,
     StaleSnapshotError,
 )
-from consentgate.identity import evidence_of, gate_digest
+from consentgate.identity import GateIdentity
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import (
     Explanation,
@@ -133,7 +133,7 @@ class Gate:
             OutputError: The file cannot be written; what was there is still there.
         """
         require_path(path, "path")
-        saved = SavedGate(self._judge, self.judged_at, self.evidence, self.sources)
+        saved = SavedGate(self._judge, self.judged_at, self.identity)
         self._file = save_gate(Path(path), saved)
 
     @classmethod
@@ -178,7 +178,7 @@ class Gate:
         gate.policy, gate.columns = saved.judge.policy, saved.judge.columns
         gate.consent = gate.channels = None
         gate.judged_at = saved.judged_at
-        gate.evidence, gate.sources = saved.evidence, saved.sources
+        gate.identity = saved.identity
         gate._judge, gate._file = saved.judge, file
         gate._reason_names = reason_names(gate.policy.rule_names)
         gate._last_checked = (None, [])
@@ -192,23 +192,16 @@ class Gate:
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
-        return gate_digest(self.evidence, self.columns)
+        return self.identity.digest
 
     @cached_property
-    def evidence(self) -> dict[str, str]:
-        """The evidence of what judges, as ledgers carry it in their metadata.
+    def identity(self) -> GateIdentity:
+        """What judges: the policy, snapshot and registry by digest, the columns and the reasons.
 
-        Keys begin with `consentgate.`: `reason_names` (JSON, by bit), `policy_digest`, and for
-        `snapshot` and `registry` what ends in `_digest` and `_as_of`.
+        It takes long to compute for a gate that was not opened from a file.
         """
-        assert self.consent is not None, "an opened gate brings its evidence with it"
-        return evidence_of(self.policy, self.consent, self.channels)
-
-    @cached_property
-    def sources(self) -> dict[str, str]:
-        """Where `snapshot` and `registry` came from, in words."""
-        made_of = {"snapshot": self.consent, "registry": self.channels}
-        return {what: data.source for what, data in made_of.items() if data is not None}
+        assert self.consent is not None, "an opened gate brings its identity with it"
+        return GateIdentity.of(self.policy, self.columns, self.consent, self.channels)
 
     @property
     def judged_columns(self) -> list[str]:
@@ -313,7 +306,7 @@ class Gate:
         at = find_column(table.schema, self.columns.record_id, role="record_id")
         admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(at)
-        return admitted, excluded_rows(record_ids, decision, self.evidence, first_row=first_row)
+        return admitted, excluded_rows(record_ids, decision, self.identity, first_row=first_row)
 
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -391,15 +384,15 @@ class Gate:
         table = as_table(data)
         Validator().check(table)
         decision = self.decide(table, judged_at=judged_at)
-        consent = self._source("consent", consent, self.consent, "snapshot_digest")
+        consent = self._source("consent", consent, self.consent)
         if self._judge.channels is not None:
-            channels = self._source("channels", channels, self.channels, "registry_digest")
+            channels = self._source("channels", channels, self.channels)
         return explain(self.policy, consent, channels, self.columns, table, decision, record_id)
 
-    def _source(self, name: str, given: Source | None, own: Source | None, digest: str) -> Source:
+    def _source(self, name: str, given: Source | None, own: Source | None) -> Source:
         """The snapshot or registry, once it is known to be the gate's."""
         require(given, name, ConsentSnapshot, ChannelRegistry, None)
-        if given is not None and given.digest != self.evidence[f"consentgate.{digest}"]:
+        if given is not None and given.digest != getattr(self.identity, name).digest:
             raise ConfigurationError(
                 f"What is given as `{name}` is not what the gate was built from; give that one."
             )

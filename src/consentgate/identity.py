@@ -1,18 +1,67 @@
-"""The evidence of what judges, which ledgers and outputs carry in their metadata."""
+"""The identity of a gate: all that decides a row's fate, but for the instant of judgement."""
 
 import json
 from collections.abc import Mapping
-from datetime import datetime
-from typing import Protocol
+from datetime import UTC, datetime
+from typing import Annotated, Literal, Protocol, Self
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    model_validator,
+)
 
 from consentgate.columns import Columns
+from consentgate.errors import ManifestError
 from consentgate.policy import Policy
-from consentgate.reasons import reason_names
-from consentgate.storage import digest_json
+from consentgate.reasons import REASON_WIDTH, RULES_VERSION, reason_names
+from consentgate.storage import GATE_KEY, digest_json
+
+_PREFIX = "consentgate."
+_INPUTS = {"consent": "snapshot", "channels": "registry"}
+"""The words for a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
+
+
+def instant_text(instant: datetime) -> str:
+    """An instant as evidence and gate files spell it: ISO 8601, in UTC."""
+    return datetime.isoformat(instant.astimezone(UTC))  # a pandas timestamp has its own
+
+
+def _in_utc(instant: datetime) -> datetime:
+    try:
+        return instant.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("an instant must lie within the years 1 to 9999 in UTC") from None
+
+
+def _by_precedence(names: dict[int, str]) -> dict[int, str]:
+    if len(set(names.values())) < len(names):
+        raise ValueError("reasons must have different names")
+    return dict(sorted(names.items()))
+
+
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Instant = Annotated[
+    AwareDatetime,
+    AfterValidator(_in_utc),
+    PlainSerializer(instant_text, return_type=str, when_used="json"),
+]
+Bit = Annotated[int, Field(ge=0, lt=REASON_WIDTH)]
+
+
+class Record(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Dated(Protocol):
-    """A consent snapshot or channel registry, or what is left of one in a manifest."""
+    """A consent snapshot or channel registry, or what is left of one in evidence."""
 
     @property
     def digest(self) -> str:
@@ -22,20 +71,147 @@ class Dated(Protocol):
     def as_of(self) -> datetime:
         """The instant as of which it speaks."""
 
-
-def evidence_of(policy: Policy, consent: Dated, channels: Dated | None) -> dict[str, str]:
-    """The evidence of a gate that is made of these; keys begin with `consentgate.`."""
-    evidence = {
-        "reason_names": json.dumps(reason_names(policy.rule_names)),
-        "policy_digest": policy.digest,
-    }
-    for what, dated in (("snapshot", consent), ("registry", channels)):
-        if dated is not None:
-            evidence[f"{what}_digest"] = dated.digest
-            evidence[f"{what}_as_of"] = dated.as_of.isoformat()
-    return {f"consentgate.{key}": value for key, value in evidence.items()}
+    @property
+    def source(self) -> str:
+        """Where it came from, in words."""
 
 
-def gate_digest(evidence: Mapping[str, str], columns: Columns) -> str:
-    """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
-    return digest_json([dict(evidence), vars(columns)])
+class DatedInput(Record):
+    """A consent snapshot or a channel registry, without its content.
+
+    Attributes:
+        digest: the SHA-256 of its content, whatever the order of its rows.
+        as_of: the instant as of which it speaks.
+        source: where it came from, in words; empty in what was read from a ledger.
+    """
+
+    digest: Digest
+    as_of: Instant
+    source: str
+
+    @classmethod
+    def of(cls, data: Dated) -> Self:
+        """The identity of a snapshot or registry."""
+        return cls(digest=data.digest, as_of=data.as_of, source=data.source)
+
+
+class GateIdentity(Record):
+    """All that decides a row's fate, but for the instant of judgement.
+
+    It holds what was recorded, and reads the same in every later version: nothing in it depends on
+    which fields `Policy` and `Columns` have now, or on which reasons there are now.
+
+    Attributes:
+        policy_digest: the policy's.
+        consent: the consent snapshot.
+        channels: the channel registry, if there is one.
+        columns: the fields of `Columns` by name.
+        reason_names: the code of every reason that could apply, by bit, in order of precedence.
+        reason_width: how many bits `reason_bits` has.
+        rules_version: the number of the rules of judgement, which rises whenever they admit others.
+    """
+
+    policy_digest: Digest
+    consent: DatedInput
+    channels: DatedInput | None
+    columns: dict[str, str | tuple[str, ...] | None]
+    reason_names: Annotated[dict[Bit, str], AfterValidator(_by_precedence)]
+    reason_width: Literal[32]
+    rules_version: Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+    @model_validator(mode="after")
+    def _names_record_ids(self) -> Self:
+        if not isinstance(self.columns.get("record_id"), str):
+            raise ValueError("columns must name the record ids")
+        return self
+
+    @classmethod
+    def of(cls, policy: Policy, columns: Columns, consent: Dated, channels: Dated | None) -> Self:
+        """The identity of a gate that this version makes of these."""
+        return cls(
+            policy_digest=policy.digest,
+            consent=DatedInput.of(consent),
+            channels=None if channels is None else DatedInput.of(channels),
+            columns=vars(columns),
+            reason_names=reason_names(policy.rule_names),
+            reason_width=REASON_WIDTH,
+            rules_version=RULES_VERSION,
+        )
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of everything but the `source` labels."""
+        labels = {field: {"source"} for field in _INPUTS}
+        return digest_json(self.model_dump(mode="json", exclude=labels))
+
+    @property
+    def record_id(self) -> str:
+        """The column of the messages' own ids."""
+        return str(self.columns["record_id"])
+
+    def to_metadata(self) -> dict[str, str]:
+        """The identity as ledgers and outputs carry it in their metadata, without `source` labels.
+
+        Keys begin with `consentgate.`. `columns` and `reason_names` are JSON.
+        """
+        fields = self.model_dump(mode="json")
+        metadata = {GATE_KEY: self.digest, f"{_PREFIX}policy_digest": self.policy_digest}
+        for field, what in _INPUTS.items():
+            if fields[field] is not None:
+                metadata[f"{_PREFIX}{what}_digest"] = fields[field]["digest"]
+                metadata[f"{_PREFIX}{what}_as_of"] = fields[field]["as_of"]
+        for field in ("columns", "reason_names", "reason_width", "rules_version"):
+            metadata[f"{_PREFIX}{field}"] = json.dumps(fields[field])
+        return metadata
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
+        """The identity in the metadata of a file or schema; other keys are not looked at.
+
+        Raises:
+            ManifestError: There is none, or one that contradicts its own digest.
+        """
+        texts = {_text(key): _text(value) for key, value in metadata.items()}
+        try:
+            identity = cls.model_validate_json(json.dumps(_fields_in(texts)))
+        except (KeyError, ValueError, RecursionError) as error:
+            raise ManifestError(
+                f"The metadata does not say which gate judged ({_place(error)}); it was altered, "
+                "or no run or stream wrote it."
+            ) from None
+        if identity.digest != texts.get(GATE_KEY):
+            raise ManifestError(
+                f"The metadata names another gate in '{GATE_KEY}' than it describes; it was "
+                "altered."
+            )
+        return identity
+
+
+def _text(content: bytes) -> str:
+    return content.decode("utf-8", "replace")
+
+
+def _fields_in(metadata: Mapping[str, str]) -> dict[str, object]:
+    """The fields of an identity as JSON values.
+
+    Raises:
+        KeyError: One is missing.
+        ValueError, RecursionError: One is no JSON.
+    """
+    fields: dict[str, object] = {"policy_digest": metadata[f"{_PREFIX}policy_digest"]}
+    for field, what in _INPUTS.items():
+        parts = {part: metadata.get(f"{_PREFIX}{what}_{part}") for part in ("digest", "as_of")}
+        is_absent = field == "channels" and not any(parts.values())
+        fields[field] = None if is_absent else {**parts, "source": ""}
+    for field in ("columns", "reason_names", "reason_width", "rules_version"):
+        fields[field] = json.loads(metadata[f"{_PREFIX}{field}"])
+    return fields
+
+
+def _place(error: Exception) -> str:
+    """The key or field that is at fault, for a message. No value is shown."""
+    if isinstance(error, KeyError):
+        return f"'{error.args[0]}' is missing"
+    if isinstance(error, ValidationError):
+        return ".".join(map(str, error.errors()[0]["loc"])) or "as a whole"
+    return "a value is no JSON"

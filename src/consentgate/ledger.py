@@ -1,7 +1,6 @@
 """The ledger: which rows were excluded, and why; never their text, never a subject's id."""
 
 import uuid
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -11,18 +10,19 @@ import pyarrow.compute as pc
 
 from consentgate.arrow import keep_values
 from consentgate.decision import Decision
+from consentgate.identity import GateIdentity
 from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
-def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema:
-    """The schema of excluded rows, with the evidence in its metadata.
+def ledger_schema(record_id: pa.DataType, gate: GateIdentity | None = None) -> pa.Schema:
+    """The schema of excluded rows, with what judged them in its metadata.
 
     Args:
         record_id: the type of the messages' record ids.
-        evidence: what judged them: digests, instants and the reasons' names by bit.
+        gate: what judged them; None leaves the metadata out.
     """
     fields = [
         pa.field("record_id", record_id),
@@ -30,32 +30,33 @@ def ledger_schema(record_id: pa.DataType, evidence: dict[str, str]) -> pa.Schema
         pa.field("reason", pa.dictionary(pa.int32(), pa.string()), nullable=False),
         pa.field("reason_bits", pa.uint32(), nullable=False),
     ]
-    return pa.schema(fields, metadata=evidence)
+    return pa.schema(fields, metadata=None if gate is None else gate.to_metadata())
 
 
 def excluded_rows(
-    record_ids: pa.ChunkedArray, decision: Decision, evidence: dict[str, str], *, first_row: int = 0
+    record_ids: pa.ChunkedArray, decision: Decision, gate: GateIdentity, *, first_row: int = 0
 ) -> pa.Table:
     """The excluded ones of n judged rows, in their order, as `ledger_schema` says.
 
     Args:
         record_ids: n record ids.
         decision: what was decided of the n rows.
+        gate: what judged them.
         first_row: the position of the first of the n rows in the whole input.
     """
     mask = pc.invert(decision.admitted)
     ids = keep_values(record_ids, mask, "record_id")
     rows = pa.array(np.flatnonzero(mask) + first_row)
     columns = [ids, rows, decision.reason.filter(mask), decision.reason_bits.filter(mask)]
-    return pa.table(columns, schema=ledger_schema(record_ids.type, evidence))
+    return pa.table(columns, schema=ledger_schema(record_ids.type, gate))
 
 
 class RecordedGate(Protocol):
     """A gate, as far as a ledger needs it."""
 
     @property
-    def evidence(self) -> Mapping[str, str]:
-        """The evidence of what judges, as ledgers carry it in their metadata."""
+    def identity(self) -> GateIdentity:
+        """What judges, as ledgers carry it in their metadata."""
 
 
 class LedgerWriter(Protocol):
@@ -110,7 +111,7 @@ class AmendableLedger(LedgerWriter, Protocol):
 
 
 class Ledger:
-    """A ledger directory's new parts: one, and another whenever the evidence changes.
+    """A ledger directory's new parts: one, and another whenever the gate changes.
 
     Args:
         directory: made if it is not there. Parts have names of their own, so several processes
@@ -129,7 +130,7 @@ class Ledger:
         self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
     ) -> None:
         """Append the excluded ones of n rows; see `LedgerWriter`."""
-        excluded = excluded_rows(record_ids, decision, dict(gate.evidence), first_row=first_row)
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
         if self._part is None or not excluded.schema.equals(self._part.schema, check_metadata=True):
             self.close()
             self._part = _Part(self._directory, excluded.schema)

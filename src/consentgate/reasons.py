@@ -9,6 +9,12 @@ from enum import IntFlag
 
 FIRST_RULE_BIT = 16
 MAX_RULES = 16
+REASON_WIDTH = 32
+"""How many bits `reason_bits` has."""
+RULES_VERSION = 1
+"""The number of the rules of judgement. Raise it with every change to which rows are admitted, so
+that evidence and gate files say by which rules they were made.
+"""
 
 
 class Reason(IntFlag):

@@ -36,14 +36,6 @@ FILES, ROWS = 4, 150
 BATCHES = pytest.mark.parametrize("batch_size", [1, 2, 100])
 
 
-@pytest.fixture
-def gate(tmp_path: Path) -> cg.Gate:
-    """A saved gate."""
-    gate = mixed_gate()
-    gate.save(tmp_path / "gate")
-    return gate
-
-
 def document(number: int = 0, **metadata: Any) -> Document:
     """One document, admitted if it stays as it is; ABSENT keys are left out."""
     known = {"message_id": number, "sender_id": 1, "channel_id": 10, "created_at": WRITTEN}

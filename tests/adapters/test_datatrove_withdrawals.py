@@ -71,7 +71,7 @@ def test_the_reason_is_that_of_the_gate_that_decided(batch_size: int, tmp_path: 
         live.gate = gates[seen[-1] // 5]
         if seen[-1] > 9:
             live.gate = gates[2]
-    snapshots = [gate.evidence["consentgate.snapshot_digest"] for gate in gates]
+    snapshots = [gate.identity.consent.digest for gate in gates]
     by = {number: snapshot for number, (_, _, snapshot) in ledger_of(tmp_path).items()}
     assert seen == [1, 2, 3, 4, 5, 6, 7, 8, 10]
     assert [by[0], by[9], *{by[n] for n in range(11, 24)}] == snapshots

@@ -33,13 +33,6 @@ PLAN = {9: 3, 35: 4, 70: 5}
 """After which message who has withdrawn, too."""
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """An empty folder."""
-    (tmp_path / "data").mkdir()
-    return tmp_path / "data"
-
-
 @MAKERS
 @BATCH_SIZES
 @pytest.mark.parametrize("form", [None, "numpy", "arrow"])

@@ -101,7 +101,7 @@ def test_workers_share_the_rows_out(
     dataset = gated.filter(data, gate, batch_rows=64, ledger=tmp_path / "ledger")
     assert sorted(ids(loader(dataset, workers))) == admitted_ids(gate)
     assert ledger_rows(tmp_path / "ledger").equals(
-        gate.filter(messages(ROWS))[1].replace_schema_metadata(gate.evidence)
+        gate.filter(messages(ROWS))[1].replace_schema_metadata(gate.identity.to_metadata())
     )
 
 

@@ -21,7 +21,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import consentgate as cg
 from consentgate.adapters import torch as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.torch_cases import Batches, BatchesByIndex
+from tests.adapters.torch_cases import Batches, BatchesByIndex, ids
 from tests.withdrawals import (
     SUBJECTS,
     Newest,
@@ -51,10 +51,6 @@ def files(tmp_path: Path) -> Path:
         rows = messages_of_all(min(300, ROWS - start), first=start)
         pq.write_table(rows, tmp_path / "data" / f"{number}.parquet", row_group_size=70)
     return tmp_path / "data"
-
-
-def ids(batch: pa.RecordBatch) -> list[int]:
-    return list(batch["message_id"].to_pylist())
 
 
 def loader(data: Any, workers: int, **options: Any) -> Any:
@@ -111,7 +107,7 @@ def test_batches_have_the_size_that_is_asked_for(
     assert 0 < len(batches[-1]) <= size
     assert [number for batch in batches for number in ids(batch)] == ADMITTED
     wanted = GATE.filter(messages_of_all(ROWS))[1]
-    assert ledger_rows(ledger).equals(wanted.replace_schema_metadata(GATE.evidence))
+    assert ledger_rows(ledger).equals(wanted.replace_schema_metadata(GATE.identity.to_metadata()))
     assert (dataset.num_admitted, dataset.num_excluded) == (len(ADMITTED), ROWS - len(ADMITTED))
 
 
@@ -436,24 +432,3 @@ def test_counts_can_be_reset_before_an_epoch(workers: int, files: Path) -> None:
         list(epochs)
         assert dataset.num_admitted == len(ADMITTED)
         assert dataset.counts == Counter(consent_withdrawn=ROWS - len(ADMITTED))
-
-
-# --- arguments ----------------------------------------------------------------------------------
-
-ODD: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"batch_size": "x"}, TypeError, "`batch_size` is of type 'str'"),
-    ({"batch_size": True}, TypeError, "`batch_size` is of type 'bool'"),
-    ({"batch_size": 1.5}, TypeError, "`batch_size` is of type 'float'"),
-    ({"batch_size": 0}, cg.ConfigurationError, "`batch_size` is 0"),
-    ({"batch_size": 8, "drop_last": 1}, TypeError, "`drop_last` is of type 'int'"),
-    ({"drop_last": None}, TypeError, "`drop_last` is of type 'NoneType'"),
-    ({"drop_last": True}, cg.ConfigurationError, "give `batch_size`, too"),
-]
-
-
-@pytest.mark.parametrize(("options", "error", "message"), ODD)
-def test_an_argument_that_does_not_fit_is_refused_at_once(
-    options: dict[str, Any], error: type[Exception], message: str
-) -> None:
-    with pytest.raises(error, match=message):
-        gated.filter([messages_of_all(8)], GATE, **options)

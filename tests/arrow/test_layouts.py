@@ -183,7 +183,7 @@ def test_time_zones_must_be_known() -> None:
     for zone in ("UTC", "Europe/Berlin", "+02:00"):
         check_time_zone(zone)
     for zone in ("Mars/Base", "", "Nowhere"):
-        with pytest.raises(cg.ConfigurationError, match=f"'{zone}' is not known here"):
+        with pytest.raises(cg.ConfigurationError, match=f"'{zone}' is not known on this machine"):
             check_time_zone(zone)
 
 

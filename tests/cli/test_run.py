@@ -14,7 +14,7 @@ from consentgate.cli import progress
 from tests.build import NOW, message_table
 from tests.command import Runner, assert_paragraph, judge, shown_on_terminal
 from tests.run_data import EVIDENCE, data_files
-from tests.runs.test_signing import write_keys
+from tests.signing import write_keys
 
 pytestmark = pytest.mark.usefixtures("source")
 
@@ -56,7 +56,7 @@ def test_a_saved_gate_does_the_same(run: Runner, gate_file: Path) -> None:
     assert data_files(Path("one")) == data_files(Path("other"))
     manifest = json.loads(Path("other", EVIDENCE, "manifest.json").read_text())
     assert manifest["gate_file"] == str(gate_file)
-    assert manifest["consent"]["source"] == "consent.parquet"
+    assert manifest["identity"]["consent"]["source"] == "consent.parquet"
 
 
 def test_json_is_an_object_a_line(run: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

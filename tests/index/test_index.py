@@ -292,7 +292,7 @@ def test_ids_are_of_three_families(kind: Any, family: IdFamily | None) -> None:
     if not pa.types.is_nested(kind):
         assert id_family(pa.dictionary(pa.int8(), kind)) is family
     if family is None:
-        with pytest.raises(ColumnTypeError, match="is no id type"):
+        with pytest.raises(ColumnTypeError, match="is not a type of ids"):
             read_ids(pa.nulls(1, kind))
 
 

@@ -29,8 +29,8 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.faults import (
-    FAULTS,
+from tests.faults import FAULTS
+from tests.faults.fault import (
     NAIVE,
     PEOPLE,
     PERSON,

@@ -20,7 +20,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
-from tests.inputs.test_snapshot import CHANNELS, RECORDS
+from tests.inputs.records import CHANNELS, RECORDS
 
 SOURCES = pytest.mark.parametrize(
     ("kind", "table"),
@@ -51,11 +51,13 @@ def test_a_gate_names_both_sources(tmp_path: Path) -> None:
     consent = cg.ConsentSnapshot.from_arrow(consent_table(), as_of=AS_OF, source="crm")
     channels = cg.ChannelRegistry.from_arrow(channel_table(), as_of=AS_OF, source="chat")
     gate = make_gate(consent, channels)
-    assert gate.sources == {"snapshot": "crm", "registry": "chat"}
+    assert gate.identity.consent.source == "crm"
+    assert gate.identity.channels is not None and gate.identity.channels.source == "chat"
     gate.save(tmp_path / "a.gate")
-    assert cg.Gate.open(tmp_path / "a.gate").sources == gate.sources
+    assert cg.Gate.open(tmp_path / "a.gate").identity == gate.identity
     columns = cg.Columns(channels=(), visibility="visibility")
-    assert make_gate(consent, columns=columns).sources == {"snapshot": "crm"}
+    identity = make_gate(consent, columns=columns).identity
+    assert (identity.consent.source, identity.channels) == ("crm", None)
 
 
 @SOURCES

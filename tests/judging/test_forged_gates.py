@@ -15,11 +15,7 @@ import pytest
 
 import consentgate as cg
 from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
-from tests.judging.test_gate_file import (
-    gate_without_channels,
-    head_size,
-    integer_gate,
-)
+from tests.judging.saved_gates import gate_without_channels, head_size, integer_gate
 
 JUNK: list[Any] = [None, True, -1, 1, 2**70, "x", "\ud800", [], {}]
 Steps = tuple[str | int, ...]
@@ -139,27 +135,32 @@ def test_a_gate_whose_columns_name_no_channel_but_that_has_some_is_refused(tmp_p
 
 
 @pytest.mark.parametrize(
-    ("key", "value"),
+    ("path", "value"),
     [
-        ("policy_digest", "0" * 64),
-        ("reason_names", "{}"),
-        ("snapshot_as_of", "2026-03-01T00:00:00.000001+00:00"),
-        ("snapshot_as_of", "2026-03-01T00:00:00"),
-        ("snapshot_as_of", "then"),
-        ("registry_as_of", "2026-03-01T01:00:00+00:00"),
-        ("snapshot_digest", "F" * 64),
-        ("registry_digest", "ab"),
-        ("more", "more"),
+        (("policy_digest",), "0" * 64),
+        (("reason_names",), {}),
+        (("reason_names", "0"), "public_channel"),
+        (("reason_width",), 16),
+        (("columns", "subjects"), ["channel_id"]),
+        (("consent", "as_of"), "2026-03-01T00:00:00.000001+00:00"),
+        (("consent", "as_of"), "2026-03-01T00:00:00"),
+        (("consent", "as_of"), "2026-03-01T00:00:00Z"),
+        (("consent", "as_of"), "then"),
+        (("channels", "as_of"), "2026-03-01T01:00:00+00:00"),
+        (("channels",), None),
+        (("consent", "digest"), "F" * 64),
+        (("channels", "digest"), "ab"),
+        (("more",), "more"),
     ],
 )
-def test_evidence_that_does_not_fit_what_judges_is_refused(
-    key: str, value: str, tmp_path: Path
+def test_an_identity_that_does_not_fit_what_judges_is_refused(
+    path: Steps, value: Any, tmp_path: Path
 ) -> None:
     integer_gate()[0].save(tmp_path / "g")
     file = (tmp_path / "g").read_bytes()
-    path = ("description", "evidence", f"consentgate.{key}")
+    content = changed(content_of(file), ("description", "identity", *path), value)
     with pytest.raises(cg.DamagedGateError, match="does not describe a gate"):
-        open_forged(tmp_path, file, changed(content_of(file), path, value))
+        open_forged(tmp_path, file, content)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +177,9 @@ def test_a_head_that_is_no_description_is_refused(text: bytes, tmp_path: Path) -
 def test_a_deep_value_in_a_head_is_refused(tmp_path: Path) -> None:
     integer_gate()[0].save(tmp_path / "g")
     file = (tmp_path / "g").read_bytes()
-    text = json.dumps(changed(content_of(file), ("description", "sources"), "HERE")).encode()
+    text = json.dumps(
+        changed(content_of(file), ("description", "identity", "more"), "HERE")
+    ).encode()
     for deep in (b"[" * 150 + b"]" * 150, b"[" * 9000 + b"]" * 9000):
         with pytest.raises(cg.DamagedGateError, match="does not describe"):
             open_forged(tmp_path, file, text.replace(b'"HERE"', deep))
@@ -209,17 +212,18 @@ def test_signed_ids_that_are_no_integers_are_refused(kind: str, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("path", "value", "named"),
     [
-        (("sources",), {}, "sources"),
-        (("evidence", "x"), "y", "evidence"),
-        (("evidence", "consentgate.snapshot_digest"), "0", "digest of the snapshot"),
-        (("evidence", "consentgate.registry_digest"), "0", "digest of the registry"),
+        (("identity", "consent", "source"), 3, "identity.consent.source"),
+        (("identity", "x"), "y", "identity.x"),
+        (("identity", "policy_digest"), "0" * 64, "(identity)"),
+        (("identity", "consent", "digest"), "0", "identity.consent.digest"),
+        (("identity", "channels", "digest"), "0", "identity.channels.digest"),
         (("judge", "channels"), None, "channels and the columns that name them"),
         (("judge", "consent", "reason_bits"), 3, "reasons of subjects"),
         (("judge", "consent", "index", "bucket_bits"), 31, "number of consent.pilots"),
         (("judge", "consent", "index", "part_slots"), 7, "consent.entries"),
-        (("judge", "consent", "valid_from", "bits"), 9, "place of consent.valid_from"),
+        (("judge", "consent", "valid_from", "bits"), 9, "position of consent.valid_from"),
         (("judge", "consent", "valid_from", "shift"), 40, "type of consent.valid_from"),
-        (("judge", "channels", "public_since"), None, "words of channels"),
+        (("judge", "channels", "public_since"), None, "facts of channels"),
     ],
 )
 def test_an_error_names_the_part_that_does_not_fit(
@@ -256,7 +260,7 @@ def test_a_gate_that_lost_a_bound_is_refused(
     content = changed(content_of(file), ("description", "judge", part, bound), None)
     content = without(content, ("arrays", f"{part}.{bound}.rests"))
     (tmp_path / "forged").write_bytes(forged(file, content))
-    with pytest.raises(cg.DamagedGateError, match=r"words of consent|age limit of consents"):
+    with pytest.raises(cg.DamagedGateError, match=r"facts of consent|age limit of consents"):
         cg.Gate.open(tmp_path / "forged", verify=verify)
 
 
@@ -264,6 +268,6 @@ def test_of_several_parts_that_are_none_the_first_is_named(tmp_path: Path) -> No
     integer_gate()[0].save(tmp_path / "g")
     file = (tmp_path / "g").read_bytes()
     content = changed(content_of(file), ("description", "judged_at"), "then")
-    content = changed(content, ("description", "sources"), 3)
+    content = changed(content, ("description", "identity"), 3)
     with pytest.raises(cg.DamagedGateError, match=r"does not describe a gate \(judged_at\)"):
         open_forged(tmp_path, file, content)

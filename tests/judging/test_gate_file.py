@@ -16,66 +16,14 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
-from tests.build import (
-    AS_OF,
-    NOW,
-    make_channels,
-    make_consent,
-    make_gate,
-    message_table,
-    reasons,
-)
-
-STRING_IDS = [f"person {n} of Aleppo Road" for n in range(300)]
-UUIDS = [n.to_bytes(16, "big") for n in range(300)]
-POLICY_RULE = {"name": "minor", "column": "age_band", "any_of": ["minor"]}
-
-
-def integer_gate() -> tuple[cg.Gate, pa.Table]:
-    """A gate with everything that a file can hold: rules, both bounds, public_since."""
-    rows = 400
-    consent = make_consent(
-        subject_id=list(range(rows)),
-        effective_from=[AS_OF - timedelta(days=900, microseconds=7919 * n) for n in range(rows)],
-        expires_at=[None if n % 3 else NOW + timedelta(microseconds=n - 200) for n in range(rows)],
-        status=["withdrawn" if n % 7 == 0 else "given" for n in range(rows)],
-        age_band=["minor" if n % 11 == 0 else "adult" for n in range(rows)],
-    )
-    channels = make_channels(
-        channel_id=[10, 11, 12],
-        visibility=["public", "private", "public"],
-        public_since=[None, None, AS_OF - timedelta(days=901)],
-    )
-    gate = make_gate(consent, channels, subject_rules=[POLICY_RULE], max_consent_age="P1000D")
-    table = message_table(
-        sender_id=[n % 450 if n % 13 else None for n in range(2000)],
-        channel_id=[10 + n % 4 for n in range(2000)],
-        created_at=[AS_OF - timedelta(days=900, microseconds=5000 * n) for n in range(2000)],
-    )
-    return gate, table
-
-
-def string_gate() -> tuple[cg.Gate, pa.Table]:
-    gate = make_gate(make_consent(subject_id=STRING_IDS))
-    return gate, message_table(sender_id=[*STRING_IDS, "nobody", None])
-
-
-def uuid_gate() -> tuple[cg.Gate, pa.Table]:
-    gate = make_gate(make_consent(subject_id=pa.array(UUIDS, pa.binary(16))))
-    return gate, message_table(sender_id=pa.array([*UUIDS, bytes(14) + b"\xff\xff"], pa.binary(16)))
-
-
-def gate_without_channels() -> tuple[cg.Gate, pa.Table]:
-    columns = cg.Columns(channels=(), visibility="visibility")
-    snapshot = make_consent(subject_id=[1, 2])
-    gate = cg.Gate(cg.Policy(), snapshot, columns=columns, judged_at=NOW)
-    table = message_table(sender_id=[1, 2, 3])
-    words = pa.array(["public", "private", "public"])
-    return gate, table.drop("channel_id").append_column("visibility", words)
-
-
-GATES = pytest.mark.parametrize(
-    "make", [integer_gate, string_gate, uuid_gate, gate_without_channels]
+from tests.build import AS_OF, make_channels, make_consent, make_gate, message_table, reasons
+from tests.judging.saved_gates import (
+    GATES,
+    STRING_IDS,
+    head_size,
+    integer_gate,
+    string_gate,
+    uuid_gate,
 )
 
 
@@ -146,10 +94,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, pa.Table]:
     gate, table = integer_gate()
     gate.save(path)
     return path.read_bytes(), table
-
-
-def head_size(content: bytes | bytearray) -> int:
-    return int.from_bytes(content[12:16], "little")
 
 
 @pytest.mark.parametrize("flip", [0x01, 0x80, 0xFF])
@@ -240,8 +184,8 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_is_refused(
     saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
-    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([4, 0, 0, 0]) + saved[0][12:])
-    with pytest.raises(cg.NewerGateError, match="has version 4, but this release reads version 3"):
+    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([5, 0, 0, 0]) + saved[0][12:])
+    with pytest.raises(cg.NewerGateError, match="has version 5, but this release reads version 4"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -252,7 +196,7 @@ def test_a_file_of_an_older_version_is_refused(
     old = saved[0][:8] + bytes([1, 0, 0, 0]) + saved[0][12:16]
     digest = hashlib.sha256(old + saved[0][48:size]).digest()
     (tmp_path / "g").write_bytes(old + digest + saved[0][48:])
-    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 3"):
+    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 4"):
         cg.Gate.open(tmp_path / "g")
 
 
@@ -261,7 +205,8 @@ def test_an_opened_gate_knows_where_it_came_from(
 ) -> None:
     (tmp_path / "g").write_bytes(saved[0])
     gate = cg.Gate.open(tmp_path / "g")
-    assert gate.sources == {"snapshot": "Arrow data", "registry": "Arrow data"}
+    assert gate.identity.consent.source == "Arrow data"
+    assert gate.identity.channels is not None and gate.identity.channels.source == "Arrow data"
     assert gate.path == tmp_path / "g"
 
 
@@ -335,7 +280,7 @@ def test_a_policy_that_is_too_long_for_a_head_is_refused(
 WRITE_WITH_A_LIMIT = """
 import resource, signal, sys
 import consentgate as cg
-from tests.judging.test_gate_file import integer_gate
+from tests.judging.saved_gates import integer_gate
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 gate, _ = integer_gate()
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))

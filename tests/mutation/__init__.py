@@ -1,4 +1,4 @@
-"""The mutation run: small faults are put into the judging path, and each must make a test fail.
+"""The mutation run, which puts small faults into the judging path. Each must make a test fail.
 
-Run it with `make mutate` or `python -m tests.mutation --help`. It is not a part of CI.
+Start it with `make mutate`, or see `python -m tests.mutation --help`. CI does not run it.
 """

@@ -1,4 +1,4 @@
-"""Put small faults into the judging path, one at a time, and see that a test fails for each."""
+"""Put small faults into the judging path, one at a time, and check that a test fails for each."""
 
 from __future__ import annotations
 
@@ -20,72 +20,80 @@ from tests.mutation.mutants import Mutant, mutants_of
 SOURCE = PROJECT / "src" / "consentgate"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 TESTS = [
-    *("arrow/layouts", "arrow/instants", "inputs/inputs", "judging/not_yet"),
-    *("index/packed_instants", "index/perfect_hash", "index/index", "judging/judgement"),
-    *("arrow/rows", "inputs/snapshot", "arguments", "columns", "gate", "judging/gate_file"),
-    *("judging/forged_gates", "judging/stream", "judging/nulls", "arrow/validation"),
-    *("inputs/bad_input", "arrow/list_views"),
+    *("arrow/layouts", "arrow/instants", "arrow/values", "arrow/threads", "inputs/inputs"),
+    *("judging/not_yet", "index/packed_instants", "index/perfect_hash", "index/index"),
+    *("judging/consent", "judging/instants", "judging/channels", "judging/subjects"),
+    *("judging/rules", "judging/ids", "judging/reasons", "judging/dictionaries", "arrow/rows"),
+    *("inputs/snapshot", "arguments", "columns", "gate", "judging/explanation", "gate_streams"),
+    *("gate_processes", "judging/gate_file", "judging/forged_gates", "judging/stream"),
+    *("judging/nulls", "arrow/validation", "inputs/bad_input", "arrow/list_views"),
     *("judging/against_reference", "leaks", "judging/properties"),
 ]
-"""Of these names are the test files that concern the judging path, the fastest first."""
+"""The names of the test files for the judging path, with the fastest first."""
 MODULES = {
-    "arrow/instants": ["arrow/instants", "judging/nulls", "judging/judgement"],
-    "arrow/layouts": ["arrow/layouts", "judging/judgement"],
-    "arrow/lists": ["arrow/layouts", "judging/judgement"],
+    "arrow/instants": ["arrow/instants", "judging/nulls", "judging/instants"],
+    "arrow/layouts": ["arrow/layouts", "judging/channels", "judging/subjects", "judging/ids"],
+    "arrow/lists": ["arrow/layouts", "judging/subjects"],
     "arrow/rows": ["arrow/rows"],
     "arrow/schemas": ["arrow/layouts", "arrow/validation"],
-    "arrow/streams": ["arrow/layouts", "arrow/validation"],
-    "arrow/threads": ["gate", "index/index"],
+    "arrow/streams": ["arrow/layouts", "arrow/validation", "gate_streams"],
+    "arrow/threads": ["arrow/threads", "gate", "index/index"],
     "arrow/validation": ["arrow/layouts", "arrow/validation"],
-    "arrow/values": ["arrow/layouts", "judging/nulls", "judging/judgement"],
-    "decision": ["gate", "inputs/inputs"],
-    "gate": ["gate"],
+    "arrow/values": ["arrow/layouts", "arrow/values", "judging/nulls", "judging/rules"],
+    "decision": ["gate", "judging/reasons", "inputs/inputs"],
+    "gate": ["gate", "arrow/threads", "gate_streams"],
     "index/fingerprints": ["index/index"],
-    "index/ids": ["index/index", "judging/judgement"],
+    "index/ids": ["index/index", "judging/ids"],
     "index/index": ["index/index"],
-    "index/packed_instants": ["index/packed_instants", "judging/judgement"],
+    "index/packed_instants": ["index/packed_instants", "judging/instants"],
     "index/perfect_hash": ["index/perfect_hash"],
     "inputs/channels": ["inputs/inputs", "inputs/snapshot"],
     "inputs/snapshot": ["inputs/inputs", "inputs/snapshot"],
     "inputs/tables": ["inputs/snapshot"],
-    "judging/channel_facts": ["judging/judgement", "judging/not_yet"],
-    "judging/consent_facts": ["judging/judgement", "judging/not_yet", "runs/instant"],
+    "judging/channel_facts": ["judging/channels", "judging/instants", "judging/not_yet"],
+    "judging/consent_facts": [
+        *("judging/consent", "judging/instants", "judging/rules", "judging/not_yet"),
+        "runs/instant",
+    ],
     "judging/gate_description": ["judging/forged_gates", "judging/gate_file"],
     "judging/gate_file": ["judging/gate_file", "judging/forged_gates"],
-    "judging/judgement": ["judging/judgement", "inputs/inputs", "judging/not_yet"],
-    "judging/lookup": ["judging/judgement"],
-    "judging/reason_bits": ["judging/judgement"],
-    "judging/rules": ["judging/judgement", "judging/nulls"],
-    "reasons": ["judging/judgement", "gate"],
+    "judging/judgement": [
+        *("judging/consent", "judging/instants", "judging/subjects", "judging/channels"),
+        *("inputs/inputs", "judging/not_yet"),
+    ],
+    "judging/lookup": ["judging/dictionaries", "judging/ids", "judging/subjects"],
+    "judging/reason_bits": ["judging/reasons", "judging/consent", "judging/subjects"],
+    "judging/rules": ["judging/rules", "judging/nulls"],
+    "reasons": ["judging/reasons", "gate"],
     "storage/digests": ["inputs/snapshot"],
     "storage/sections": ["judging/gate_file", "judging/forged_gates"],
 }
-"""All that stands between Arrow and verdict, and the tests that most likely notice a fault."""
+"""Each module between Arrow data and the decision, with the tests most likely to notice a fault."""
 FUNCTIONS = {
     "gate": [
-        *("__init__", "decide", "filter", "part", "annotate", "_checked", "_now", "_check_age"),
+        *("__init__", "decide", "filter", "split", "annotate", "_checked", "_now", "_check_age"),
         *("_check_reached", "_check_registry", "_blocks"),
     ],
 }
-"""Of these modules only some functions judge."""
+"""For modules of which only some functions judge, the names of these functions."""
 
 
 class StaleListError(Exception):
-    """The list of equivalent mutants names some that are not there."""
+    """The list of equivalent mutants is out of date."""
 
 
 def main() -> int:
     """Test the mutants asked for.
 
     Returns:
-        0 if none survived that is not listed as equivalent, else 1.
+        0 if every mutant was killed or is listed as equivalent, else 1.
     """
     options = _parser().parse_args()
     mutants = every_mutant()
     known = read_equivalent(EQUIVALENT, mutants)
     chosen = choose(mutants, options.module, options.only, options.sample, options.seed)
     if not chosen:
-        raise SystemExit("There is no such mutant; see --list.")
+        raise SystemExit("There is no such mutant; --list prints all of them.")
     if options.list:
         for mutant in chosen:
             print(f"{mutant.id}\n    line {mutant.line}: {mutant.change}")
@@ -98,13 +106,13 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.mutation", description=__doc__)
-    parser.add_argument("--sample", type=int, metavar="N", help="test N of them (default: all)")
-    parser.add_argument("--seed", type=int, default=0, help="which ones to draw (default: 0)")
+    parser.add_argument("--sample", type=int, metavar="N", help="how many to test (default: all)")
+    parser.add_argument("--seed", type=int, default=0, help="the seed for the draw (default: 0)")
     parser.add_argument("--module", action="append", choices=MODULES, help="only of this module")
     parser.add_argument(
-        "--only", action="append", metavar="ID", help="only this one, listed or not"
+        "--only", action="append", metavar="ID", help="only this mutant, even if it is equivalent"
     )
-    parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="processes at a time")
+    parser.add_argument("--jobs", type=int, choices=(1, 2), default=1, help="how many at a time")
     parser.add_argument("--list", action="store_true", help="print the mutants and test nothing")
     return parser
 
@@ -120,10 +128,10 @@ def _mutants_of(module: str) -> list[Mutant]:
 
 
 def read_equivalent(path: Path, mutants: Sequence[Mutant]) -> dict[str, str]:
-    """The reasons why mutants are equivalent, by the mutants' ids.
+    """The reasons why mutants are equivalent, by the ids of the mutants.
 
     Raises:
-        StaleListError: A mutant is not there, does something else, or has no reason.
+        StaleListError: A listed mutant does not exist, changes something else, or has no reason.
     """
     changes = {mutant.id: mutant.change for mutant in mutants}
     entries = tomllib.loads(path.read_text(encoding="utf-8")).get("mutant", [])
@@ -143,10 +151,10 @@ def choose(
     sample: int | None = None,
     seed: int = 0,
 ) -> list[Mutant]:
-    """The mutants of some modules, or of some ids, or a sample of them.
+    """The mutants of some modules or with some ids, or a sample of these.
 
-    Whether a mutant is drawn depends on its id and the seed, so a sample hardly changes when the
-    code does.
+    Whether a mutant is drawn depends only on its id and the seed. So a small change to the code
+    changes few mutants of a sample.
     """
     chosen = [m for m in mutants if not modules or m.module in modules]
     chosen = [m for m in chosen if not ids or m.id in ids]
@@ -159,9 +167,9 @@ def _test_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Fa
     with TemporaryDirectory(prefix="consentgate-mutation-") as folder:
         checkouts: SimpleQueue[Checkout] = SimpleQueue()
         for job in range(min(jobs, len(mutants))):
-            place = Path(folder) / str(job)
-            place.mkdir()
-            checkouts.put(Checkout(place))
+            path = Path(folder) / str(job)
+            path.mkdir()
+            checkouts.put(Checkout(path))
         timeout_s = _time_unchanged(checkouts) if mutants else 0.0
 
         def test(mutant: Mutant) -> Outcome:
@@ -179,14 +187,18 @@ def _test_all(mutants: Sequence[Mutant], jobs: int) -> Iterator[tuple[Mutant, Fa
 
 
 def files_for(module: str) -> list[str]:
-    """The test files for a module, those first that most likely notice a fault in it."""
+    """The test files for a module, with those first that most likely notice a fault in it."""
     names = dict.fromkeys([*MODULES[module], *TESTS])
     paths = [Path("tests", name) for name in names]
     return [str(path.with_name(f"test_{path.name}.py")) for path in paths]
 
 
 def _time_unchanged(checkouts: SimpleQueue[Checkout]) -> float:
-    """How long a mutant's tests may take, once they are known to pass without a mutant."""
+    """Check that the tests pass without a mutant.
+
+    Returns:
+        The seconds that the tests of a mutant may take.
+    """
     checkout = checkouts.get()
     if not checkout.imported_from().is_relative_to(checkout.folder):
         raise SystemExit("The tests do not import the copy of the package; check the environment.")

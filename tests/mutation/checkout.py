@@ -1,4 +1,4 @@
-"""A copy of the project in which mutants are tested."""
+"""Copies of the project, in which mutants are tested."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ __all__ = ["PROJECT", "Checkout", "Fate", "Outcome"]
 PROJECT = Path(__file__).parents[2]
 COPIED = ["src", "tests", "pyproject.toml"]
 MOST_MEMORY = 12 << 30
-"""Bytes of address space for a process of tests: no mutant may take the whole machine's."""
+"""Most bytes of address space of a test process, so that a mutant cannot take all memory."""
 HANGING_S = 60
-"""A single test that takes longer is believed to hang."""
+"""A single test that takes more seconds than this is taken to hang."""
 OPTIONS = [
     *("-x", "-q", "--no-header", "--tb=line", "-p", "no:cacheprovider", "--basetemp=tmp"),
     *("--hypothesis-profile=mutation", "-o", f"faulthandler_timeout={HANGING_S}"),
@@ -32,7 +32,7 @@ OPTIONS = [
 
 
 class Fate(StrEnum):
-    """What became of a mutant."""
+    """How the test of a mutant can end."""
 
     KILLED = "killed"
     HUNG = "killed, as it hung"
@@ -41,7 +41,7 @@ class Fate(StrEnum):
 
 
 class Outcome(NamedTuple):
-    """How the tests of a mutant ended, after how long, and what they printed."""
+    """The fate of a mutant, the seconds that its tests took, and what they printed."""
 
     fate: Fate
     seconds: float
@@ -59,7 +59,7 @@ class Checkout:
             copy(PROJECT / name, folder / name)
 
     def test(self, module: str, code: str, tests: Sequence[str], *, timeout_s: float) -> Outcome:
-        """Run tests until one fails, with other code in place of a module's."""
+        """Run tests until one fails, with other code instead of a module's own."""
         path = self.folder / "src" / "consentgate" / f"{module}.py"
         original = path.read_text(encoding="utf-8")
         self._write(path, code)
@@ -69,13 +69,14 @@ class Checkout:
             self._write(path, original)
 
     def imported_from(self) -> Path:
-        """Where the tests' processes find the package."""
+        """The path from which a test process imports the package."""
         where = self._run(["-c", "import consentgate; print(consentgate.__file__)"], HANGING_S)
         return Path(where.output.strip())
 
     def _write(self, path: Path, code: str) -> None:
-        """Write a module under a modification time that none had before: by that and the size
-        Python knows whether a compiled module is out of date.
+        """Write a module, with a modification time that no other version of it had.
+
+        By this time and the size, Python knows whether a compiled module is out of date.
         """
         path.write_text(code, encoding="utf-8")
         instant = next(self._instants)
@@ -110,7 +111,7 @@ def _limit_memory() -> None:
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    """End what the tests have left running, which is in a process group of its own."""
+    """End all processes that the tests have left running. They are in one process group."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.communicate()

@@ -1,9 +1,10 @@
 """Mutants of a module: copies of its code with one small fault each.
 
-The project has its own, because mutmut 3 and cosmic-ray 8 lack what is needed here: neither swaps
-arguments nor turns roundings round, neither draws a sample by a seed, and neither keeps a list of
-equivalent mutants under names that outlive edits elsewhere in the file. mutmut also leaves out what
-is outside of functions, such as constants, and cosmic-ray changes the checkout itself.
+The project makes its own mutants, because mutmut 3 and cosmic-ray 8 cannot do what is needed here.
+They do not swap arguments or reverse roundings. They do not draw a sample by a seed. They do not
+keep a list of equivalent mutants under names that stay the same when other code in the file
+changes. mutmut also leaves out code outside of functions, such as constants, and cosmic-ray changes
+the checkout itself.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any, TypeAlias, TypeVar
 __all__ = ["Mutant", "mutants_of"]
 
 Change: TypeAlias = tuple[str, ast.AST]
-"""A kind of fault, and the code that takes the place of a node's."""
+"""A kind of fault, and the node that replaces the original one."""
 Node = TypeVar("Node", bound=ast.AST)
 
 COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
@@ -67,12 +68,15 @@ class Mutant:
 
     Attributes:
         module: the module's name below the package.
-        place: the class or function that holds the fault, such as "Bounds.over"; empty outside.
-        kind: the kind of fault, in a word.
-        statement: the first line of the statement that holds it, without comments.
+        place: the class or function that holds the fault, such as "PackedInstants.over"; empty
+            outside of them.
+        kind: the kind of fault, as one word.
+        statement: the first line of the statement that holds the fault, without comments.
         change: the code before and after.
-        occurrence: tells equal changes of equal statements apart.
-        line: where the statement begins.
+        occurrence: a number that tells equal changes of equal statements apart.
+        line: the line where the statement begins.
+        site: the node that is replaced.
+        new: the node that replaces it.
     """
 
     module: str
@@ -87,7 +91,7 @@ class Mutant:
 
     @property
     def id(self) -> str:
-        """A name that holds until the statement, or the name of its function, changes."""
+        """An id that stays the same until the statement, or the name of its function, changes."""
         parts = (self.statement, self.change, str(self.occurrence))
         digest = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
         return f"{self.module}:{self.place}:{self.kind}:{digest}"
@@ -109,16 +113,16 @@ class Mutant:
 
 @dataclass(frozen=True)
 class Site:
-    """A node of a module's syntax tree, and all that its mutants depend on.
+    """A node of a module's syntax tree, and everything on which its mutants depend.
 
     Attributes:
         tree: the whole module.
         holder, key: `holder[key]` is the node.
-        statement: the innermost statement around it, or itself.
+        statement: the innermost statement that contains the node, or the node itself.
         place: see `Mutant`.
         names: the names that the module uses.
-        assigned: the names that its function has assigned before.
-        is_worded: whether it is part of a message, whose words are not mutated.
+        assigned: the names that the function has assigned before the node.
+        is_worded: whether the node is in an error message. The texts of messages are not mutated.
     """
 
     tree: ast.Module
@@ -179,7 +183,7 @@ def _sites_at(site: Site) -> Iterator[Site]:
 
 
 def _step(above: Site, holder: Any, key: Any, node: ast.AST) -> Site:
-    """The site of a node right below another."""
+    """The site of a child of another site's node."""
     place, assigned = above.place, above.assigned
     if isinstance(node, ast.FunctionDef | ast.ClassDef):
         place, assigned = f"{place}.{node.name}".lstrip("."), set()
@@ -197,7 +201,7 @@ def _step(above: Site, holder: Any, key: Any, node: ast.AST) -> Site:
 
 
 def _is_left_alone(node: ast.AST) -> bool:
-    """Whether it says something to readers and type checkers only, or what cannot be false."""
+    """Whether a node is not mutated: it has no effect on results, or only asserts something."""
     match node:
         case ast.Assert() | ast.Expr(value=ast.Constant()) | ast.Import() | ast.ImportFrom():
             return True
@@ -244,9 +248,9 @@ def _changes(site: Site) -> Iterator[Change]:
 
 
 def _comparisons(node: ast.Compare) -> Iterator[Change]:
-    for place, operator in enumerate(node.ops):
+    for at, operator in enumerate(node.ops):
         for other in COMPARISONS[type(operator)]:
-            ops = [*node.ops[:place], other(), *node.ops[place + 1 :]]
+            ops = [*node.ops[:at], other(), *node.ops[at + 1 :]]
             yield "comparison", _with(node, ops=ops)
 
 
@@ -278,7 +282,7 @@ def _other_values(value: object) -> list[Any]:
 
 
 def _conditions(node: ast.If | ast.IfExp | ast.While) -> Iterator[Change]:
-    """Both halves of a negation, of which each must be noticed."""
+    """A condition that is always true, and one that is always false. Tests must notice both."""
     if not isinstance(node, ast.While):
         yield "condition", _with(node, test=ast.Constant(True))
     yield "condition", _with(node, test=ast.Constant(False))
@@ -286,9 +290,9 @@ def _conditions(node: ast.If | ast.IfExp | ast.While) -> Iterator[Change]:
 
 def _arguments(node: ast.Call) -> Iterator[Change]:
     is_symmetric = _first_line(node.func).rpartition(".")[2] in SYMMETRIC
-    for place, pair in enumerate(zip(node.args, node.args[1:], strict=False)):
+    for at, pair in enumerate(zip(node.args, node.args[1:], strict=False)):
         if not (is_symmetric or any(isinstance(argument, ast.Starred) for argument in pair)):
-            swapped = [*node.args[:place], *reversed(pair), *node.args[place + 2 :]]
+            swapped = [*node.args[:at], *reversed(pair), *node.args[at + 2 :]]
             yield "arguments", _with(node, args=swapped)
     for keyword in node.keywords:
         if keyword.arg is not None and keyword.arg not in SKIPPED_KEYWORDS:
@@ -312,7 +316,7 @@ def _statements(site: Site, node: ast.stmt) -> Iterator[Change]:
 
 
 def _is_there_before(target: ast.expr, site: Site) -> bool:
-    """Whether what is assigned has a value before, so that the assignment can be removed."""
+    """Whether the target has a value before, so that the assignment can be removed."""
     names = [n.id for n in ast.walk(target) if isinstance(n, ast.Name)]
     is_field = isinstance(target, ast.Subscript | ast.Attribute)
     return is_field or set(names) <= site.assigned

@@ -27,7 +27,8 @@ from consentgate.publishing import gate_cache
 from consentgate.storage import locks
 from consentgate.storage.folders import Folder
 from consentgate.storage.locks import lock
-from tests.publishing.test_store import (
+from tests.processes import ROOT
+from tests.publishing.numbered import (
     AT_ONCE,
     BASE,
     POINTER,
@@ -38,8 +39,6 @@ from tests.publishing.test_store import (
     seen,
 )
 from tests.s3 import LEASES, SECRETS, Request, Store, fails, refuse
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -384,7 +383,7 @@ PUBLISH = """
 import sys
 import consentgate as cg
 from datetime import datetime
-from tests.publishing.test_store import numbered_gate
+from tests.publishing.numbered import numbered_gate
 gate = numbered_gate(1, as_of=datetime.fromisoformat(sys.argv[2]))
 print("ready", flush=True)
 sys.stdin.readline()

@@ -311,6 +311,11 @@ def read(dst: Path) -> Manifest:
     return Manifest.model_validate_json((dst / MANIFEST).read_bytes())
 
 
+def identity(manifest: Manifest, **changes: Any) -> dict[str, Any]:
+    """The change of a manifest that gives it another gate."""
+    return {"identity": manifest.identity.model_copy(update=changes)}
+
+
 LEDGERS = {f"{EVIDENCE}/ledger/{name}" for name in NAMES}
 EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
 
@@ -318,10 +323,12 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (lambda _m: {"policy": cg.Policy(methods=["imported"])}, EVERYTHING),
-        (lambda _m: {"columns": cg.Columns(subjects=("x",))}, {MANIFEST}),
-        (lambda m: {"consent": m.consent.model_copy(update={"as_of": NOW})}, EVERYTHING),
-        (lambda _m: {"channels": None}, {MANIFEST}),
+        (lambda m: {"policy": m.policy | {"methods": ["imported"]}}, {MANIFEST}),
+        (lambda m: identity(m, columns=vars(cg.Columns(subjects=("x",)))), EVERYTHING),
+        (lambda m: identity(m, consent=m.identity.channels), EVERYTHING),
+        (lambda m: identity(m, channels=None), EVERYTHING),
+        (lambda m: identity(m, reason_names={0: "x"}), EVERYTHING),
+        (lambda m: identity(m, rules_version=2), EVERYTHING),
         (lambda m: {"totals": m.totals.model_copy(update={"admitted": 1})}, {MANIFEST}),
         (
             lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})},
@@ -329,7 +336,10 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
         ),
         (lambda _m: {"previous": None}, {f"{EVIDENCE}/manifests/{{}}.json"}),
     ],
-    ids=["policy", "columns", "as_of", "channels", "totals", "judged_at", "previous"],
+    ids=[
+        *("policy", "columns", "consent", "channels", "reasons", "rules"),
+        *("totals", "judged_at", "previous"),
+    ],
 )
 def test_a_manifest_that_was_altered_and_sealed_anew(
     change: Callable[[Manifest], dict[str, Any]], named: set[str], dst: Path

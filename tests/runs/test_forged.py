@@ -21,14 +21,14 @@ from consentgate.runs.manifest import Manifest, to_json
 from consentgate.storage.digests import digest_file
 from consentgate.storage.layout import is_plain
 from tests.command import Runner
+from tests.processes import ROOT
 from tests.run_data import EVIDENCE, mixed_gate, write_files
-from tests.runs.test_signing import write_keys
+from tests.signing import write_keys
 
 NAMES = ["a.parquet", "b.parquet", "day=1/c.parquet"]
 MANIFEST, STATE = f"{EVIDENCE}/manifest.json", f"{EVIDENCE}/run.json"
 ENVELOPE = f"{EVIDENCE}/manifest.dsse.json"
 PART = f"{EVIDENCE}/ledger/a.parquet"
-ROOT = Path(__file__).parents[2]
 
 
 def stop(progress: cg.Progress) -> None:

@@ -49,12 +49,6 @@ def src(tmp_path: Path) -> Path:
     return tmp_path / "src"
 
 
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    """A destination that is not there yet."""
-    return tmp_path / "dst"
-
-
 def live(expires_at: datetime | None = None, **options: Any) -> cg.Gate:
     """A gate that reads the clock; the consent of subject 4 expires."""
     ends = [None, None, None, expires_at]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,15 +13,15 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
+from tests.processes import ROOT, as_nobody
 from tests.run_data import EVIDENCE, all_files, data_files, mixed_gate, mixed_messages, write_files
 
-ROOT = Path(__file__).parents[2]
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]
 
 
 def kill(work: str, folder: Path, seed: int) -> dict[str, Any]:
-    """What `tests.killing` found."""
-    command = [sys.executable, "-m", "tests.killing", work, str(folder), str(seed)]
+    """What `tests.runs.killing` found."""
+    command = [sys.executable, "-m", "tests.runs.killing", work, str(folder), str(seed)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
@@ -51,7 +50,7 @@ def test_of_two_processes_in_one_destination_the_second_is_refused(tmp_path: Pat
     src, dst = tmp_path / "src", tmp_path / "dst"
     write_files(src, NAMES)
     code = f"""
-import sys, time, consentgate as cg, tests.runs as r
+import sys, time, consentgate as cg, tests.run_data as r
 def wait(progress):
     print("begun", flush=True)
     sys.stdin.readline()
@@ -88,15 +87,6 @@ def test_a_full_disk(small_disk: Path, tmp_path: Path) -> None:
     assert cg.audit(dst) == ()
 
 
-def as_nobody(code: str) -> subprocess.CompletedProcess[str]:
-    """Run some code as a user without rights."""
-    if os.geteuid():
-        pytest.skip("only root can become somebody who may do less")
-    code = f"import os; os.setgid(65534); os.setuid(65534)\n{code}"
-    command = [sys.executable, "-c", f"import consentgate as cg, tests.runs as r\n{code}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-
-
 @pytest.mark.parametrize("what", ["destination", "parent", "file"])
 def test_no_permission(what: str, tmp_path: Path) -> None:
     src, dst = tmp_path / "src", tmp_path / "dst"
@@ -125,7 +115,7 @@ def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
         src.mkdir(exist_ok=True)
         pq.write_table(mixed_messages(20_000), src / f"{place}.parquet")
     code = f"""
-import signal, sys, tests.runs as r, consentgate as cg
+import signal, sys, tests.run_data as r, consentgate as cg
 from consentgate.cli import main
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have it ignored
 from consentgate.cli.options import JudgeOptions

@@ -29,12 +29,6 @@ def src(tmp_path: Path) -> Path:
     return tmp_path / "src"
 
 
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    """A destination that is not there yet."""
-    return tmp_path / "dst"
-
-
 def gate(
     consent: datetime = AS_OF, channels: datetime | None = AS_OF, *, withdrawn: int = 0, **more: Any
 ) -> cg.Gate:

@@ -18,8 +18,8 @@ from consentgate.storage.digests import digest_file
 from consentgate.storage.layout import seal_name
 from tests.build import AS_OF, MICRO, NOW, make_consent, make_gate
 from tests.run_data import EVIDENCE, all_files, as_of, data_files, mixed_gate, write_files
-from tests.runs.test_run import Spy
-from tests.runs.test_signing import ENVELOPE, MANIFEST, write_keys
+from tests.runs.running import Spy
+from tests.signing import ENVELOPE, MANIFEST, write_keys
 
 NAMES = ["a.parquet", "b.parquet", "deep/c.parquet"]
 FIRST = "a.parquet"
@@ -32,24 +32,6 @@ def src(tmp_path: Path) -> Path:
     write_files(tmp_path / "src", NAMES)
     write_files(tmp_path / "src", [FIRST], rows=900)
     return tmp_path / "src"
-
-
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    """A destination that is not there yet."""
-    return tmp_path / "dst"
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> tuple[Path, Path]:
-    """A private and a public key."""
-    return write_keys(tmp_path)
-
-
-@pytest.fixture
-def spy(monkeypatch: pytest.MonkeyPatch) -> Spy:
-    """Counts which files are judged."""
-    return Spy(monkeypatch)
 
 
 def stop(progress: cg.Progress) -> None:

@@ -16,32 +16,12 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
-    PublicFormat,
 )
 
 import consentgate as cg
 from tests.build import MICRO, NOW
 from tests.run_data import EVIDENCE, mixed_gate, write_files
-
-ENVELOPE = f"{EVIDENCE}/manifest.dsse.json"
-MANIFEST = f"{EVIDENCE}/manifest.json"
-
-
-def write_keys(folder: Path, name: str = "key") -> tuple[Path, Path]:
-    """A private and a public key."""
-    key = Ed25519PrivateKey.generate()
-    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
-    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(
-        key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-    return private, public
-
-
-@pytest.fixture
-def keys(tmp_path: Path) -> tuple[Path, Path]:
-    """A private and a public key."""
-    return write_keys(tmp_path)
+from tests.signing import ENVELOPE, MANIFEST, write_keys
 
 
 @pytest.fixture

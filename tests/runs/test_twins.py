@@ -28,12 +28,6 @@ def src(tmp_path: Path) -> Path:
     return tmp_path / "src"
 
 
-@pytest.fixture
-def dst(tmp_path: Path) -> Path:
-    """A destination that is not there yet."""
-    return tmp_path / "dst"
-
-
 def refused(source: object, dst: Path, *names: str) -> None:
     """A source that is refused with both names, before anything is written."""
     with pytest.raises(cg.SourceError, match="judged twice") as caught:

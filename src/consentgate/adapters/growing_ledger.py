@@ -104,7 +104,7 @@ class _Writer:
     def write(
         self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
     ) -> Entry:
-        excluded = excluded_rows(record_ids, decision, dict(gate.evidence), first_row=first_row)
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
         with self._lock:
             self._add(excluded)
             return Entry(self._part, first_row, first_row + len(decision))
@@ -118,7 +118,7 @@ class _Writer:
         decision: Decision,
     ) -> Entry:
         first_row = entry.first_row + done
-        excluded = excluded_rows(record_ids, decision, dict(gate.evidence), first_row=first_row)
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
         with self._lock:
             is_last = entry.part == self._part
             before = self._rows if is_last else pq.read_table(entry.part)

@@ -16,7 +16,10 @@ EARLIEST = int(np.iinfo(np.int64).min)
 LATEST = int(np.iinfo(np.int64).max)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _CALENDAR_MICROS = 285 * 365 * 86_400 * 1_000_000
-"""Local times further from 1970 than this are nobody's; nanoseconds end soon after."""
+"""Local times farther from 1970 than this count as EARLIEST and LATEST.
+
+Timestamps in nanoseconds end soon after.
+"""
 _MICROS_PER_UNIT = {"s": 1_000_000, "ms": 1_000, "us": 1}
 
 
@@ -24,11 +27,11 @@ def as_micros(instant: datetime, *, name: str) -> int:
     """An aware datetime as microseconds since 1970 in UTC.
 
     Raises:
-        TypeError: It is no datetime.
+        TypeError: It is not a datetime.
         ConfigurationError: It has no time zone, or is pandas' NaT.
     """
     require(instant, name, datetime, hint="give a datetime with a time zone")
-    is_instant = instant == instant  # NaT is unlike itself
+    is_instant = instant == instant  # NaT does not equal itself
     if not is_instant or instant.utcoffset() is None:
         raise ConfigurationError(
             f"`{name}` must be a datetime with a time zone, such as "
@@ -41,10 +44,10 @@ def as_micros(instant: datetime, *, name: str) -> int:
 class Instants:
     """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.
 
-    `floor` is never later and `ceil` never earlier than the true instant, so that each comparison
-    can use the one that goes against admission. What does not fit into 64 bits is clamped to
-    EARLIEST or LATEST, and `ceil` is never less than EARLIEST + 1, so that an instant too early
-    to be told apart never counts as late enough. Entries that are null hold an arbitrary number.
+    `floor` is never later than the true instant, and `ceil` is never earlier. So each comparison
+    can use the one that goes against admission. An instant that does not fit into 64 bits is
+    clamped to EARLIEST or LATEST. `ceil` is at least EARLIEST + 1, so two instants that are both
+    too early for 64 bits still compare against admission. A null entry holds an arbitrary number.
     """
 
     floor: Int64s
@@ -57,7 +60,7 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
 
     Raises:
         ColumnTypeError: The column holds no timestamps.
-        NaiveTimestampError: It has no time zone and none is to be assumed.
+        NaiveTimestampError: It has no time zone, and `assume_timezone` is None.
     """
     check_instants(array.type, name, assume_timezone)
     if array.type.tz is not None or assume_timezone == "UTC":
@@ -67,7 +70,7 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
         late = _localise(array, assume_timezone, "latest")
     unit = array.type.unit
     floor, ceil = _to_micros(early, unit, round_up=False), _to_micros(late, unit, round_up=True)
-    if early is not late:  # so far out, moving into the time zone may have wrapped round
+    if early is not late:  # this far from 1970, moving into the time zone may have wrapped round
         wild = np.abs(_to_micros(array, unit, round_up=True)) > _CALENDAR_MICROS
         floor, ceil = np.where(wild, EARLIEST, floor), np.where(wild, LATEST, ceil)
     return Instants(floor, ceil, valid_mask(array))
@@ -95,15 +98,15 @@ def check_time_zone(zone: str) -> None:
     """Raise an error unless the zone is known.
 
     Raises:
-        ConfigurationError: It is not.
+        ConfigurationError: The zone is not known on this machine.
     """
     if zone != "UTC":
         try:
             _localise(pa.array([0], pa.timestamp("us")), zone, "earliest")
         except pa.ArrowInvalid as error:
             raise ConfigurationError(
-                f"Time zone '{zone}' is not known here; give a name of the IANA database, "
-                "such as 'UTC' or 'Europe/Berlin'."
+                f"Time zone '{zone}' is not known on this machine; give a name of the IANA "
+                "database, such as 'UTC' or 'Europe/Berlin'."
             ) from error
 
 

@@ -11,11 +11,11 @@ from consentgate.errors import MalformedDataError
 
 _MOST_SHARED_BYTES = 1 << 30
 _MOST_SHARED = 4
-"""Views that share their data are written out up to so many bytes, or so many times the data."""
+"""Views that share data are written out up to 1 GiB or 4 times that data, whichever is more."""
 
 
 def plain_text(column: pa.Array | pa.ChunkedArray) -> Any:
-    """A column of text, whatever its layout or dictionary, as large_string."""
+    """A column of text as large_string, from any layout, with a dictionary or without."""
     if isinstance(column, pa.ChunkedArray):
         return pa.chunked_array([plain_text(chunk) for chunk in column.chunks], pa.large_string())
     if pa.types.is_dictionary(column.type):
@@ -36,10 +36,10 @@ def without_views(column: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def _refuse_shared(views: pa.Array) -> None:
-    """Raise an error if views that share their data would take far more memory without sharing.
+    """Raise an error if views that share data would take far more memory when written out.
 
     Raises:
-        MalformedDataError: They would.
+        MalformedDataError: They would take more than the limits above.
     """
     lengths = fixed_width_values(views, np.dtype((np.int32, 4)))[:, 0]
     written = int(lengths.sum(dtype=np.int64))
@@ -53,7 +53,7 @@ def _refuse_shared(views: pa.Array) -> None:
 
 
 def _with_blank_nulls(views: pa.Array) -> pa.Array:
-    """The same views, with zeros in the cells of nulls, over which pyarrow 26 can crash."""
+    """The same views with zeros in the cells of nulls, because pyarrow 26 can crash over others."""
     valid = bitmap(views)
     if valid is None:
         return views
@@ -65,7 +65,7 @@ def _with_blank_nulls(views: pa.Array) -> pa.Array:
 
 
 def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
-    """A dictionary-encoded column as the values it stands for, not in views; any other as it is."""
+    """A dictionary-encoded column as plain values without views; any other column as it is."""
     if not pa.types.is_dictionary(column.type):
         return column
     if is_text(column.type.value_type):
@@ -77,8 +77,10 @@ def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:
-    """The column without chunk bounds. Empty chunks are left out first: pyarrow 26 refuses to
-    combine those that a C stream hands over with an offset but no buffer.
+    """The column as one array.
+
+    Empty chunks are left out first. A C stream can hand over empty chunks with an offset but no
+    buffer, and pyarrow 26 refuses to combine these.
     """
     chunks = [chunk for chunk in column.chunks if len(chunk)]
     if len(chunks) > 1:

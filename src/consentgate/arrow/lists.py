@@ -12,14 +12,15 @@ Values = TypeVar("Values", Bits, Int64s)
 
 
 def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
-    """The items of n lists of any layout; a null list has none, unless it is of fixed size.
+    """The items of n lists of any layout.
 
-    `flatten` is not used: on list views of string views its memory grows with the square of the
-    length (pyarrow 26).
+    A null list has length 0. The items beneath null lists of fixed size are returned with the
+    others. `flatten` is not used, because on list views of string views its memory grows with the
+    square of the length (pyarrow 26).
 
     Returns:
-        The items from the first one used to the last; and for each of the n lists the position of
-        its first item, and its length.
+        The items, from the first to the last one that a list uses; the position of each list's
+        first item among them; and each list's length.
     """
     lengths = pc.list_value_length(lists).fill_null(0)
     counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
@@ -48,13 +49,13 @@ def spans(starts: Int64s, counts: Int64s) -> Int64s:
 def unite(operation: np.ufunc, values: Values, starts: Int64s, counts: Int64s) -> Values:
     """Combine the values of each of n spans by an operation such as `np.maximum`.
 
-    Spans may overlap. It takes O(values x log(longest span)) time, and the memory of two copies of
-    the values: each span is covered by two shorter ones, whose lengths are powers of two, and which
-    may overlap.
+    Spans may overlap. Each span is covered by two shorter spans, whose length is a power of two,
+    and which may overlap, too. This takes O(values x log(longest span)) time, and the memory of two
+    copies of the values.
 
     Args:
-        operation: one for which it does not matter that a value counts twice.
-        counts: all at least 1.
+        operation: an operation whose result stays the same if a value is counted twice.
+        counts: the lengths of the spans, all at least 1.
     """
     united = np.empty(len(counts), values.dtype)
     size = 1  # values[i] is the union of the `size` values from position i on

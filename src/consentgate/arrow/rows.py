@@ -1,8 +1,8 @@
-"""Taking rows out of a table and leaving nothing of the other rows behind.
+"""Taking rows out of a table, so that the result holds nothing of the other rows.
 
 Arrow's own kernels keep whole dictionaries and the child values of list views, and refuse string
-views (pyarrow 26). An excluded row's values would stay in the admitted table's buffers, and would
-be written to disk with it.
+views (pyarrow 26). With them, an excluded row's values would stay in the admitted table's buffers,
+and would be written to disk with it.
 """
 
 import numpy as np
@@ -27,16 +27,16 @@ _LIST_CLASSES = {
 def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
     """The rows where the mask is true, in order, with the same schema, metadata and values.
 
-    A dictionary keeps the values that these rows use, in their order, and no other.
+    A dictionary keeps only the values that these rows use, in the order of the dictionary.
 
     Args:
         table: n rows.
         mask: n booleans, none null.
 
     Raises:
-        MalformedDataError: A column is not what its type says.
-        ColumnTypeError: A map or union holds a dictionary or a view: what is excluded would stay
-            in it; or a column is nested more than 64 levels deep.
+        MalformedDataError: A column contradicts itself.
+        ColumnTypeError: A map or union holds a dictionary or a view, so values of excluded rows
+            would stay in it; or a column is nested more than 64 levels deep.
     """
     Validator().check(table)
     if not any(map(_lingers, table.schema.types)):
@@ -67,7 +67,7 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
         try:
             if len(rows):
                 kept.append(_take(chunk, rows))
-        except pa.ArrowNotImplementedError:  # its message can quote names of fields
+        except pa.ArrowNotImplementedError:  # pyarrow's message can quote names of fields
             raise ColumnTypeError(
                 f"Column '{name}' is {type_text(column.type)}, whose rows cannot be taken out; "
                 "cast it."
@@ -77,7 +77,7 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
 
 
 def _lingers(kind: pa.DataType) -> bool:
-    """Whether Arrow's filter would leave something behind, or refuse."""
+    """Whether Arrow's filter would keep values of other rows, or refuse the type."""
     if isinstance(kind, pa.BaseExtensionType):
         return _lingers(kind.storage_type)
     return (
@@ -106,7 +106,7 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
         return _take_lists(array, rows)
     if pa.types.is_run_end_encoded(kind):
         return _take_runs(array, rows)
-    raise pa.ArrowNotImplementedError(f"a {kind} would keep what is excluded")
+    raise pa.ArrowNotImplementedError(f"a {kind} would keep values of excluded rows")
 
 
 def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryArray:
@@ -129,7 +129,7 @@ def _take_runs(array: pa.RunEndEncodedArray, rows: Int64s) -> pa.RunEndEncodedAr
 def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     kind, mask = array.type, _nulls(array, rows)
     values, starts, counts = list_items(array)
-    if pa.types.is_fixed_size_list(kind):  # whose nulls take up their positions too
+    if pa.types.is_fixed_size_list(kind):  # here, null lists have items, too
         positions = spans(starts[rows], np.full(len(rows), kind.list_size))
         return pa.FixedSizeListArray.from_arrays(_take(values, positions), type=kind, mask=mask)
     starts, counts = starts[rows], counts[rows]
@@ -144,9 +144,9 @@ def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
 
 
 def _take_viewed(values: pa.Array, starts: Int64s, counts: Int64s) -> tuple[pa.Array, Int64s]:
-    """The values that n list views use, each once, and where in them each view starts.
+    """The values that n list views use, each once, and the position where each view starts.
 
-    Views may overlap: written out one after the other, they could take any amount of memory.
+    Views may overlap, so writing them out one after the other could take any amount of memory.
     """
     holders = np.flatnonzero(counts)
     firsts, ends = starts[holders], (starts + counts)[holders]

@@ -1,4 +1,4 @@
-"""Columns and their types, as schemas name them."""
+"""Finding columns in schemas, and how messages show columns and their types."""
 
 import json
 from collections.abc import Iterable
@@ -16,7 +16,7 @@ def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
     """Raise an error unless both have the same columns in the same order; metadata may differ.
 
     Raises:
-        SchemaMismatchError: They have not.
+        SchemaMismatchError: Their columns differ.
     """
     if difference := schema_difference(first, other):
         raise SchemaMismatchError(
@@ -26,11 +26,14 @@ def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
 
 
 def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
-    """The position of the one column of that name.
+    """The position of the only column of that name.
+
+    Args:
+        role: what the column is needed for, in the words of error messages.
 
     Raises:
-        ColumnMissingError: There is none.
-        ColumnAmbiguousError: There are several.
+        ColumnMissingError: No column has that name.
+        ColumnAmbiguousError: Several columns have that name.
     """
     positions = schema.get_all_field_indices(name)
     if not positions:
@@ -56,7 +59,8 @@ def quoted(names: Iterable[str]) -> str:
 def type_text(kind: Any) -> str:
     """A type as messages show it: short, and without the names of fields within it.
 
-    Where JSON objects are keyed by ids, those names are ids of people.
+    These names can be ids of people: a column of JSON objects that are keyed by ids has such
+    fields.
     """
     text = str(kind)
     has_names = "struct<" in text or "union<" in text
@@ -73,7 +77,7 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_list(kind: pa.DataType) -> bool:
-    """Whether a type is a list of any layout (a map is none)."""
+    """Whether a type is a list of any layout. A map is not a list."""
     return any(
         matches(kind)
         for matches in (
@@ -87,7 +91,7 @@ def is_list(kind: pa.DataType) -> bool:
 
 
 def plain_layout(kind: pa.DataType) -> pa.DataType | None:
-    """The type without views that holds the same values; None for any but those two types."""
+    """The type without views for a string view or binary view; None for any other type."""
     if pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary_view(kind) else None
@@ -106,7 +110,7 @@ def pandas_index(schema: pa.Schema) -> set[str]:
 
 
 def schema_difference(first: pa.Schema, other: pa.Schema) -> str:
-    """How the other schema differs from the first, in words; empty where only metadata may."""
+    """How the other schema differs from the first, in words; empty if only metadata differs."""
     if first.equals(other, check_metadata=False):
         return ""
     names = dict.fromkeys([*first.names, *other.names])
@@ -127,6 +131,6 @@ def _column_difference(name: str, before: str, after: str) -> str:
 
 
 def _kinds(schema: pa.Schema, name: str) -> str:
-    """The types of the columns of a name, in words; empty where there is none."""
+    """The types of all columns of a name, in words; empty if there is no such column."""
     fields = [schema.field(at) for at in schema.get_all_field_indices(name)]
     return " and ".join(f"{f.type}{'' if f.nullable else ' not null'}" for f in fields)

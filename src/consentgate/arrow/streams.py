@@ -1,4 +1,4 @@
-"""Arrow data of any producer as tables and batches that keep to their schema."""
+"""Arrow data of any producer as tables and batches that have the schema they should have."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,7 +26,7 @@ def as_table(data: Any) -> pa.Table:
     """
     if isinstance(data, pa.Table):
         with _import_faults_named(data):
-            data.validate()  # that all columns have as many rows
+            data.validate()  # checks that all columns have the same number of rows
         return data
     if isinstance(data, pa.RecordBatch):
         return pa.Table.from_batches([_of_one_length(data)])
@@ -44,10 +44,10 @@ def as_table(data: Any) -> pa.Table:
 
 
 def read_stream(data: Any) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The schema of an Arrow stream, and its batches, each held to that schema.
+    """The schema of an Arrow stream, and its batches, each checked against that schema.
 
-    pyarrow itself does not look: a `RecordBatchReader` hands over batches of any schema, and what
-    it exports is read under the first one's, column by column, whatever those are.
+    pyarrow does not check this. A `RecordBatchReader` hands over batches of any schema. Once it is
+    exported, every batch is read with the types of the stream's schema, whatever types it has.
 
     Args:
         data: an object with `__arrow_c_stream__`.
@@ -76,21 +76,22 @@ def _batches_of(reader: pa.RecordBatchReader, data: Any) -> Iterator[pa.RecordBa
 
 
 def _of_one_length(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """The batch with all columns as long as it is itself.
+    """The batch with each column cut to the number of rows of the batch.
 
-    The children of a struct may be longer than the struct, and pyarrow 26 makes a batch of it whose
-    columns are. Whatever joined them would shift rows against each other.
+    The children of a struct may be longer than the struct. pyarrow 26 makes such a struct into a
+    batch whose columns are too long. If such batches were joined, columns would shift against each
+    other.
 
     Raises:
-        MalformedDataError: A column is shorter.
+        MalformedDataError: A column is shorter than the batch.
     """
     lengths = {len(column) for column in batch.columns} - {batch.num_rows}
     if not lengths:
         return batch
     if min(lengths) < batch.num_rows:
         raise MalformedDataError(
-            f"A batch of {batch.num_rows} rows has a column of {min(lengths)}; fix the program "
-            "that made it."
+            f"A batch of {batch.num_rows} rows has a column of {min(lengths)} rows; fix the "
+            "program that made it."
         )
     return batch.slice(0, batch.num_rows)
 
@@ -101,7 +102,7 @@ def _import_faults_named(
 ) -> Iterator[None]:
     try:
         yield
-    except kinds as error:  # its message can quote values
+    except kinds as error:  # pyarrow's message can quote values
         raise MalformedDataError(
             f"The Arrow data of an object of type '{type(data).__qualname__}' cannot be read "
             f"({type(error).__name__}); see that it can be read without the gate."

@@ -1,4 +1,4 @@
-"""Working on a block of rows at a time, on as many threads as are worth it."""
+"""Work on blocks of rows, on several threads."""
 
 import os
 from collections.abc import Callable, Iterable
@@ -14,11 +14,13 @@ from consentgate.arguments import require
 from consentgate.errors import ConfigurationError
 
 BLOCK_ROWS = 262_144
-"""Rows per block: few enough that temporaries stay in the cache that cores share, and so many
-that threads seldom wait for each other to hand over the interpreter.
+"""Most rows of a block.
+
+Few enough that temporaries stay in the cache that cores share, and enough that threads seldom wait
+for the interpreter's lock.
 """
 _FEWEST_ROWS = 65_536
-"""Blocks are not made smaller than that to give every thread one."""
+"""Blocks are not made smaller than this in order to give every thread a block."""
 
 _KEEPS_MEMORY = (32 << 20) - (64 << 10)
 
@@ -26,25 +28,25 @@ T = TypeVar("T")
 
 
 def block_rows(rows: int, threads: int) -> int:
-    """How many of so many rows make a block, so that every thread has one if they suffice."""
+    """The rows of a block, chosen so that every thread gets a block if there are enough rows."""
     return min(BLOCK_ROWS, max(_FEWEST_ROWS, -(-rows // threads)))
 
 
 def row_blocks(rows: int, size: int | None = None) -> list[slice]:
-    """Slices that cover so many rows, each of at most `size`, or else BLOCK_ROWS."""
+    """Slices that cover `rows` rows, each of at most `size` rows (None: BLOCK_ROWS)."""
     size = size or BLOCK_ROWS
     return [slice(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
 def for_each(work: Callable[[T], None], items: Iterable[T], threads: int | None = None) -> None:
-    """Call a function for every item; NumPy lets other threads run meanwhile.
+    """Call a function for every item, on several threads, which NumPy lets run at the same time.
 
     Args:
-        threads: None: one per available core, or one in a worker process.
+        threads: how many; None: one per available core, or one in a worker process.
 
     Raises:
         ConfigurationError: `threads` is less than 1.
-        Whatever `work` raises.
+        Exception: `work` raised it.
     """
     items = list(items)
     count = min(thread_count(threads), len(items))
@@ -80,10 +82,11 @@ def _available_cores() -> int:
 
 @cache
 def _keep_freed_memory() -> None:
-    """Let glibc reuse the temporaries' memory instead of handing it back after every block.
+    """Let glibc reuse the temporaries' memory instead of giving it back after every block.
 
-    Otherwise half of the time goes into page faults. glibc raises its thresholds to the size of
-    what it frees, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD); the memory here is never touched.
+    Otherwise half of the time goes into page faults. When a block of memory is freed, glibc raises
+    its thresholds to the size of that block, up to 32 MiB (mallopt(3), M_MMAP_THRESHOLD). So one
+    such block is allocated and freed here. It is never touched, so it takes no memory.
     """
-    with suppress(MemoryError):  # where memory is short, nothing is kept
+    with suppress(MemoryError):  # if memory is short, the thresholds stay as they are
         np.empty(_KEEPS_MEMORY, dtype=np.uint8)

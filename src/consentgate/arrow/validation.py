@@ -4,9 +4,9 @@ A producer can hand over offsets beyond the data, indices that the dictionary do
 out of range, counts of nulls that are wrong, or text that is not UTF-8. Reading those would read
 memory that is not the column's, or take a null for a value.
 
-`pyarrow.Array.validate(full=True)` finds all of this, but it looks at the whole of a list's items
-and of a dictionary, even for a slice that uses few of them. Here a slice costs as much as it uses,
-and a dictionary that many arrays share is validated once.
+`pyarrow.Array.validate(full=True)` finds all of this. But it looks at all items of a list or of a
+dictionary, even for a slice that uses few of them. Here, only the items that a slice uses are
+looked at, and a dictionary that many arrays share is validated once.
 """
 
 from threading import Lock
@@ -32,7 +32,7 @@ class Validator:
         self._lock = Lock()
 
     def check(self, table: pa.Table | pa.RecordBatch) -> None:
-        """Raise an error unless every column is what its type says.
+        """Raise an error if a column contradicts itself.
 
         Raises:
             MalformedDataError: A column contradicts itself.
@@ -42,7 +42,7 @@ class Validator:
             self.check_column(name, column)
 
     def check_column(self, name: str, column: pa.Array | pa.ChunkedArray) -> None:
-        """The same for one column; `name` is what errors call it."""
+        """Raise the same errors for one column. Error messages call it `name`."""
         if _is_too_deep(column.type):
             raise ColumnTypeError(
                 f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
@@ -56,7 +56,7 @@ class Validator:
         try:
             for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
                 self._check(chunk)
-        except (pa.ArrowException, _MalformedError):  # its message can quote values
+        except (pa.ArrowException, _MalformedError):  # pyarrow's message can quote values
             raise MalformedDataError(
                 f"Column '{name}' ({type_text(column.type)}) is malformed Arrow data: its offsets, "
                 "indices or lengths point outside of its data, it has another number of nulls than "
@@ -68,12 +68,12 @@ class Validator:
         if isinstance(array, pa.ExtensionArray):
             self._check(array.storage)
         elif isinstance(array, pa.DictionaryArray):
-            array.validate()  # that there is a dictionary
+            array.validate()  # checks that there is a dictionary
             self._check(array.indices)
             _refuse_outside(array.indices, len(array.dictionary))
             self._check_dictionary(array.dictionary)
         elif len(array) == 0:
-            return  # some producers give no buffers then
+            return  # some producers give no buffers with an empty array
         elif kind.num_fields == 0:
             array.validate(full=True)
         elif is_list(kind) or pa.types.is_map(kind):
@@ -87,10 +87,10 @@ class Validator:
             array.validate(full=True)
 
     def _check_dictionary(self, values: pa.Array) -> None:
-        """Check a dictionary's values, unless that was done.
+        """Check a dictionary's values, unless they were checked before.
 
-        A dictionary of plain values is known by where it lies. Where others lie does not tell them
-        apart, so they are checked every time.
+        A dictionary of plain values is recognized by the addresses of its buffers. Dictionaries of
+        nested values cannot be told apart by these, so they are checked every time.
         """
         if _inner_fields(values.type):
             self._check(values)
@@ -100,13 +100,13 @@ class Validator:
         with self._lock:
             if key not in self._dictionaries:
                 self._check(values)
-                self._dictionaries[key] = values  # held, so that its memory is not used again
+                self._dictionaries[key] = values  # kept, so that its memory is not used for another
 
 
 def refuse_odd_names(schema: pa.Schema) -> None:
     """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
 
-    pyarrow raises UnicodeDecodeError only where such a name is looked at.
+    pyarrow itself does not check names. It raises UnicodeDecodeError later, when one is read.
     """
     fields = list(schema)
     try:
@@ -134,7 +134,7 @@ def _check_own_buffers(array: pa.Array) -> None:
 
 
 def _used_items(lists: pa.Array) -> pa.Array:
-    """The part of the items that n lists use."""
+    """The items that n lists use, from the first to the last."""
     kind, items = lists.type, lists.values
     if pa.types.is_fixed_size_list(kind):
         return items.slice(lists.offset * kind.list_size, len(lists) * kind.list_size)
@@ -168,7 +168,10 @@ def _is_too_deep(kind: pa.DataType) -> bool:
 
 
 def _hides_extension(kind: pa.DataType, *, is_hidden: bool = False) -> bool:
-    """Whether there is an extension type where pyarrow 26 can crash when it validates values."""
+    """Whether an extension type lies where pyarrow 26 can crash while it validates values.
+
+    That is within a union or within run-end-encoded values.
+    """
     if is_hidden and isinstance(kind, pa.BaseExtensionType):
         return True
     is_hidden |= bool(pa.types.is_union(kind) or pa.types.is_run_end_encoded(kind))

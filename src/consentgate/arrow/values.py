@@ -16,8 +16,9 @@ Uint64s: TypeAlias = npt.NDArray[np.uint64]
 
 
 def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
-    """Each entry's place in the dictionary; the dictionary's length for a null, or for a place
-    that it does not have.
+    """The position of each entry in the dictionary.
+
+    For a null, and for an index that the dictionary does not have, this is the dictionary's length.
     """
     end = len(array.dictionary)
     codes: Int64s = array.indices.cast(pa.int64()).fill_null(end).to_numpy(zero_copy_only=False)
@@ -25,7 +26,7 @@ def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
 
 
 def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[Any]":
-    """The values of an array of fixed width, as they lie in memory; a null's is arbitrary."""
+    """The values of an array of fixed width, as they are in memory; a null has any value."""
     buffer = array.buffers()[1]
     if len(array) == 0 or buffer is None:
         return np.zeros(len(array), dtype)
@@ -33,14 +34,14 @@ def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[
 
 
 def booleans(array: pa.BooleanArray) -> Bools:
-    """The values of a column of booleans; a null's is arbitrary."""
+    """The values of a column of booleans; a null has any value."""
     if len(array) == 0:
         return np.zeros(0, np.bool_)
     return _unpacked(array.buffers()[1], array)
 
 
 def bitmap(array: pa.Array) -> Bools | None:
-    """An array's own validity bits, true where an entry is not null; None where it has none."""
+    """An array's own validity bits, true where an entry is not null; None if it has no bits."""
     buffer = array.buffers()[0]
     return None if buffer is None or len(array) == 0 else _unpacked(buffer, array)
 
@@ -53,14 +54,15 @@ def _unpacked(bits: pa.Buffer, array: pa.Array) -> Bools:
 
 
 def valid_mask(array: pa.Array) -> Bools | None:
-    """True where an entry is not null; None when nothing is null.
+    """A mask that is true where an entry is not null; None if no entry is null.
 
-    This is the package's one definition of null: what the validity bits say, an entry of the type
-    null, a NaN, and whatever refers to one of these as a dictionary's index or an extension's
-    storage. A producer's count of nulls is never trusted.
+    This is the package's only definition of null (docs/semantics.md, section 2.3). An entry is null
+    if its validity bit says so, if its column is of Arrow's type null, if it is a NaN, or if it is
+    a dictionary index or an extension value that stands for one of these. A producer's count of
+    nulls is never trusted.
 
     Raises:
-        ColumnTypeError: The array is a union or run-end-encoded, where nulls lie in its children.
+        ColumnTypeError: The array is a union or run-end-encoded, so its nulls are in its children.
     """
     kind = array.type
     if isinstance(array, pa.ExtensionArray):

@@ -16,7 +16,7 @@ import pyarrow as pa
 from consentgate.errors import ConfigurationError
 
 SWITCHED_ON = datetime(2018, 5, 10, tzinfo=UTC)
-"""When the derived story's network switched its setting on for everybody."""
+"""When the network of the made-up story switched its setting on for everybody."""
 
 AS_OF = datetime(2018, 11, 10, tzinfo=UTC)
 JUDGED_AT = datetime(2018, 11, 12, tzinfo=UTC)
@@ -45,7 +45,7 @@ _START = datetime(2018, 4, 1, tzinfo=UTC)
 _MIDWAY = datetime(2018, 5, 15, tzinfo=UTC)
 _NOTICE = "2018-04"
 
-# Up to which percentile a sender has which consent: status, method, effective_from, expires_at,
+# The consent of senders up to a percentile: status, method, effective_from, expires_at,
 # covers_prior, notice_version.
 _CONSENTS: list[tuple[int, tuple[Any, ...]]] = [
     (30, ("given", "explicit", _START, None, False, _NOTICE)),
@@ -57,14 +57,14 @@ _CONSENTS: list[tuple[int, tuple[Any, ...]]] = [
     (85, ("refused", "explicit", None, None, None, None)),
     (91, ("withdrawn", "explicit", None, None, None, None)),
     (94, ("requested", "unknown", None, None, None, None)),
-]  # and the rest has no record
+]  # the other senders have no record
 
-# Up to which percentile a conversation has which visibility and public_since.
+# The visibility and public_since of conversations up to a percentile.
 _VISIBILITIES: list[tuple[int, tuple[Any, ...]]] = [
     (60, ("public", None)),
     (64, ("public", _MIDWAY)),
     (97, ("private", None)),
-]  # and the rest is not in the registry
+]  # the other conversations are not in the registry
 
 
 def messages() -> pa.Table:
@@ -115,8 +115,8 @@ def consent(senders: list[str]) -> pa.Table:
 
 def channels(conversations: list[str]) -> pa.Table:
     """A made-up visibility for most conversations, with `as_of` in the metadata."""
-    found = [(name, _chosen(_VISIBILITIES, name)) for name in conversations]
-    rows = [(name, *record) for name, record in found if record is not None]
+    chosen = [(name, _chosen(_VISIBILITIES, name)) for name in conversations]
+    rows = [(name, *record) for name, record in chosen if record is not None]
     schema: dict[str, pl.DataType | type[pl.DataType]] = {
         "channel_id": pl.String,
         "visibility": pl.String,
@@ -126,7 +126,10 @@ def channels(conversations: list[str]) -> pa.Table:
 
 
 def _with_flaws(table: pl.DataFrame) -> pl.DataFrame:
-    """Every 997th message loses its time and every 499th its participants, as stores do."""
+    """The messages, where every 997th has no time and every 499th no participants.
+
+    Real message stores have such gaps.
+    """
     number = pl.col("message_id")
     return table.with_columns(
         created_at=pl.when(number % 997 != 0).then("created_at"),

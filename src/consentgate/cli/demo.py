@@ -30,7 +30,7 @@ def demo(
         bool, typer.Option("--overwrite", help="Replace the folder's files.")
     ] = False,
 ) -> None:
-    """Judge 258,145 real messages, and leave everything in a folder to look at."""
+    """Judge 258,145 real messages, and leave the inputs and outputs in a folder to look at."""
     _make_folder(out, overwrite)
     messages = chitchat.messages()
     _write_inputs(out, messages)
@@ -95,7 +95,7 @@ def _write(path: Path, fill: Callable[[BinaryIO], object]) -> None:
 def _tell_careless_pipeline(
     messages: pa.Table, consent: ConsentSnapshot, channels: ChannelRegistry, excluded: pa.Table
 ) -> None:
-    """The usual join: it trusts any valid status of the sender, and asks nothing else."""
+    """Print what the usual join would train on: it only looks at the sender's status."""
     trusted = (
         pl.DataFrame(messages.select(["message_id", "sender_id", "channel_id"]))
         .join(pl.DataFrame(consent.table), left_on="sender_id", right_on="subject_id")

@@ -11,7 +11,7 @@ from uuid import UUID
 import pyarrow as pa
 import typer
 
-from consentgate.cli.input import read_tables
+from consentgate.cli.message_files import read_tables
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.text import printable
 from consentgate.errors import RecordNotFoundError

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import typer
 
-from consentgate.cli.input import known_rows, open_alike, read_tables
+from consentgate.cli.message_files import known_rows, open_alike, read_tables
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.output import TableWriter, refuse_outputs, written_together
 from consentgate.cli.progress import Advance, progress_bar

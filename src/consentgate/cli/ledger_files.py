@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Annotated, Any
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
 import typer
-from pydantic import Field, TypeAdapter, ValidationError
 from wcmatch import glob
 
 from consentgate.arrow import Bits
@@ -18,6 +18,7 @@ from consentgate.cli.explain import parse_id
 from consentgate.cli.text import printable
 from consentgate.decision import Decision
 from consentgate.errors import ManifestError
+from consentgate.identity import GateIdentity
 from consentgate.index import id_family, rows_with
 from consentgate.inputs import read_faults_named
 from consentgate.ledger import ledger_schema
@@ -34,7 +35,6 @@ from consentgate.storage import (
 
 _BATCH_ROWS = 65_536
 _MOST_NAMED = 20
-_REASON_NAMES = TypeAdapter(dict[Annotated[int, Field(ge=0, le=31)], str])
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,14 @@ class LedgerPart:
     Attributes:
         folder, name: where it is.
         rows: how many rows it has.
-        names: the reasons' codes by bit, in order of precedence.
-        judge: what judged its rows, by key.
+        gate: what judged its rows.
         record: what a run says of the input; None of a stream.
     """
 
     folder: Folder
     name: str
     rows: int
-    names: dict[int, str]
-    judge: dict[str, str]
+    gate: GateIdentity
     record: PartRecord | None
 
     @classmethod
@@ -84,19 +82,17 @@ class LedgerPart:
         shown = folder.shown(name)
         with folder.opened(name) as opened, read_faults_named(shown), open_parquet(opened) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
-            metadata = {
-                key.decode("utf-8", "replace").removeprefix("consentgate."): value
-                for key, value in (file.metadata.metadata or {}).items()
-            }
-        names = _reason_names(schema, metadata, shown)
-        evidence = (key for key in metadata if key.endswith(("_digest", "_as_of")))
-        judge = {key: metadata[key].decode("utf-8", "replace") for key in evidence}
-        part = cls(folder, name, rows, names, judge, None)
-        content = metadata.get(RECORD_KEY.removeprefix("consentgate."), b"")
+            metadata = file.metadata.metadata or {}
+        part = cls(folder, name, rows, _gate_of(schema, metadata, shown), None)
+        content = metadata.get(RECORD_KEY.encode(), b"")
         if part.is_bare and not content:
             return part
-        record = parse_record(PartRecord, content, shown)
-        return replace(part, record=record, judge=judge | record.judgement.model_dump(mode="json"))
+        return replace(part, record=parse_record(PartRecord, content, shown))
+
+    @property
+    def names(self) -> dict[int, str]:
+        """The reasons' codes by bit, in order of precedence."""
+        return self.gate.reason_names
 
     @property
     def file(self) -> str:
@@ -192,8 +188,7 @@ class Ledger:
         words = dict.fromkeys((name for _, name in names), "a rule of the policy excludes it")
         words |= {reason.code: text for reason, text in REASON_WORDS.items()}
         if self.manifest is not None:
-            for rule in self.manifest.policy.record_rules + self.manifest.policy.subject_rules:
-                words[rule.name] = f"the policy excludes it by a rule on '{rule.column}'"
+            words |= _rule_words(self.manifest.policy)
         return words
 
     def count(self) -> dict[str, Any]:
@@ -255,19 +250,25 @@ class Ledger:
             return
         for record in self.manifest.files:
             name, row = record.output.path, 0
-            for batch in _read(self.folder, name, [self.manifest.columns.record_id]):
+            for batch in _read(self.folder, name, [self.manifest.identity.record_id]):
                 for at in _rows_with(batch.column(0), record_id):
                     yield f"admitted, in file {name}, row {row + at} of its admitted rows"
                 row += batch.num_rows
 
     def _judge(self, part: LedgerPart) -> dict[str, str]:
-        """The evidence of a part, with the sources of snapshot and registry from the manifest."""
-        sources = {}
-        if self.manifest is not None:
-            sources["snapshot_source"] = self.manifest.consent.source
-            if self.manifest.channels is not None:
-                sources["registry_source"] = self.manifest.channels.source
-        return part.judge | sources
+        """What judged a part, by key; the manifest says where snapshot and registry came from."""
+        gate = part.gate
+        if self.manifest is not None and self.manifest.identity.digest == gate.digest:
+            gate = self.manifest.identity
+        judge = {"gate_digest": gate.digest, "policy_digest": gate.policy_digest}
+        for what, data in {"snapshot": gate.consent, "registry": gate.channels}.items():
+            if data is not None:
+                judge |= {
+                    f"{what}_{key}": text for key, text in data.model_dump(mode="json").items()
+                }
+        if part.record is not None:
+            judge |= part.record.judgement.model_dump(mode="json")
+        return {key: text for key, text in judge.items() if text}
 
 
 def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPart]) -> None:
@@ -280,20 +281,29 @@ def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPar
         )
 
 
-def _reason_names(schema: pa.Schema, metadata: Mapping[str, bytes], shown: str) -> dict[int, str]:
+def _gate_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> GateIdentity:
     place = schema.get_field_index("record_id")
-    try:
-        names = _REASON_NAMES.validate_json(metadata.get("reason_names", b""))
-        kind = schema.field(place).type if place >= 0 else pa.null()
-        is_part = id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
-    except ValidationError:
-        is_part = False
-    if not is_part:
+    kind = schema.field(place).type if place >= 0 else pa.null()
+    if id_family(kind) is None or not schema.equals(ledger_schema(kind)):
         raise ManifestError(
             f"File '{shown}' is no part of a ledger; name the folder of a run, or one that holds "
             "only what streams wrote."
         )
-    return dict(sorted(names.items()))
+    try:
+        return GateIdentity.from_metadata(metadata)
+    except ManifestError as error:
+        raise ManifestError(f"File '{shown}' is no part of a ledger: {error}") from error
+
+
+def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
+    """The meaning of a recorded policy's rules, by name."""
+    fields = (policy.get(field) for field in ("record_rules", "subject_rules"))
+    rules = chain.from_iterable(rules for rules in fields if isinstance(rules, list))
+    columns = {rule.get("name"): rule.get("column") for rule in rules if isinstance(rule, dict)}
+    return {
+        str(name): f"the policy excludes it by a rule on '{column}'"
+        for name, column in columns.items()
+    }
 
 
 def _read(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
@@ -334,7 +344,7 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
 
 
 def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
-    """The evidence of what judged, a line for each part of it."""
+    """What judged, a line for each part of it."""
     if "judged_at" in judge:
         yield f"{'judged at:':<18} {judge['judged_at']}, by consentgate {judge['version']}"
     yield f"{'policy:':<18} {judge.get('policy_digest', 'unknown')}"

@@ -1,4 +1,4 @@
-"""Outputs that are whole or not there at all."""
+"""Output files that appear together and complete, or not at all."""
 
 import os
 import uuid
@@ -18,13 +18,15 @@ def refuse_outputs(
     """Raise an error unless these files may be written into the directory.
 
     Raises:
-        OutputError: The directory is none, or an output is there and may not be replaced.
+        OutputError: It is not a directory, or an output exists already and may not be replaced.
     """
     if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
         raise OutputError(f"Output '{directory}' is no directory; name another one.")
     for path in (directory / name for name in names):
         if os.path.isdir(path):  # noqa: PTH112
-            raise OutputError(f"Output '{path}' is a directory; name another place or remove it.")
+            raise OutputError(
+                f"Output '{path}' is a directory; name another directory, or remove it."
+            )
         refuse_odd_target(path, f"Output '{path}'")
         if any(_is_same(path, file) for file in inputs):
             raise OutputError(
@@ -44,10 +46,10 @@ def _is_same(path: Path, other: Path) -> bool:
 
 
 class TableWriter:
-    """A Parquet file that is written a table at a time, under a hidden name until it is placed.
+    """A Parquet file that is written a table at a time, under a hidden name at first.
 
     Attributes:
-        path: the name it gets in the end.
+        path: the name that `publish` gives it.
     """
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -55,7 +57,7 @@ class TableWriter:
         self._partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}.partial")
         self._form = FileForm(schema, {"compression": "zstd"})
         self._file: RowGroupWriter | None = None
-        self._placed = False
+        self._is_published = False
 
     def open(self) -> None:
         """Begin the file."""
@@ -71,19 +73,19 @@ class TableWriter:
         assert self._file is not None
         self._file.close()
 
-    def place(self) -> None:
+    def publish(self) -> None:
         """Give the file its name."""
         with write_faults_named(f"Output '{self.path}'"):
-            self._placed = True
+            self._is_published = True
             self._partial.replace(self.path)
 
     def discard(self) -> None:
-        """Leave nothing behind, whatever has been done so far."""
+        """Remove the file, whether it has its name already or not."""
         if self._file is not None:
             self._file.abandon()
-        was_placed = self._placed and not self._partial.exists()
+        was_published = self._is_published and not self._partial.exists()
         with suppress(OSError):
-            (self.path if was_placed else self._partial).unlink(missing_ok=True)
+            (self.path if was_published else self._partial).unlink(missing_ok=True)
 
 
 @contextmanager
@@ -111,7 +113,7 @@ def written_together(
         for writer in writers:
             writer.close()
         for writer in writers:
-            writer.place()
+            writer.publish()
     except BaseException:
         for writer in writers:
             writer.discard()

@@ -1,4 +1,4 @@
-"""How far long work has come: a bar on a terminal, a line now and then elsewhere."""
+"""Progress of long work: a bar on a terminal, and a line now and then elsewhere."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 Advance: TypeAlias = Callable[[int, int, int | None], None]
-"""Takes the rows judged so far, how many of them are admitted, and how many there will be, where
-anybody knows.
+"""Takes the rows judged so far, how many of them are admitted, and how many there will be (None if
+that is unknown).
 """
 
 LINE_EVERY_S = 60.0
@@ -24,13 +24,13 @@ class RowsPerSecond(ProgressColumn):
     """How fast rows are judged."""
 
     def render(self, task: Task) -> Text:
-        """The speed of the last while; blank before it is known."""
+        """The present speed; blank before it is known."""
         return Text(f"{task.speed:,.0f} rows/s" if task.speed else "")
 
 
 @contextmanager
 def progress_bar() -> Iterator[Advance]:
-    """A bar on stderr while the block runs where that is a terminal; else a line every minute."""
+    """A progress bar on stderr if it is a terminal, else a line on stderr every minute."""
     if not sys.stderr.isatty():
         yield _Reporter(LINE_EVERY_S, _print_line)
         return
@@ -45,7 +45,7 @@ def progress_bar() -> Iterator[Advance]:
 
 @contextmanager
 def progress_json() -> Iterator[Advance]:
-    """An object on stdout every five seconds while the block runs."""
+    """A JSON object on stdout every five seconds while the block runs."""
     yield _Reporter(JSON_EVERY_S, _print_json)
 
 

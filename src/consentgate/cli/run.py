@@ -12,7 +12,6 @@ from consentgate.cli.progress import progress_bar, progress_json
 from consentgate.cli.summary import Summary, print_summary
 from consentgate.cli.text import printable
 from consentgate.errors import ConsentGateError
-from consentgate.reasons import reason_names
 from consentgate.runs import Manifest, Progress, run
 from consentgate.storage import MANIFEST, Folder
 
@@ -129,7 +128,7 @@ def _tell_stop(done: list[Progress], *, as_json: bool) -> None:
 
 def _tell_end(manifest: Manifest, destination: str) -> None:
     totals = manifest.totals
-    names = reason_names(manifest.policy.rule_names).values()
+    names = manifest.identity.reason_names.values()
     reasons = [
         (name, totals.counts.get(name, 0), totals.occurrences[name])
         for name in names

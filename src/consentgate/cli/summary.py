@@ -1,4 +1,4 @@
-"""The summary that `filter` ends with: how many rows met which fate, and why."""
+"""The summary that `filter` prints at its end: rows by fate and by reason."""
 
 import sys
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ class Summary:
 
 
 def print_summary(summary: Summary) -> None:
-    """Two tables on stdout: on a terminal as it likes them, else as plain ASCII columns."""
+    """Print two tables on stdout: styled on a terminal, else as plain ASCII columns."""
     is_terminal = sys.stdout.isatty()
     console = Console(highlight=False) if is_terminal else _plain_console()
     console.print(_fates(summary))

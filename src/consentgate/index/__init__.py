@@ -1,4 +1,4 @@
-"""Finding what is known about an id: ids, hash tables, and instants packed into their entries."""
+"""Finding what is known about an id: ids as arrays, a hash table of facts, and packed instants."""
 
 from consentgate.index.fingerprints import MAX_ID_BYTES
 from consentgate.index.ids import IdFamily, id_family, read_ids, rows_with

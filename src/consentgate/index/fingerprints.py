@@ -1,8 +1,8 @@
-"""Keyed hashes of ids, for looking them up.
+"""Keyed hashes of ids, for looking ids up.
 
-A keyed hash has a meaning only inside the index that drew its key, or the file that the index was
-saved to. The hashes must stay what they are: saved gates contain them (`storage.sections.VERSION`),
-and content digests take rows in the order of these hashes.
+Each index draws its own key. So a hash can only be compared with others of the same index, or of
+the file that this index was saved to. The functions here must not change their results: saved gates
+contain such hashes (`storage.sections.VERSION`), and content digests order rows by them.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from consentgate.arrow import Int64s, Uint64s
 
 MAX_ID_BYTES = 65_536
-"""No snapshot or registry holds a longer string id, so a longer one has no record anywhere.
+"""Most bytes of a string id in a snapshot or registry. A longer id has no record anywhere.
 
 Fingerprints look at an id's length and at least its first MAX_ID_BYTES bytes.
 """
@@ -27,9 +27,9 @@ _SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _SUMS = 4
 _SECTION_BYTES = 56
 _NUMBERS = 4 + _SECTION_BYTES // 2
-"""16-bit numbers that are added up at once: times 32 bits, their sum is less than 2**53."""
+"""How many 16-bit numbers are multiplied by 32-bit numbers and added up: the sum is below 2**53."""
 _PRODUCT_ROWS = 2_048
-"""A matrix product of so few rows stays in the cache, and in the thread that asks for it."""
+"""Rows of one matrix product: so few that it stays in the cache, and in the calling thread."""
 _PIECE_ROWS = 8 * _PRODUCT_ROWS
 
 Float64s: TypeAlias = npt.NDArray[np.float64]
@@ -50,17 +50,19 @@ def mix(values: Uint64s, multiplier: np.uint64) -> Uint64s:
 class StringHasher:
     """128-bit fingerprints of byte strings, as two 64-bit lanes.
 
-    A string is read in sections of 56 bytes, filled up with zeros, each followed by the number of
-    bytes that were left, and one more, so that no section is all zeros; these are numbers of 16
-    bits. They are multiplied by secret 32-bit numbers, one for each position, and added up. That is
-    done four times, with other secrets each time. This is multilinear hashing (Lemire and Kaser,
-    "Strongly universal string hashing is fast", The Computer Journal 57(11), 2014): for any two
-    different strings, whoever chose them, the odds over the secrets that all four sums agree are at
-    most 2**-128. Each lane mixes two of the sums into 64 bits, which keeps these odds if the mixing
-    behaves as random.
+    A string is read in sections of 56 bytes. The last section is filled up with zeros. Each section
+    is followed by a 64-bit integer: one more than the number of bytes that the string has from the
+    section on. So no section is all zeros. A section and its integer are read as numbers of 16
+    bits. Each number is multiplied by a secret 32-bit number of its position, and the products are
+    added up. This is done four times, with other secrets each time.
 
-    A section's sums are exact in float64, being less than 2**53, which lets them be one matrix
-    product; sections are added up as integers.
+    This is multilinear hashing (Lemire and Kaser, "Strongly universal string hashing is fast", The
+    Computer Journal 57(11), 2014). For any two different strings, even if an attacker chose them,
+    the odds over the secrets that all four sums agree are at most 2**-128. Each lane mixes two of
+    the sums into 64 bits. This keeps these odds if the mixing behaves as random.
+
+    The sums of a section are less than 2**53. So they are exact in float64 and are computed as one
+    matrix product. The sums of several sections are added up as integers.
 
     Args:
         seed: the secret, at least 16 random bytes; equal seeds give equal fingerprints.
@@ -115,25 +117,25 @@ class StringHasher:
     def _sums(
         self, section: int, data: npt.NDArray[np.uint8], starts: Int64s, left: Int64s
     ) -> Uint64s:
-        """One section's part of the sums of each of n strings: (4, n).
+        """The share of one section in the sums of each of n strings, as an array of shape (4, n).
 
         Args:
-            data: with at least a section and 8 bytes behind the last string.
-            starts: where the section begins.
-            left: how many bytes the string has from there on.
+            data: the bytes of the strings, and at least a section and 8 bytes after them.
+            starts: the positions in `data` where the section of each string begins.
+            left: how many bytes each string has from there on.
         """
         self._grow_keys(section + 1)
         size = min((int(left.max(initial=0)) + 7) // 8 * 8, _SECTION_BYTES)
         windows = np.ndarray((len(data) - size - 7,), f"V{size + 8}", data, strides=(1,))
-        words = windows[starts].view(np.uint64).reshape(len(starts), size // 8 + 1)
-        words &= _first_bytes(size).take(left, axis=0, mode="clip")
-        words[:, -1] = left + 1
-        numbers = words.view(np.uint16)
+        padded = windows[starts].view(np.uint64).reshape(len(starts), size // 8 + 1)
+        padded &= _first_bytes(size).take(left, axis=0, mode="clip")
+        padded[:, -1] = left + 1
+        numbers = padded.view(np.uint16)
         keys = np.concatenate([self._keys[section, : size // 2], self._keys[section, -4:]])
         return _product(numbers, keys).T.astype(np.uint64, order="C")
 
     def _grow_keys(self, sections: int) -> None:
-        """Draw the keys of so many sections; SHAKE-256 gives the same ones each time."""
+        """Draw the keys of at least so many sections. SHAKE-256 gives the same keys each time."""
         if sections > len(self._keys):
             shape = (max(sections, 2 * len(self._keys)), _NUMBERS, _SUMS)
             stream = hashlib.shake_256(b"consentgate string keys" + self._seed)
@@ -143,7 +145,7 @@ class StringHasher:
 
 @cache
 def _first_bytes(size: int) -> Uint64s:
-    """For every length up to `size`, masks of so many first bytes: (size + 1, size / 8 + 1)."""
+    """Masks that keep the first 0, 1, …, `size` bytes, of shape (size + 1, size / 8 + 1)."""
     kept = np.arange(size + 8) < np.arange(size + 1)[:, np.newaxis]
     return (kept * np.uint8(0xFF)).view(np.uint64)
 

@@ -23,7 +23,7 @@ from consentgate.errors import ColumnTypeError
 
 
 class IdFamily(StrEnum):
-    """The kind of value that ids are. Families never meet: nothing is cast from one to another."""
+    """The kind of value that ids are. Ids are never cast from one family to another."""
 
     INTEGER = "integer"
     STRING = "string"
@@ -32,7 +32,7 @@ class IdFamily(StrEnum):
 
 @dataclass(frozen=True, repr=False)
 class Integers:
-    """Integers of any width; `values` holds them as 64 bits, to be read as `is_signed` says."""
+    """Integers of any width. `values` holds them as 64 bits, which are signed if `is_signed`."""
 
     values: Uint64s
     is_signed: bool
@@ -61,7 +61,7 @@ class Strings:
 
 @dataclass(frozen=True, repr=False)
 class Uuids:
-    """n UUIDs as an (n, 2) array of 64-bit values, their 16 bytes in order."""
+    """n UUIDs as an (n, 2) array of 64-bit values, which hold their 16 bytes in order."""
 
     values: Uint64s
 
@@ -76,10 +76,10 @@ Ids: TypeAlias = Integers | Strings | Uuids
 
 
 def id_family(kind: pa.DataType) -> IdFamily | None:
-    """The family of an id type, seen through a dictionary; None when it is no id type.
+    """The family of an id type, or of a dictionary of ids; None for any other type.
 
-    A dictionary of dictionaries is none: what is in memory where its values lie does not tell it
-    apart from others.
+    A dictionary of dictionaries is not an id type, because it could not be told apart from others
+    by the addresses of its buffers.
     """
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
@@ -93,10 +93,10 @@ def id_family(kind: pa.DataType) -> IdFamily | None:
 
 
 def read_ids(array: pa.Array) -> Ids:
-    """An id array that is no dictionary as flat ids; where it is null, the id is arbitrary.
+    """An id array without a dictionary as flat ids. A null becomes any id.
 
     Raises:
-        ColumnTypeError: The type is none of the three families.
+        ColumnTypeError: The type belongs to none of the three families.
     """
     family = id_family(array.type)
     if family is IdFamily.INTEGER:
@@ -106,7 +106,7 @@ def read_ids(array: pa.Array) -> Ids:
     if family is IdFamily.UUID:
         storage = array.storage if isinstance(array, pa.ExtensionArray) else array
         return Uuids(fixed_width_values(storage, np.dtype((np.uint64, 2))))
-    raise ColumnTypeError(f"Type {array.type} is no id type.")
+    raise ColumnTypeError(f"Type {array.type} is not a type of ids.")
 
 
 def _read_integers(array: pa.Array) -> Integers:
@@ -127,10 +127,10 @@ def _read_strings(array: pa.Array) -> Strings:
 
 
 def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:
-    """The positions of an id, which is compared as the ids' own type.
+    """The positions where a column of ids holds an id; none if its type cannot hold that id.
 
     Args:
-        value: as the ids hold it; for UUIDs a `uuid.UUID` or 16 bytes.
+        value: a Python value of the column's type; for UUIDs a `uuid.UUID` or 16 bytes.
     """
     ids = decoded(ids)
     if is_text(ids.type):

@@ -1,11 +1,12 @@
 """The index: the facts about each id, found for a whole block of ids at once.
 
-A perfect hash tells in which slot the entry of an id would be, so nothing is searched. An entry
-holds an id's key and, beside it, 64 bits of facts about the id; one read of memory gives both. The
-keys are compared exactly. An empty slot holds zeros, which mean "nothing is known"; so does memory
-that was never written.
+A perfect hash gives the slot in which the entry of an id would be, without a search. An entry holds
+an id's key and, beside it, 64 bits of facts about the id. One read of memory gives both. The keys
+are compared exactly. An empty slot holds zeros, which mean that nothing is known. Memory that was
+never written holds zeros, too.
 
-What does not fit into 64 bits lies in columns in slot order, kept by whoever built the index.
+Facts that do not fit into 64 bits are in separate columns, in the order of the slots. The caller
+that builds the index keeps these columns.
 """
 
 import secrets
@@ -25,15 +26,17 @@ from consentgate.index.perfect_hash import NoPilotError, PerfectHash
 
 _TOP_BIT = np.uint64(1 << 63)
 _SECRETS = 8
-"""Secrets that are tried before ids are believed to be equal."""
+"""How many secrets are tried before ids are taken to be equal."""
 _LINE_ENTRIES = 8
 
 
 class Keys(NamedTuple):
     """n ids as the index compares them.
 
-    `lanes` are one uint64 array of n entries (integers) or two (UUIDs; fingerprints of strings),
-    equal for equal ids and different for different ones; `hashes` spread them over 64 bits.
+    Attributes:
+        lanes: uint64 arrays of n entries: one for integers, two for UUIDs and for fingerprints of
+            strings. They are equal for equal ids, and different for different ids.
+        hashes: n uint64, the lanes spread evenly over 64 bits.
     """
 
     lanes: tuple[Uint64s, ...]
@@ -46,8 +49,10 @@ class Keys(NamedTuple):
 class Matches(NamedTuple):
     """The index's answer about n ids.
 
-    `facts` (uint64) are 0 where nothing is; `slots` (int64) say where they lie; `valid` (bool) is
-    false where the id is null, and None when none is.
+    Attributes:
+        facts: n uint64; 0 where nothing is known.
+        slots: n int64, the slot of each id's entry.
+        valid: n booleans, false where the id is null; None if no id is null.
     """
 
     facts: Uint64s
@@ -107,14 +112,15 @@ class IdHasher:
 
 @dataclass(frozen=True, repr=False)
 class Index:
-    """Finds what is known about ids. Immutable, and safe to use from many threads.
+    """Finds the facts about ids. It is immutable, and safe to use from many threads.
 
     Attributes:
         seed: the secret under which ids are hashed.
         is_signed: whether integer ids are to be read as signed.
         slots: the slot of each id's entry.
-        entries: (slots, 2) or, for keys of two lanes, (slots, 4) uint64: an id's key, its facts
-            and zeros, so that no entry lies across two lines of the processor's cache.
+        entries: uint64 of shape (slots, 2) or, for keys of two lanes, (slots, 4). A row holds an
+            id's key, its facts, and as many zeros as are needed so that no entry lies across two
+            lines of the processor's cache.
     """
 
     seed: bytes
@@ -131,10 +137,10 @@ class Index:
         Args:
             ids: all different.
             facts: what is known about each, n uint64.
-            beside: columns of n entries that belong to the facts.
+            beside: more columns of n entries about the ids.
 
         Returns:
-            The index, and each column by slot; zero where no id is.
+            The index, and each column in the order of the slots; zero in empty slots.
 
         Raises:
             ValueError: Some ids are equal.
@@ -158,7 +164,7 @@ class Index:
         """Look up n ids of the family that the index holds.
 
         Args:
-            valid: where an id is not null; None when none is.
+            valid: n booleans, false where an id is null; None if no id is null.
         """
         keys = self._hasher.keys(ids)
         slots = self.slots.find(keys.hashes)
@@ -174,7 +180,7 @@ class Index:
 
     @property
     def facts(self) -> Uint64s:
-        """The facts in every slot, 0 where it is empty: a view of the entries."""
+        """The facts in every slot, 0 in empty slots. This is a view of the entries."""
         return self.entries[:, self.entries.shape[1] // 2]  # after the lanes, before the zeros
 
     @cached_property
@@ -202,7 +208,10 @@ def _lanes(ids: Uuids) -> tuple[Uint64s, Uint64s]:
 
 
 def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
-    """A secret under which every id has a slot of its own; nearly always the first one drawn."""
+    """A hasher whose secret gives each id a slot of its own, the ids' keys, and the slots.
+
+    Nearly always, the first secret that is drawn does this.
+    """
     for _ in range(_SECRETS):
         hasher = IdHasher()
         keys = hasher.all_keys(ids)
@@ -212,7 +221,7 @@ def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
 
 
 def _aligned_zeros(rows: int, columns: int) -> Uint64s:
-    """Zeros that begin with a line of the processor's cache."""
+    """Zeros whose memory begins where a line of the processor's cache begins."""
     zeros = np.zeros(rows * columns + _LINE_ENTRIES, np.uint64)
     first = -(zeros.ctypes.data // zeros.itemsize) % _LINE_ENTRIES
     return zeros[first : first + rows * columns].reshape(rows, columns)

@@ -1,8 +1,8 @@
 """Instants packed into a few bits of an id's facts: enough for nearly every comparison.
 
-Time is cut into steps, and the facts hold the number of the step that an instant lies in. That
-decides a comparison with any time in another step. For a time in the same step, a separate column
-tells where in the step the instant lies; that column is hardly ever read.
+Time is cut into steps, and the facts hold the number of the step that an instant lies in. This
+number decides a comparison with any time in another step. For a time in the same step, a separate
+column tells where in the step the instant lies. That column is hardly ever read.
 """
 
 from collections.abc import Sequence
@@ -17,14 +17,16 @@ from consentgate.arrow import EARLIEST, LATEST, Bools, Int64s, Uint64s, for_each
 Rests = npt.NDArray[np.unsignedinteger[Any]]
 
 SHORTEST_SHIFT = 2
-"""Steps of at least 2**SHORTEST_SHIFT, so that no difference between two of them overflows."""
+"""A step has at least 2**SHORTEST_SHIFT microseconds, so that the difference between the numbers
+of two steps never overflows.
+"""
 
 
 @dataclass(frozen=True, repr=False)
 class PackedInstants:
     """One instant for each id; EARLIEST stands for none.
 
-    The facts hold the number of the step, counted from one, or zero where there is no instant.
+    The facts hold the number of the step, counted from one, or zero if there is no instant.
     `rests` holds how long before the end of its step the instant lies, so that zeroed memory means
     a later instant.
 
@@ -53,7 +55,7 @@ class PackedInstants:
         return cls(first_bit, bits, shift, (first >> shift) - 1, np.empty(0, rest_type))
 
     def pack_into(self, facts: Uint64s, instants: Int64s) -> Rests:
-        """Put n instants into the facts of n ids, in which their bits are zero.
+        """Put n instants into the facts of n ids. The bits of these instants must be zero before.
 
         Returns:
             The n rests.
@@ -70,7 +72,7 @@ class PackedInstants:
         return rests
 
     def lie_after(self, times: Int64s, facts: Uint64s, slots: Int64s) -> Bools:
-        """Where the packed instant lies after a time.
+        """A mask that is true where the packed instant is later than a time.
 
         Args:
             times: n int64 microseconds since 1970 in UTC, or one for all.
@@ -110,14 +112,15 @@ class PackedInstants:
 def pack_instants(
     facts: Uint64s, first_bit: int, columns: Sequence[Int64s], *, always: int | None = None
 ) -> tuple[list[PackedInstants | None], list[Rests]]:
-    """Put columns of n instants each into n facts, from a bit on that the facts do not use.
+    """Put columns of n instants each into n facts.
 
     Args:
+        first_bit: the bit from which on the facts are zero, so that instants can go there.
         always: the number of a column that gets a layout even if it holds no instant.
 
     Returns:
-        The layout of each column, None where it holds no instant; and for each layout n rests, to
-        be brought into the order of the index's slots.
+        The layout of each column, None if it holds no instant; and for each layout n rests, which
+        the caller must bring into the order of the index's slots.
     """
     held = [at == always or bool((c != EARLIEST).any()) for at, c in enumerate(columns)]
     bits = (64 - first_bit) // max(1, sum(held))
@@ -135,6 +138,6 @@ def pack_instants(
 def with_rests(
     layouts: Sequence[PackedInstants | None], rests: Sequence[Rests]
 ) -> list[PackedInstants | None]:
-    """The layouts with their rests, once those lie in the order of the index's slots."""
+    """The layouts with their rests, which are now in the order of the index's slots."""
     columns = iter(rests)
     return [None if layout is None else replace(layout, rests=next(columns)) for layout in layouts]

@@ -1,12 +1,13 @@
-"""A perfect hash: a slot of its own for each of a fixed set of hashes, found without searching.
+"""A perfect hash: a slot of its own for each of a fixed set of hashes, found without a search.
 
-Hash and displace. The hashes are dealt out into small buckets, and every bucket has a pilot: a
-number that, mixed into its hashes, sends each of them to a slot that no other one has. To find a
-slot takes one byte from the pilots, which are few enough for the processor's cache. A hash outside
-the set gets some slot too, so whoever looks there compares what the slot holds.
+The method is called "hash and displace". Hashes are divided into small buckets, and each bucket has
+a pilot. This is a number that, mixed into the bucket's hashes, sends each of them to a slot that no
+other hash has. Finding a slot takes one byte from the pilots, which are few enough for the
+processor's cache. A hash outside the set gets some slot, too. So the caller must compare its key
+with the one in the slot.
 
-After Pibiri and Trani, "PTHash: Revisiting FCH Minimal Perfect Hashing", SIGIR 2021; but a few
-buckets, or many at once, are tried together, so that NumPy does the work.
+The method follows Pibiri and Trani, "PTHash: Revisiting FCH Minimal Perfect Hashing", SIGIR 2021.
+But here, pilots are tried for many buckets at once, so that NumPy does the work.
 """
 
 from dataclasses import dataclass
@@ -22,25 +23,29 @@ _PILOT_SPREAD = np.uint64(0x9E37_79B9_7F4A_7C15)
 _SLOT_SPREAD = np.uint64(0xD134_2543_DE82_EF95)
 
 _LOAD = 0.75
-"""How full a part is: fuller takes less memory and longer to build; lookups are alike."""
+"""The share of slots that are used. A larger share takes less memory, but more time to build.
+
+Lookups take the same time.
+"""
 _PART_HASHES = 1 << 19
-"""About so many hashes are placed together, so that what is looked at stays in the cache."""
+"""About how many hashes are placed together, so that their slots stay in the cache."""
 _PILOTS = 256
 _FEW = 16_384
-"""For so few hashes of one size of bucket, _TRIES pilots are tried at once."""
+"""If the buckets of one size have at most so many hashes, _TRIES pilots are tried at once."""
 _TRIES = 8
 
 
 class NoPilotError(Exception):
-    """A bucket has no pilot that keeps its hashes apart; others, under a new secret, will have."""
+    """A bucket has no pilot that keeps its hashes apart. A new secret would give other hashes."""
 
 
 @dataclass(frozen=True, repr=False)
 class PerfectHash:
     """Slots for n different hashes.
 
-    The upper half of a hash says in which bucket it is, and 2**bucket_bits buckets share a part of
-    the slots. All of this is part of the format of saved gates (`storage.sections.VERSION`).
+    The upper half of a hash gives its bucket. Slots are divided into parts, and 2**bucket_bits
+    buckets share each part. All of this belongs to the format of saved gates
+    (`storage.sections.VERSION`).
 
     Attributes:
         bucket_bits: see above.
@@ -62,19 +67,20 @@ class PerfectHash:
         """A perfect hash of n hashes, which should be spread evenly over 64 bits.
 
         Raises:
-            NoPilotError: Two hashes are equal, or by bad luck, which is very rare.
+            NoPilotError: Two hashes are equal, or, which is very rare, no pilot was found by bad
+                luck.
         """
         parts = max(1, -(-len(hashes) // _PART_HASHES))
         bucket_bits = max(0, (len(hashes) // parts - 1).bit_length() - 1)
         buckets = parts << bucket_bits
         in_order = _sorted(hashes)
         firsts = [-(-(part << 32) // parts) << 32 for part in range(1, parts)]
-        bounds = [0, *np.searchsorted(in_order, np.array(firsts, np.uint64)), len(hashes)]
-        most = int(np.diff(bounds).max())
+        edges = [0, *np.searchsorted(in_order, np.array(firsts, np.uint64)), len(hashes)]
+        most = int(np.diff(edges).max())
         made = cls(bucket_bits, int(most / _LOAD) + 1, np.empty(buckets, np.uint8))
 
         def fill(part: int) -> None:
-            members = in_order[bounds[part] : bounds[part + 1]]
+            members = in_order[edges[part] : edges[part + 1]]
             first = part << bucket_bits
             sizes = np.bincount(made._buckets(members) - first, minlength=1 << bucket_bits)
             pilots = _find_pilots(members, sizes, made.part_slots)
@@ -100,7 +106,7 @@ class PerfectHash:
 
 
 def _slot_of(hashes: Uint64s, pilots: npt.NDArray[np.integer[Any]], slots: int) -> Int64s:
-    """Where in a part of so many slots hashes come to lie with some pilots."""
+    """The slots that hashes get with their pilots, in a part of so many slots."""
     slot = pilots.astype(np.uint64) * _PILOT_SPREAD ^ hashes
     slot *= _SLOT_SPREAD
     slot >>= _HALF
@@ -113,7 +119,7 @@ def _find_pilots(hashes: Uint64s, sizes: Int64s, slots: int) -> npt.NDArray[np.u
     """A pilot for each bucket of a part; the largest buckets choose first.
 
     Args:
-        hashes: bucket by bucket.
+        hashes: all hashes of the part, in the order of their buckets.
         sizes: how many hashes each bucket has.
         slots: how many slots the part has.
     """
@@ -144,9 +150,10 @@ def _find_pilots(hashes: Uint64s, sizes: Int64s, slots: int) -> npt.NDArray[np.u
 
 
 def _first_free(members: Uint64s, tried: Int64s, taken: Bools) -> tuple[Int64s, Int64s, Int64s]:
-    """The buckets for which a pilot leads to free slots; the first such; and those slots.
+    """The buckets for which a pilot leads to free slots, the first such pilot, and these slots.
 
-    Those of a bucket may still be one and the same; claiming them shows it.
+    Two hashes of a bucket may still have the same slot. The caller notices this when it claims the
+    slots.
 
     Args:
         members: (size, n) hashes of n buckets.
@@ -160,7 +167,7 @@ def _first_free(members: Uint64s, tried: Int64s, taken: Bools) -> tuple[Int64s, 
 
 
 def _sorted(hashes: Uint64s) -> Uint64s:
-    """Words that are spread evenly over 64 bits, in ascending order."""
+    """The hashes in ascending order. They should be spread evenly over 64 bits."""
     count = thread_count() if len(hashes) > BLOCK_ROWS else 1
     firsts = [np.uint64((part << 64) // count) for part in range(count)]
     lasts = [*(first - np.uint64(1) for first in firsts[1:]), np.uint64(2**64 - 1)]

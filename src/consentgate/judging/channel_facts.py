@@ -1,4 +1,4 @@
-"""What a gate knows about each channel, compiled for one policy."""
+"""The facts that a gate has about each channel, compiled for one policy."""
 
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
 
 @dataclass(frozen=True, repr=False)
 class ChannelFacts:
-    """All that is known about each channel.
+    """The facts about each channel.
 
     A channel's facts hold, in their lowest bits, PRIVATE_CHANNEL and CHANNEL_UNKNOWN, as far as
     they do not depend on time. They are stored XOR CHANNEL_UNKNOWN, so that zero means "unknown".
@@ -26,8 +26,8 @@ class ChannelFacts:
 
     Attributes:
         index: the facts about each channel.
-        public_since: messages from before this instant were written in private; None where no
-            channel has such an instant.
+        public_since: messages from before this instant were written in private; None if no channel
+            has such an instant.
     """
 
     index: Index
@@ -35,7 +35,7 @@ class ChannelFacts:
 
     @classmethod
     def compile(cls, policy: Policy, registry: ChannelRegistry) -> "ChannelFacts":
-        """Sort the registry's channels into public, private and unknown."""
+        """Compile the registry's channels: public, private or unknown, and public since when."""
         table = registry.table
         bits = visibility_bits(table["visibility"].chunk(0), policy)
         facts = (bits ^ np.uint32(Reason.CHANNEL_UNKNOWN)).astype(np.uint64)
@@ -49,7 +49,12 @@ class ChannelFacts:
         return cls(index, *with_rests(layouts, rests))
 
     def judge(self, matches: Matches, created: Int64s) -> Bits:
-        """The reasons against n messages for the channel of each."""
+        """The reasons that the channels of n messages give, one channel for each message.
+
+        Args:
+            matches: the matches of n channel ids.
+            created: when each message was written: n int64 microseconds since 1970 in UTC.
+        """
         bits = matches.facts.astype(np.uint32)
         bits &= np.uint32((1 << CHANNEL_BITS) - 1)
         bits ^= np.uint32(Reason.CHANNEL_UNKNOWN)
@@ -62,6 +67,6 @@ class ChannelFacts:
 
 
 def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
-    """The reasons that n visibilities give: none if public, else private; unknown for a null."""
+    """The reasons that n visibilities give: none if public, unknown if null, otherwise private."""
     by_word = {word: Reason(0) for word in policy.public_visibilities}
     return bits_of_words(words, by_word, other=Reason.PRIVATE_CHANNEL, null=Reason.CHANNEL_UNKNOWN)

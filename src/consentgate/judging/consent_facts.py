@@ -1,4 +1,4 @@
-"""What a gate knows about each subject, compiled for one policy."""
+"""The facts that a gate has about each subject, compiled for one policy."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,7 +47,7 @@ def consent_bits(policy: Policy) -> int:
 
 @dataclass(frozen=True, repr=False)
 class ConsentFacts:
-    """All that is known about each subject, over all the policy's purposes.
+    """The facts about each subject, united over all the policy's purposes.
 
     A subject's facts hold, in their lowest bits, the reasons from NO_CONSENT_RECORD on that do not
     depend on time. They are stored XOR NO_CONSENT_RECORD, so that zero means "no record". The
@@ -56,9 +56,10 @@ class ConsentFacts:
     Attributes:
         index: the facts about each subject.
         reason_bits: how many bits of the facts hold reasons.
-        valid_from: messages from before this instant predate a consent; None where nobody has one.
-        valid_until: the complement of the instant from which on a consent has expired; None where
-            none ever does. There is always one where the policy limits the age of consents.
+        valid_from: messages from before this instant predate a consent; None if no subject has such
+            an instant.
+        valid_until: the complement of the instant from which on a consent has expired; None if no
+            consent ever expires. If the policy limits the age of consents, it is never None.
     """
 
     index: Index
@@ -68,7 +69,7 @@ class ConsentFacts:
 
     @classmethod
     def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
-        """Unite each subject's records for the purposes asked for."""
+        """Unite each subject's records for the policy's purposes."""
         records = _Records.read(policy, consent)
         reason_bits = consent_bits(policy)
         facts = records.bits.astype(np.uint64)
@@ -76,16 +77,22 @@ class ConsentFacts:
         facts >>= np.uint64(_FIRST_BIT)
         not_after = np.invert(records.valid_until, out=records.valid_until)
         instants = [records.valid_from, not_after]
-        # under an age limit always one for the end, so that a gate's file cannot do without
+        # with an age limit, there is always a layout for ends, so that a gate file must have one
         always = None if policy.max_consent_age is None else 1
         layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
         ids = read_ids(records.subjects)
-        del records, instants, not_after  # for the peak of memory
+        del records, instants, not_after  # lowers the peak of memory
         index, rests = Index.build(ids, facts, rests)
         return cls(index, reason_bits, *with_rests(layouts, rests))
 
     def judge(self, matches: Matches, created: Int64s, now: int) -> Bits:
-        """The reasons against n mentions of subjects, each in a message of its own instant."""
+        """The reasons against n subjects, each named in a message of its own instant.
+
+        Args:
+            matches: the matches of n subject ids.
+            created: when each message was written: n int64 microseconds since 1970 in UTC.
+            now: the instant of judgement, in the same unit.
+        """
         bits = self.judge_subjects(matches, now)
         if self.valid_from is not None:
             later = self.valid_from.lie_after(created, matches.facts, matches.slots)
@@ -93,19 +100,19 @@ class ConsentFacts:
         return bits
 
     def starts(self, matches: Matches) -> Int64s:
-        """The instants before which messages of n subjects predate a consent; else EARLIEST."""
+        """The instants before which messages of n subjects predate a consent, or EARLIEST."""
         if self.valid_from is None:
             return np.full(len(matches.facts), EARLIEST)
         return self.valid_from.unpack(matches.facts, matches.slots)
 
     def judge_subjects(self, matches: Matches, now: int) -> Bits:
-        """The reasons against n subjects, whenever the messages were written that name them."""
+        """The reasons against n subjects that do not depend on when messages were written."""
         bits = matches.facts.astype(np.uint32)
         bits &= np.uint32((1 << self.reason_bits) - 1)
         bits <<= np.uint32(_FIRST_BIT)
         bits ^= _NO_RECORD
         if self.valid_until is not None:
-            past = np.array([~now - 1])  # until <= now just where ~until > ~now - 1
+            past = np.array([~now - 1])  # until <= now exactly if ~until > ~now - 1
             expired = self.valid_until.lie_after(past, matches.facts, matches.slots)
             bits |= flag(expired, Reason.CONSENT_EXPIRED)
         if matches.valid is not None:
@@ -135,7 +142,8 @@ class _Records:
     Attributes:
         subjects: n ids.
         bits: n uint32.
-        valid_from, valid_until: n int64; EARLIEST and LATEST where there is no such instant.
+        valid_from: n int64; EARLIEST if there is no such instant.
+        valid_until: n int64; LATEST if there is no such instant.
     """
 
     subjects: pa.Array
@@ -145,7 +153,7 @@ class _Records:
 
     @classmethod
     def read(cls, policy: Policy, consent: ConsentSnapshot) -> "_Records":
-        """The records for the purposes asked for, united by subject."""
+        """The records for the policy's purposes, united by subject."""
         table = consent.table
         for rule in policy.subject_rules:
             find_rule_column(table.schema, rule, "consent snapshot")
@@ -188,7 +196,10 @@ class _Records:
 
     @classmethod
     def _united(cls, records: list["_Records"]) -> "_Records":
-        """Every subject's records together; one who lacks some has no record for a purpose."""
+        """The records for several purposes, united by subject.
+
+        A subject without a record for each purpose gets the reason NO_CONSENT_RECORD.
+        """
         mentions = pa.concat_arrays([some.subjects for some in records]).dictionary_encode()
         subjects = mentions.dictionary
         bits, purposes = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
@@ -207,7 +218,7 @@ class _Records:
 
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
-    """Bits 4 to 9, but for what instants decide."""
+    """Bits 4 to 9, as far as they do not depend on instants."""
     by_status = {word: reason or Reason(0) for word, reason in STATUSES.items()}
     bits = bits_of_words(columns["status"], by_status, other=Reason.CONSENT_NOT_GIVEN)
     accepted = {"method": (policy.methods, Reason.CONSENT_NOT_EXPLICIT)}
@@ -231,7 +242,7 @@ def _rule_bits(policy: Policy, columns: Mapping[str, pa.Array]) -> Bits:
 
 
 def _begins_after(columns: Mapping[str, pa.Array], as_of: int) -> Bools:
-    """Where a consent begins only after the snapshot, which cannot know that it will."""
+    """A mask that is true where a consent begins after the snapshot's `as_of`."""
     if "effective_from" not in columns:
         return np.zeros(len(columns["status"]), np.bool_)
     starts = read_instants(columns["effective_from"], "effective_from")

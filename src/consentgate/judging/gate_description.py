@@ -2,41 +2,31 @@
 
 A file whose checksums are right can still have been written by a faulty or hostile program. So its
 description is a model, and everything that two of its entries say has to agree: with the policy and
-the columns, with the evidence that ledgers will carry, and with the arrays' types and shapes.
+the columns, with the identity that ledgers will carry, and with the arrays' types and shapes.
 """
 
-import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError
 
 from consentgate.arrow import EARLIEST, LATEST, as_micros
 from consentgate.columns import Columns
+from consentgate.identity import DatedInput, GateIdentity, Record
 from consentgate.index import SHORTEST_SHIFT, IdFamily
 from consentgate.judging.channel_facts import CHANNEL_BITS
 from consentgate.judging.consent_facts import consent_bits
 from consentgate.policy import Policy
-from consentgate.reasons import reason_names
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 
 _SAMPLED_WORDS = 256
-_DIGESTS = {"snapshot": "consentgate.snapshot_digest", "registry": "consentgate.registry_digest"}
-_INSTANTS = {"snapshot": "consentgate.snapshot_as_of", "registry": "consentgate.registry_as_of"}
 
 
-class _Described(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DescribedIndex(_Described):
+class DescribedIndex(Record):
     """An index, but for its arrays; see `Index` and `PerfectHash`."""
 
     seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
@@ -57,7 +47,7 @@ class DescribedIndex(_Described):
         return slots
 
 
-class DescribedInstants(_Described):
+class DescribedInstants(Record):
     """One instant for each id, but for the rests; see `PackedInstants`."""
 
     first_bit: Annotated[int, Field(ge=0, le=63)]
@@ -66,7 +56,7 @@ class DescribedInstants(_Described):
     base: Int64
 
 
-class DescribedConsent(_Described):
+class DescribedConsent(Record):
     """The facts about subjects; see `ConsentFacts`."""
 
     index: DescribedIndex
@@ -80,7 +70,7 @@ class DescribedConsent(_Described):
         return {"valid_from": self.valid_from, "valid_until": self.valid_until}
 
 
-class DescribedChannels(_Described):
+class DescribedChannels(Record):
     """The facts about channels; see `ChannelFacts`."""
 
     index: DescribedIndex
@@ -92,7 +82,7 @@ class DescribedChannels(_Described):
         return {"public_since": self.public_since}
 
 
-class DescribedJudge(_Described):
+class DescribedJudge(Record):
     """All that judging takes; see `Judge`."""
 
     consent: DescribedConsent
@@ -103,14 +93,13 @@ class DescribedJudge(_Described):
     channel_family: IdFamily | None
 
 
-class Description(_Described):
+class Description(Record):
     """All that a gate's file says about its gate, but for the arrays; see `SavedGate`."""
 
     policy: Policy
     columns: Columns
     judged_at: AwareDatetime | None
-    evidence: dict[str, str]
-    sources: dict[str, str]
+    identity: GateIdentity
     judge: DescribedJudge
 
     @classmethod
@@ -132,7 +121,7 @@ class Description(_Described):
             raise ValueError(".".join(map(str, fault["loc"])) or "as a whole") from None
         _check(description.model_dump(mode="json") == content, "its form")
         description._check_parts()
-        description._check_evidence()
+        description._check_identity()
         description._check_arrays(arrays, verify=verify)
         return description
 
@@ -144,21 +133,13 @@ class Description(_Described):
         may_expire = judge.consent.valid_until is not None or self.policy.max_consent_age is None
         _check(may_expire, "the age limit of consents")
 
-    def _check_evidence(self) -> None:
+    def _check_identity(self) -> None:
         """Hold what ledgers will say against what judges."""
-        instants = {"snapshot": self.judge.snapshot_as_of, "registry": self.judge.registry_as_of}
-        used = {what: as_of for what, as_of in instants.items() if as_of is not None}
-        expected = {
-            "consentgate.reason_names": json.dumps(reason_names(self.policy.rule_names)),
-            "consentgate.policy_digest": self.policy.digest,
-            **{_INSTANTS[what]: as_of for what, as_of in used.items()},
-        }
-        said: dict[str, Any] = dict(self.evidence)
-        for what in used:
-            _check(_is_digest(said.pop(_DIGESTS[what], "")), f"digest of the {what}")
-            said[_INSTANTS[what]] = _micros(said.get(_INSTANTS[what], ""))
-        _check(said == expected, "evidence")
-        _check(self.sources.keys() == used.keys(), "sources")
+        said = self.identity
+        expected = GateIdentity.of(self.policy, self.columns, said.consent, said.channels)
+        _check(said == expected, "identity")
+        _check(_as_of(said.consent) == self.judge.snapshot_as_of, "instant of the snapshot")
+        _check(_as_of(said.channels) == self.judge.registry_as_of, "instant of the registry")
 
     def _check_arrays(self, arrays: Arrays, *, verify: bool) -> None:
         described: dict[str, tuple[DescribedConsent | DescribedChannels, IdFamily, int]] = {
@@ -217,13 +198,6 @@ def _check(is_so: bool, what: str) -> None:
         raise ValueError(what)
 
 
-def _is_digest(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
-
-
-def _micros(text: str) -> int | None:
-    """An instant in text as microseconds since 1970; None where it is none."""
-    try:
-        return as_micros(datetime.fromisoformat(text), name="as_of")
-    except ValueError:
-        return None
+def _as_of(data: DatedInput | None) -> int | None:
+    """The instant as of which it speaks, in microseconds since 1970."""
+    return None if data is None else as_micros(data.as_of, name="as_of")

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from consentgate.errors import OutputError, ReplacedGateError, UnreadableFileError
+from consentgate.identity import GateIdentity
 from consentgate.index import Index, PackedInstants, PerfectHash
 from consentgate.judging.channel_facts import ChannelFacts
 from consentgate.judging.consent_facts import ConsentFacts
@@ -53,14 +54,12 @@ class SavedGate:
     Attributes:
         judge: all that judging takes.
         judged_at: the instant of judgement, if the gate has one of its own.
-        evidence: what ledgers carry in their metadata.
-        sources: where snapshot and registry came from.
+        identity: of the gate.
     """
 
     judge: Judge
     judged_at: datetime | None
-    evidence: dict[str, str]
-    sources: dict[str, str]
+    identity: GateIdentity
 
 
 def save_gate(path: Path, gate: SavedGate) -> GateFile:
@@ -75,8 +74,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
         policy=gate.judge.policy,
         columns=gate.judge.columns,
         judged_at=gate.judged_at,
-        evidence=gate.evidence,
-        sources=gate.sources,
+        identity=gate.identity,
         judge=_take_apart(gate.judge, arrays),
     )
     content = description.model_dump(mode="json")
@@ -110,7 +108,7 @@ def open_gate(
     except ValueError as error:
         raise damaged(path, f"does not describe a gate ({error})") from None
     judge = _put_together(description, arrays)
-    gate = SavedGate(judge, description.judged_at, description.evidence, description.sources)
+    gate = SavedGate(judge, description.judged_at, description.identity)
     return gate, GateFile(path, actual)
 
 

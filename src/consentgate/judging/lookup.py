@@ -11,11 +11,11 @@ from consentgate.index import Index, Matches, read_ids
 
 
 class Lookup:
-    """Finds ids for one call, remembering the matches of its dictionaries.
+    """Looks up the ids of one call, and remembers the matches of dictionaries.
 
     Args:
-        rows: of the table that is judged. A dictionary of more values is not worth looking up
-            whole.
+        rows: how many rows the judged table has. Of a dictionary with more values, only those that
+            rows use are looked up.
     """
 
     def __init__(self, rows: int) -> None:
@@ -24,7 +24,7 @@ class Lookup:
         self._lock = Lock()
 
     def find(self, index: Index, ids: pa.Array) -> Matches:
-        """Look up n ids; `valid` is false for a null."""
+        """The matches of n ids; `valid` is false for a null."""
         if not pa.types.is_dictionary(ids.type):
             return _find(index, ids)
         if len(ids.dictionary) > max(self._rows, len(ids)):
@@ -32,10 +32,11 @@ class Lookup:
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Matches:
-        """Look up a dictionary's values, and behind them a null.
+        """The matches of a dictionary's values, and after them that of a null.
 
-        Where a dictionary lies tells it apart, as long as it is held here and its memory is not
-        used again. Threads wait for the first one that asks.
+        A dictionary is recognized by the addresses of its buffers. It is kept here, so that its
+        memory is not used for another one. The first thread that asks looks a dictionary up, and
+        the others wait.
         """
         buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
         key = (id(index), values.type, values.offset, len(values), *buffers)
@@ -46,7 +47,7 @@ class Lookup:
 
 
 def _find(index: Index, ids: pa.Array) -> Matches:
-    """Look up n ids that are not dictionary-encoded."""
+    """The matches of n ids that are not dictionary-encoded."""
     if pa.types.is_null(ids.type):
         nothing = np.zeros(len(ids), np.uint64)
         return Matches(nothing, nothing.view(np.int64), np.zeros(len(ids), np.bool_))
@@ -54,7 +55,7 @@ def _find(index: Index, ids: pa.Array) -> Matches:
 
 
 def _find_used(index: Index, ids: pa.DictionaryArray) -> Matches:
-    """What is held about n ids of a dictionary, of which they use few values."""
+    """The matches of n dictionary-encoded ids that use few of the dictionary's values."""
     end = len(ids.dictionary)
     used, positions = np.unique(dictionary_codes(ids), return_inverse=True)
     values = without_views(ids.dictionary).take(pa.array(used, mask=used == end))
@@ -62,7 +63,7 @@ def _find_used(index: Index, ids: pa.DictionaryArray) -> Matches:
 
 
 def _find_all(index: Index, values: pa.Array) -> Matches:
-    """Look up any number of ids, and behind them a null."""
+    """The matches of any number of ids, and after them that of a null."""
     count = len(values) + 1
     facts, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     valid = np.zeros(count, np.bool_)

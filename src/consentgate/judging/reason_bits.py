@@ -1,4 +1,4 @@
-"""Reason bits as NumPy arrays, made from masks and from dictionaries of words."""
+"""Reason bits as NumPy arrays, made from masks and from dictionary-encoded words."""
 
 from collections.abc import Mapping
 
@@ -30,5 +30,5 @@ def bits_of_words(
 
 
 def where_valid(values: Int64s, valid: Bools | None, otherwise: int) -> Int64s:
-    """The values where a mask is true or None, else the other value."""
+    """The values where a mask is true, else `otherwise`. With None as the mask, all the values."""
     return values if valid is None else np.where(valid, values, otherwise)

@@ -1,4 +1,4 @@
-"""Where a policy rule matches, over a whole column."""
+"""Applying a policy rule to a whole column."""
 
 from typing import Any
 
@@ -48,7 +48,7 @@ def check_rule(rule: Rule, kind: pa.DataType) -> None:
 
 
 def _says_what_is_null(kind: pa.DataType) -> bool:
-    """Whether `valid_mask` can tell which entries of a column are null, and a rule may ask it."""
+    """Whether a rule may ask which entries of a column are null. `valid_mask` can tell it then."""
     if isinstance(kind, pa.BaseExtensionType):
         return _says_what_is_null(kind.storage_type)
     if pa.types.is_dictionary(kind):
@@ -57,10 +57,10 @@ def _says_what_is_null(kind: pa.DataType) -> bool:
 
 
 def match_rule(rule: Rule, column: pa.Array) -> Bools:
-    """Where the rule matches: n booleans, true for every null.
+    """A mask of n booleans that is true where the rule matches. A null always matches.
 
     Args:
-        rule: one that `check_rule` has let through for this column's type.
+        rule: a rule that `check_rule` accepts for this column's type.
         column: n values, dictionary-encoded or not.
     """
     valid = valid_mask(column)
@@ -71,7 +71,7 @@ def match_rule(rule: Rule, column: pa.Array) -> Bools:
 
 
 def _match_values(rule: Rule, column: pa.Array) -> Bools:
-    """Where the rule matches a value; anything where there is none."""
+    """A mask that is true where the rule matches a value. For a null it may be true or false."""
     if pa.types.is_dictionary(column.type):
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
@@ -80,7 +80,10 @@ def _match_values(rule: Rule, column: pa.Array) -> Bools:
 
 
 def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:
-    """Where a column that is not all null holds one of the values; anything where it is null."""
+    """Whether each entry of a column is one of the values. The result for a null is arbitrary.
+
+    At least one entry of the column is not null.
+    """
     column, listed = _comparable(column, values)
     if len(listed) == 1:
         return pc.equal(column, listed[0])
@@ -88,7 +91,7 @@ def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:
 
 
 def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa.Array]:
-    """The column and the values in one type; values that it cannot hold equal nothing in it."""
+    """The column and the values in one type, without the values that this type cannot hold."""
     if is_text(column.type):
         return plain_text(column), pa.array(values, pa.large_string())
     if pa.types.is_boolean(column.type):
@@ -98,10 +101,15 @@ def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa
 
 
 def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:
-    """The position of the column that a rule looks at, once its type is known to fit.
+    """The position of the column that a rule looks at, if the rule can be evaluated on it.
+
+    Args:
+        where: what the column belongs to, in the words of error messages.
 
     Raises:
-        RuleColumnMissingError, RuleColumnTypeError: The rule cannot be evaluated.
+        RuleColumnMissingError: No column has that name.
+        ColumnAmbiguousError: Several columns have that name.
+        RuleColumnTypeError: The column's type does not fit the rule.
     """
     try:
         at = find_column(schema, rule.column, role=f"rule '{rule.name}', in the {where}")

@@ -119,7 +119,7 @@ def open_published(folder: Folder, published: Publication, cache: Path | None) -
         OutputError: The cache cannot be written to.
     """
     gate = _open_file(folder, published, cache)
-    refuse_misfit(published, states_of(gate.evidence), folder.shown(POINTER))
+    refuse_misfit(published, states_of(gate.identity), folder.shown(POINTER))
     return gate
 
 

@@ -3,11 +3,11 @@
 import re
 import secrets
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import (
@@ -26,7 +26,7 @@ from consentgate.errors import (
     OutputError,
     SourceChangedError,
 )
-from consentgate.runs import Digest
+from consentgate.identity import Digest, GateIdentity
 from consentgate.storage import LEASES, LOCK, Folder, damaged, read_description
 
 POINTER = "current.json"
@@ -144,14 +144,12 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
         ) from error
 
 
-def states_of(evidence: Mapping[str, str]) -> States:
-    """Which snapshot and registry a gate was made of, by the gate's evidence."""
-    states = {}
-    for what, key in {"consent snapshot": "snapshot", "channel registry": "registry"}.items():
-        as_of, digest = (evidence.get(f"consentgate.{key}_{part}") for part in ("as_of", "digest"))
-        if as_of is not None and digest is not None:
-            states[what] = State(datetime.fromisoformat(as_of), digest)
-    return states
+def states_of(gate: GateIdentity) -> States:
+    """Which snapshot and registry a gate was made of."""
+    inputs = {"consent snapshot": gate.consent, "channel registry": gate.channels}
+    return {
+        what: State(data.as_of, data.digest) for what, data in inputs.items() if data is not None
+    }
 
 
 def older(new: States, old: States) -> str:
@@ -212,17 +210,12 @@ def _read_states(folder: Folder, name: str) -> tuple[States, str]:
     path = Path(folder.shown(name))
     with folder.opened(name) as file:
         content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)
-    with suppress(ValueError):
-        states = states_of(_evidence_in(content))
-        if all(state.as_of.tzinfo is not None for state in states.values()):
-            return states, digest
+    described = content.get("identity") if isinstance(content, dict) else None
+    try:
+        return states_of(GateIdentity.model_validate(described)), digest
+    except ValidationError:
+        pass
     raise damaged(path, "does not say as of when its snapshot and registry speak")
-
-
-def _evidence_in(content: Any) -> dict[str, str]:
-    evidence = content.get("evidence") if isinstance(content, dict) else None
-    found = evidence.items() if isinstance(evidence, dict) else ()
-    return {str(key): str(value) for key, value in found}
 
 
 def gate_name(number: int, digest: str) -> str:

@@ -256,7 +256,7 @@ class GateStore:
             refuse_altered_pointer(self._folder, current)
         before = _Before(names, current, gates_beside(self._folder, names, current))
         for other, states in before.states.items():
-            if what := older(states_of(gate.evidence), states):
+            if what := older(states_of(gate.identity), states):
                 raise StaleSnapshotError(
                     f"The gate is, or may be, older than {other} of '{self._folder}', so "
                     f"withdrawals would be undone: {what}; build it from the newest data."
@@ -275,7 +275,7 @@ class GateStore:
         """Write the gate's file; returns what the pointer is to say."""
         number = next_number(before.names, before.current)
         name = gate_name(number, gate.digest)
-        states = newest_of(before.states.values()) | states_of(gate.evidence)
+        states = newest_of(before.states.values()) | states_of(gate.identity)
         snapshot, registry = states["consent snapshot"], states.get("channel registry")
         return Publication(
             number=number,

@@ -2,12 +2,11 @@
 
 from consentgate.runs.auditor import Finding, audit
 from consentgate.runs.inventory import InputFile, look_at
-from consentgate.runs.manifest import Digest, Manifest, PartRecord, parse_record, to_json
+from consentgate.runs.manifest import Manifest, PartRecord, parse_record, to_json
 from consentgate.runs.runner import Progress, run
 from consentgate.runs.source import find_source, with_partition
 
 __all__ = [
-    "Digest",
     "Finding",
     "InputFile",
     "Manifest",

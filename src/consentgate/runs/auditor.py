@@ -25,11 +25,10 @@ from consentgate.errors import (
     SourceChangedError,
 )
 from consentgate.gate import Gate
-from consentgate.identity import evidence_of, gate_digest
+from consentgate.identity import GateIdentity
 from consentgate.index import id_family
 from consentgate.inputs import read_faults_named
 from consentgate.ledger import ledger_schema
-from consentgate.reasons import reason_names
 from consentgate.runs.manifest import (
     FileRecord,
     Manifest,
@@ -46,7 +45,6 @@ from consentgate.runs.signing import is_seal, read_public_key, signed_manifest
 from consentgate.runs.source import Partition, Source, find_source, with_partition
 from consentgate.storage import (
     EVIDENCE,
-    GATE_KEY,
     LEASES,
     LOCK,
     MANIFEST,
@@ -56,6 +54,7 @@ from consentgate.storage import (
     STATE,
     Folder,
     digest_file,
+    digest_json,
     open_parquet,
     past,
     printable,
@@ -211,9 +210,10 @@ class _Check:
         return {file.sha256: file.path for file in files}
 
     @cached_property
-    def _evidence(self) -> dict[str, str]:
-        manifest = self.manifest
-        return evidence_of(manifest.policy, manifest.consent, manifest.channels)
+    def _identity(self) -> dict[bytes, bytes]:
+        """The metadata by which outputs and parts of the ledger name what judged them."""
+        metadata = self.manifest.identity.to_metadata()
+        return {key.encode(): value.encode() for key, value in metadata.items()}
 
     def file(self, record: FileRecord) -> list[Finding]:
         """The findings about a file's output, its part of the ledger, and its seal."""
@@ -244,11 +244,7 @@ class _Check:
             columns = len(parquet.schema_arrow)
         if rows != record.output.rows:
             yield f"holds {rows} rows instead of {record.output.rows}"
-        expected = self._evidence | {GATE_KEY: self.manifest.judgement.gate_digest}
-        named = {
-            key: metadata.get(key.encode(), b"").decode("utf-8", "replace") for key in expected
-        }
-        if any(named[key] != expected[key] for key in expected if not key.endswith("reason_names")):
+        if self._identity.items() - metadata.items():
             yield "names another gate than the manifest"
         if self.gate is not None:
             yield from self._rejudge(self.gate, record.input.partition, path, columns)
@@ -265,22 +261,18 @@ class _Check:
 
     def _ledger(self, record: FileRecord, path: Path) -> Iterator[str]:
         manifest = self.manifest
-        evidence = self._evidence
         with open_parquet(path, columns=4) as parquet:
-            metadata = {
-                key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-                for key, value in (parquet.metadata.metadata or {}).items()
-            }
-            if any(metadata.get(key) != value for key, value in evidence.items()):
-                yield "was written for another policy, snapshot or registry than the manifest names"
-            part = parse_record(PartRecord, metadata.get(RECORD_KEY, "").encode(), path.name)
+            metadata = parquet.metadata.metadata or {}
+            if self._identity.items() - metadata.items():
+                yield "was written for another gate than the manifest names"
+            part = parse_record(PartRecord, metadata.get(RECORD_KEY.encode(), b""), path.name)
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
                 yield "says something else of its file than the manifest"
             if not _is_ledger(parquet.schema_arrow):
                 yield "does not have the columns of a ledger"
             else:
-                yield from _recount(parquet, record, manifest.policy.rule_names)
+                yield from _recount(parquet, record, manifest.identity)
 
 
 def _is_ledger(schema: pa.Schema) -> bool:
@@ -288,12 +280,12 @@ def _is_ledger(schema: pa.Schema) -> bool:
     if "record_id" not in schema.names:
         return False
     kind = schema.field(0).type
-    return id_family(kind) is not None and schema.equals(ledger_schema(kind, {}))
+    return id_family(kind) is not None and schema.equals(ledger_schema(kind))
 
 
-def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) -> Iterator[str]:
-    """Count rows and reasons anew."""
-    names = reason_names(rules)
+def _recount(parquet: pq.ParquetFile, record: FileRecord, gate: GateIdentity) -> Iterator[str]:
+    """Count rows and reasons anew, under the names that the manifest records."""
+    names = gate.reason_names
     named = np.uint32(sum(1 << bit for bit in names))
     counts, occurrences = Counter[str](), Counter[str]()
     last, is_sound = -1, True
@@ -301,7 +293,7 @@ def _recount(parquet: pq.ParquetFile, record: FileRecord, rules: Sequence[str]) 
         batch.validate(full=True)
         bits, rows = batch["reason_bits"].to_numpy(), batch["row"].to_numpy()
         if np.any(bits & ~named):
-            yield "holds reasons that the manifest's policy does not have"
+            yield "holds reasons that the manifest does not name"
             return
         decision = Decision(batch["reason_bits"], names)
         counts += decision.counts
@@ -344,10 +336,9 @@ def _look(
 
 def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
     """The contradictions within the manifest."""
-    evidence = evidence_of(manifest.policy, manifest.consent, manifest.channels)
-    if manifest.policy.digest != manifest.policy_digest:
+    if digest_json(manifest.policy) != manifest.identity.policy_digest:
         yield Finding(MANIFEST, "its policy does not have the digest that it names")
-    if gate_digest(evidence, manifest.columns) != manifest.judgement.gate_digest:
+    if manifest.identity.digest != manifest.judgement.gate_digest:
         yield Finding(MANIFEST, "its policy, snapshot and registry do not make the gate it names")
     if Totals.of(manifest.files) != manifest.totals:
         yield Finding(MANIFEST, "its totals are not the sums over its files")

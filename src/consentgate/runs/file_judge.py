@@ -27,7 +27,6 @@ from consentgate.runs.manifest import (
 )
 from consentgate.runs.source import with_partition
 from consentgate.storage import (
-    GATE_KEY,
     RECORD_KEY,
     FileForm,
     Folder,
@@ -153,17 +152,16 @@ class FileJudge:
         return counts, occurrences
 
     def _output_form(self, form: FileForm) -> FileForm:
-        """The input's form, with the gate's digests in the metadata."""
-        evidence = {**self.gate.evidence, GATE_KEY: self.gate.digest}
-        del evidence["consentgate.reason_names"]
+        """The input's form, with what judges in the metadata."""
+        identity = self.gate.identity.to_metadata().items()
         metadata = _without_evidence(form.schema.metadata or {})
-        metadata |= {key.encode(): value.encode() for key, value in evidence.items()}
+        metadata |= {key.encode(): value.encode() for key, value in identity}
         schema = form.schema.with_metadata(metadata)
         return form._replace(schema=schema, metadata=_without_evidence(form.metadata))
 
     def _ledger_form(self, messages: pa.Schema) -> FileForm:
         record_id = messages.field(self.gate.columns.record_id).type
-        return FileForm(ledger_schema(record_id, self.gate.evidence), LEDGER_OPTIONS)
+        return FileForm(ledger_schema(record_id, self.gate.identity), LEDGER_OPTIONS)
 
     @contextmanager
     def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:

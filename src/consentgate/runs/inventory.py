@@ -13,14 +13,15 @@ from consentgate.arrow import schema_difference
 from consentgate.errors import (
     ConfigurationError,
     FileError,
+    ManifestError,
     SchemaMismatchError,
     SourceChangedError,
     UnreadableFileError,
 )
+from consentgate.identity import GateIdentity
 from consentgate.inputs import read_faults_named
 from consentgate.ledger import LEDGER_COLUMNS
 from consentgate.runs.manifest import (
-    Evidence,
     FileRecord,
     Judgement,
     Newest,
@@ -217,15 +218,10 @@ def _read_part(destination: Folder, name: str) -> LedgerPart | None:
 
 
 def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | None:
-    """The evidence of what judged a part, as far as its metadata makes sense."""
-    texts = {
-        key.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-        for key, value in metadata.items()
-    }
-    sources = dict.fromkeys(("snapshot", "registry"), "a part of the ledger")
+    """What a part was judged by, as far as its metadata makes sense."""
     try:
-        return Newest.of(*Evidence.both_of(texts, sources), record.judgement.judged_at)
-    except (ValueError, KeyError):
+        return Newest.of(GateIdentity.from_metadata(metadata), record.judgement.judged_at)
+    except ManifestError:
         return None
 
 

@@ -5,8 +5,8 @@ Its JSON schema is `manifest.schema.json`, beside this module.
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterable
+from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -14,18 +14,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 import pyarrow as pa
 from pydantic import (
     AfterValidator,
-    AwareDatetime,
     BaseModel,
-    ConfigDict,
     Field,
+    JsonValue,
     ValidationError,
     model_validator,
 )
 
 from consentgate.arguments import require
-from consentgate.columns import Columns
 from consentgate.errors import ConservationError, ManifestError
-from consentgate.policy import Policy
+from consentgate.identity import DatedInput, Digest, GateIdentity, Instant, Record
 from consentgate.runs.source import Partition, PartitionValue
 from consentgate.storage import (
     MANIFEST,
@@ -42,14 +40,6 @@ def _plain(path: str) -> str:
     if not is_plain(path):
         raise ValueError("a path must lead down from its folder, without '..'")
     return path
-
-
-def _dated(instant: datetime) -> datetime:
-    try:
-        instant.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("an instant must lie within the years 1 to 9999 in UTC") from None
-    return instant
 
 
 def _ascending(digests: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,13 +60,11 @@ def _typed(partition: tuple[PartitionValue, ...]) -> tuple[PartitionValue, ...]:
     return partition
 
 
-Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 PlainPath = Annotated[str, AfterValidator(_plain)]
-Instant = Annotated[AwareDatetime, AfterValidator(_dated)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sum = Annotated[int, Field(ge=0, le=2**96)]
 """Holds the sum over any number of files."""
-Record = TypeVar("Record", bound=BaseModel)
+Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class InstantFrom(StrEnum):
@@ -87,50 +75,7 @@ class InstantFrom(StrEnum):
     CLOCK = "clock"
 
 
-class _Record(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Evidence(_Record):
-    """A consent snapshot or a channel registry.
-
-    Attributes:
-        digest: the SHA-256 of its content, whatever the order of its rows.
-        as_of: the instant as of which it speaks.
-        source: where it came from, in words.
-    """
-
-    digest: Digest
-    as_of: Instant
-    source: str
-
-    @classmethod
-    def both_of(
-        cls, evidence: Mapping[str, str], sources: Mapping[str, str]
-    ) -> "tuple[Evidence, Evidence | None]":
-        """The evidence that a gate has of its snapshot, and of its registry if it has one.
-
-        Raises:
-            KeyError, ValueError: It says nothing of a snapshot, or nothing that makes sense.
-        """
-        with_registry = "consentgate.registry_digest" in evidence
-        consent = cls._named("snapshot", evidence, sources)
-        return consent, cls._named("registry", evidence, sources) if with_registry else None
-
-    @classmethod
-    def _named(
-        cls, what: str, evidence: Mapping[str, str], sources: Mapping[str, str]
-    ) -> "Evidence":
-        return cls(
-            digest=evidence[f"consentgate.{what}_digest"],
-            as_of=datetime.fromisoformat(evidence[f"consentgate.{what}_as_of"]),
-            source=sources[what],
-        )
-
-
-class WrittenFile(_Record):
+class WrittenFile(Record):
     """A file below the run's destination.
 
     Attributes:
@@ -157,7 +102,7 @@ class ReadFile(WrittenFile):
     partition: Annotated[Partition, AfterValidator(_typed)]
 
 
-class Outcome(_Record):
+class Outcome(Record):
     """The fate of one file's rows.
 
     Attributes:
@@ -197,7 +142,7 @@ class FileRecord(Outcome):
         return self
 
 
-class Totals(_Record):
+class Totals(Record):
     """Rows of all files together."""
 
     rows: Sum
@@ -227,7 +172,7 @@ class Totals(_Record):
         )
 
 
-class Judgement(_Record):
+class Judgement(Record):
     """All that decides a row's fate: files judged by equal ones need not be judged again.
 
     Attributes:
@@ -241,7 +186,7 @@ class Judgement(_Record):
     judged_at: Instant
 
 
-class Seen(_Record):
+class Seen(Record):
     """All snapshots, or all registries, of one instant that judged in a destination.
 
     Attributes:
@@ -253,9 +198,9 @@ class Seen(_Record):
     digests: Annotated[tuple[Digest, ...], Field(min_length=1), AfterValidator(_ascending)]
 
     @classmethod
-    def of(cls, evidence: Evidence) -> "Seen":
+    def of(cls, data: DatedInput) -> "Seen":
         """One snapshot or registry."""
-        return cls(as_of=evidence.as_of, digests=(evidence.digest,))
+        return cls(as_of=data.as_of, digests=(data.digest,))
 
     def joined(self, other: "Seen") -> "Seen":
         """The newer; both where they are as of the same instant."""
@@ -265,7 +210,7 @@ class Seen(_Record):
         return Seen(as_of=self.as_of, digests=tuple(sorted(both)))
 
 
-class Newest(_Record):
+class Newest(Record):
     """The newest of all that has judged in a destination.
 
     Attributes:
@@ -279,11 +224,11 @@ class Newest(_Record):
     judged_at: Instant
 
     @classmethod
-    def of(cls, consent: Evidence, channels: Evidence | None, judged_at: datetime) -> "Newest":
+    def of(cls, gate: GateIdentity, judged_at: datetime) -> "Newest":
         """The states of snapshot, registry and instant that one run judges by."""
         return cls(
-            consent=Seen.of(consent),
-            channels=None if channels is None else Seen.of(channels),
+            consent=Seen.of(gate.consent),
+            channels=None if gate.channels is None else Seen.of(gate.channels),
             judged_at=judged_at,
         )
 
@@ -319,14 +264,14 @@ class Newest(_Record):
         return ""
 
 
-class PartRecord(_Record):
+class PartRecord(Record):
     """The record in the metadata of a part of the ledger, so that the part can be used again."""
 
     judgement: Judgement
     outcome: Outcome
 
 
-class SealedFile(_Record):
+class SealedFile(Record):
     """The record that a signed run seals as soon as a file is done.
 
     Attributes:
@@ -338,18 +283,15 @@ class SealedFile(_Record):
     file: FileRecord
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """The evidence of one run.
 
     Attributes:
         format: which version of this format it has.
         judgement: what decided every row's fate, in short.
         libraries: the versions of Python and of what judges and writes.
-        policy: the policy in full.
-        policy_digest: its SHA-256.
-        columns: where in the messages things were looked for.
-        consent: the consent snapshot.
-        channels: the channel registry, if there was one.
+        identity: what decided every row's fate, part by part.
+        policy: the policy in full, as JSON in the form that its digest is made of.
         newest: the newest snapshot, registry and instant that a run judged by in this destination,
             this run among them.
         allowed_older_snapshot: whether this run's own are older than some of these, which
@@ -363,14 +305,11 @@ class Manifest(_Record):
         digest: the SHA-256 of all of the above, as canonical JSON.
     """
 
-    format: Literal["consentgate-manifest-2"] = "consentgate-manifest-2"
+    format: Literal["consentgate-manifest-3"] = "consentgate-manifest-3"
     judgement: Judgement
     libraries: dict[str, str]
-    policy: Policy
-    policy_digest: Digest
-    columns: Columns
-    consent: Evidence
-    channels: Evidence | None
+    identity: GateIdentity
+    policy: dict[str, JsonValue]
     newest: Newest
     allowed_older_snapshot: bool
     gate_file: str | None
@@ -424,14 +363,14 @@ class Manifest(_Record):
     @property
     def own(self) -> Newest:
         """The states that this run judged by."""
-        return Newest.of(self.consent, self.channels, self.judgement.judged_at)
+        return Newest.of(self.identity, self.judgement.judged_at)
 
     def content_digest(self) -> str:
         """The SHA-256 of everything but the digest itself."""
         return digest_json(self.model_dump(mode="json", exclude={"digest"}))
 
 
-class RunState(_Record):
+class RunState(Record):
     """A run that has begun and not ended.
 
     Attributes:
@@ -474,7 +413,7 @@ def to_json(record: BaseModel) -> bytes:
     return text.encode() + b"\n"
 
 
-def parse_record(kind: type[Record], content: bytes, name: str) -> Record:
+def parse_record(kind: type[Parsed], content: bytes, name: str) -> Parsed:
     """A record from its JSON.
 
     Raises:

@@ -46,7 +46,6 @@ from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
 from consentgate.runs.manifest import (
-    Evidence,
     FileRecord,
     InstantFrom,
     Judgement,
@@ -317,7 +316,7 @@ def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None
 def _judgement(
     gate: Gate, instant: _Instant, target: Destination, *, allow_older: bool
 ) -> tuple[Judgement, Newest]:
-    """The judgement to make, and its evidence, which must not be older than what judged before.
+    """The judgement to make, and what it judges by, which must not be older than before.
 
     Raises:
         StaleSnapshotError: It is older.
@@ -329,7 +328,7 @@ def _judgement(
             ahead = target.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
         judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
-    own = Newest.of(*Evidence.both_of(gate.evidence, gate.sources), judgement.judged_at)
+    own = Newest.of(gate.identity, judgement.judged_at)
     target.refuse_older(own, allow=allow_older)
     return judgement, own
 
@@ -469,15 +468,11 @@ def _finish(
 ) -> Manifest:
     """Write the manifest, and with that end the run."""
     files = tuple(done[name] for name in sorted(done))
-    consent, channels = Evidence.both_of(gate.evidence, gate.sources)
     manifest = Manifest.sealed(
         judgement=state.judgement,
         libraries={"python": platform.python_version(), **{n: version(n) for n in _LIBRARIES}},
-        policy=gate.policy,
-        policy_digest=gate.policy.digest,
-        columns=gate.columns,
-        consent=consent,
-        channels=channels,
+        identity=gate.identity,
+        policy=gate.policy.model_dump(mode="json"),
         newest=state.newest,
         allowed_older_snapshot=bool(own.what_is_older(state.newest)),
         gate_file=None if gate.path is None else str(gate.path),

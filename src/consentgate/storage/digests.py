@@ -12,7 +12,7 @@ from consentgate.storage.durable import open_regular
 def digest_bytes(parts: Iterable[Any]) -> str:
     """The SHA-256 of buffers one after the other, in hexadecimal.
 
-    Whoever calls it makes the parts' bounds unambiguous, for instance by putting lengths first.
+    The caller must make clear where each buffer ends, for instance by putting its length first.
     """
     total = hashlib.sha256()
     for part in parts:

@@ -1,8 +1,8 @@
-"""Files that appear complete or not at all, files that are safe to read, and errors that name both.
+"""Writing files that appear complete or not at all, and reading only regular files.
 
-A path can lead to a named pipe, a device or a socket, on which reading waits forever or never
-ends. So paths are opened for reading through `open_regular`, or checked by `check_regular`
-before another library opens them.
+A path can lead to a named pipe, a device or a socket. Reading from these may wait forever or never
+end. So paths are opened for reading through `open_regular`, or checked by `check_regular` before
+another library opens them.
 """
 
 import os
@@ -39,7 +39,7 @@ def absolute(path: Path, error: type[FileError]) -> Path:
         error: the class of error to raise.
 
     Raises:
-        FileError: The path is relative, and the working directory is not there any more.
+        FileError: The path is relative, and the working directory no longer exists.
     """
     try:
         return path.absolute()
@@ -51,15 +51,15 @@ def absolute(path: Path, error: type[FileError]) -> Path:
 
 
 def check_regular(path: Path, *, most_bytes: int | None = None) -> os.stat_result:
-    """The status of a regular file, for which a library such as pyarrow can then be asked.
+    """The status of a regular file, which a library such as pyarrow can then open safely.
 
     Args:
-        most_bytes: how large it may be.
+        most_bytes: how large the file may be; None: any size.
 
     Raises:
-        OSError: It is not there, cannot be read, is something else than a regular file (after
-            following links), is larger, or its path is not UTF-8, which pyarrow does not open.
-            `why` puts it into words.
+        OSError: The file is not there, cannot be read, is not a regular file (links are followed),
+            or is larger than `most_bytes`; or its path is not UTF-8, and pyarrow cannot open it.
+            `why` describes the error for messages.
     """
     _refuse_odd_name(path, "utf-8", "strict")
     with open_regular(path, most_bytes=most_bytes) as file:
@@ -70,7 +70,7 @@ def read_regular(path: Path, *, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
     """The content of a small regular file.
 
     Raises:
-        OSError: As `check_regular` raises it; or the file grew meanwhile.
+        OSError: As `open_regular` raises it; or the file grew while it was read.
     """
     with open_regular(path, most_bytes=most_bytes) as file:
         content = file.read(most_bytes + 1)
@@ -80,13 +80,15 @@ def read_regular(path: Path, *, most_bytes: int = SMALL_FILE_BYTES) -> bytes:
 
 
 def open_regular(path: Path, *, most_bytes: int | None = None) -> BufferedReader:
-    """A regular file, open for reading. Nothing else is opened, so opening never waits.
+    """A regular file, open for reading.
+
+    Pipes, devices and sockets are refused before they are opened, so this never waits.
 
     Args:
-        most_bytes: how large it may be.
+        most_bytes: how large the file may be; None: any size.
 
     Raises:
-        OSError: As `check_regular` raises it, but any name that the system takes will do.
+        OSError: As `check_regular` raises it, except that the path need not be UTF-8.
     """
     _refuse_odd_name(path, sys.getfilesystemencoding(), sys.getfilesystemencodeerrors())
     _refuse_odd(path.stat())  # before it is opened, because opening a device can have effects
@@ -115,7 +117,7 @@ def _refuse_odd_name(path: Path, encoding: str, errors: str) -> None:
 def _refuse_odd(status: os.stat_result) -> None:
     kind = stat.S_IFMT(status.st_mode)
     if kind != stat.S_IFREG:
-        raise OSError(f"it is {_KINDS.get(kind, 'something odd')}, not a regular file")
+        raise OSError(f"it is {_KINDS.get(kind, 'of an unknown kind')}, not a regular file")
 
 
 def _too_large(size: int, most_bytes: int) -> str:
@@ -123,12 +125,12 @@ def _too_large(size: int, most_bytes: int) -> str:
 
 
 def refuse_odd_target(path: Path, what: str) -> None:
-    """Raise `OutputError` if a path to be written to leads to something else than a regular file.
+    """Raise `OutputError` if there is anything but a regular file at a path to be written to.
 
-    A file that is written would take its place, be it a folder or the system's `/dev/null`.
+    The new file would replace it, even if it is a device such as `/dev/null`.
 
     Args:
-        what: what the error calls it.
+        what: how the error names the output.
     """
     with write_faults_named(what):
         _refuse_odd_name(path, "utf-8", "strict")
@@ -137,10 +139,13 @@ def refuse_odd_target(path: Path, what: str) -> None:
 
 
 def make_folder(path: Path, what: str) -> None:
-    """Make a folder, and those above it, if it is not there.
+    """Make a folder and the folders above it, if they do not exist.
+
+    Args:
+        what: how the error names the folder.
 
     Raises:
-        OutputError: `what`, which is the folder, cannot be made, or its path is not UTF-8.
+        OutputError: The folder cannot be made, or its path is not UTF-8.
     """
     with write_faults_named(what):
         _refuse_odd_name(path, "utf-8", "strict")
@@ -149,10 +154,13 @@ def make_folder(path: Path, what: str) -> None:
 
 @contextmanager
 def write_faults_named(what: str) -> Iterator[None]:
-    """Turn what writing raises into an error that names the output.
+    """Turn the errors that writing raises into an error that names the output.
+
+    Args:
+        what: how the error names the output.
 
     Raises:
-        OutputError: `what` cannot be written.
+        OutputError: The output cannot be written.
     """
     try:
         yield
@@ -163,12 +171,12 @@ def write_faults_named(what: str) -> Iterator[None]:
             f"{what} cannot be written ({type(error).__name__}): Parquet does not hold "
             "every type that Arrow has; cast run-end encoded, union and empty struct columns."
         ) from None
-    except pa.ArrowException as error:  # its message can quote values
+    except pa.ArrowException as error:  # pyarrow's message can quote values
         raise OutputError(f"{what} cannot be written ({type(error).__name__}).") from None
 
 
 def why(error: OSError) -> str:
-    """The system's words for a fault; they can name files, but quote nothing of their content."""
+    """The system's description of an error. It can name files, but quotes none of their content."""
     if error.errno:
         return os.strerror(error.errno)
     return str(error).partition("\n")[0].rstrip(".") or type(error).__name__
@@ -176,10 +184,16 @@ def why(error: OSError) -> str:
 
 @contextmanager
 def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
-    """A file that takes the path's place when the block ends, and is gone if the block fails.
+    """A new file, which replaces the one at a path when the block ends.
+
+    If the block fails, the new file is removed.
+
+    Args:
+        what: how the error names the output.
 
     Raises:
-        OutputError: `what` cannot be written; what was at the path is still there.
+        OutputError: The output cannot be written. The file that was at the path is still there,
+            unless only syncing its folder failed.
     """
     refuse_odd_target(path, what)
     draft = _draft_of(path)
@@ -191,25 +205,25 @@ def replacing(path: Path, what: str) -> Iterator[BinaryIO]:
                 os.fsync(file.fileno())
             publish_draft(draft, path)
     finally:
-        with suppress(OSError):  # where it could not be written, it may not be there
+        with suppress(OSError):  # if it could not be written, it may not exist
             draft.unlink()
 
 
 def _draft_of(path: Path) -> Path:
-    """A hidden name beside a path, which is not longer than names may be."""
+    """A hidden path in the same folder, with a name that is not longer than names may be."""
     suffix = f".{secrets.token_hex(8)}"
     stem = os.fsencode(f".{path.name}")[: _MOST_NAME_BYTES - len(suffix)]
     return path.with_name(stem.decode("utf-8", "ignore") + suffix)
 
 
 def publish_draft(draft: Path, path: Path) -> None:
-    """Give a file its name, in a way that lasts through a power cut."""
+    """Give a complete file its final name, so that the name survives a power cut."""
     draft.replace(path)
     sync_folder(path.parent)
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the names in a folder last through a power cut, where the system can."""
+    """Make the names in a folder survive a power cut, where the system supports this."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_DIRECTORY)
         try:

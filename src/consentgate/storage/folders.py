@@ -1,8 +1,9 @@
 """Folders of files on this machine's disks or in an object store, through pyarrow's filesystems.
 
-On a disk, files are read where they are and written beside where they go. From an object store, a
-file is fetched to this machine's temporary folder and read there, and it is written there before it
-is uploaded; so what is read is one object from beginning to end, and an object appears whole.
+On a disk, a file is read in its folder, and is written as a draft, which then gets the file's name.
+From an object store, a file is fetched to this machine's temporary folder and read there. A file
+for an object store is written on this machine, and then uploaded. So all bytes that are read are of
+one version of the object, and an object appears whole.
 """
 
 import io
@@ -38,9 +39,9 @@ _CHUNK_BYTES = 8 << 20
 MOST_READ_BYTES = 1 << 30
 """Most bytes of a manifest or another file that is read into memory at once."""
 ODD = "is a link, or neither file nor folder, or has a name that is not UTF-8"
-"""The words of errors and findings about names that `Folder.oddities` gives."""
+"""How errors and findings describe the names that `Folder.oddities` returns."""
 _RETRY_S = 30
-"""Seconds for which Google's storage is asked again; pyarrow would go on for 15 minutes."""
+"""Seconds for which a request to Google's storage is retried. pyarrow's default is 15 minutes."""
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,10 @@ class Stamp:
     Attributes:
         size_bytes: its size.
         version: the time of its modification in nanoseconds since 1970, or an object's etag.
-        inode: on a disk, which file it is and when anything about it changed.
-        stored: in an object store, when the object was stored, to tell an object from one that was
-            replaced and brought back meanwhile.
+        inode: on a disk, its inode's number, and when the inode last changed, in nanoseconds since
+            1970.
+        stored: in an object store, when the object was stored. This differs if the object was
+            replaced, and then replaced again by the first one.
     """
 
     size_bytes: int
@@ -63,11 +65,11 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder, which need not be there yet.
+    """A folder, which need not exist yet.
 
     Attributes:
-        filesystem: where it is.
-        root: its path in there; absolute, without a slash at the end.
+        filesystem: the filesystem that holds it.
+        root: its absolute path in that filesystem, without a slash at the end.
     """
 
     filesystem: pa_fs.FileSystem
@@ -77,11 +79,11 @@ class Folder:
     def at(cls, path: str | Path) -> "Folder":
         """A folder by its path, or by its URI (`file://`, `s3://`, `gs://`).
 
-        Messages show a URI without its user info and its query, and so do the errors they come
-        from: keys of the store are in there.
+        Error messages show a URI without its user info and its query, because these can hold keys
+        of the store. So do the messages of the errors that caused them.
 
         Raises:
-            SourceError: The URI or path is malformed, or nothing answers there.
+            SourceError: The URI or path is malformed, or the store does not answer.
         """
         text = os.fspath(path)
         if "://" not in text and not re.match("(file|s3|gs):", text):
@@ -90,23 +92,24 @@ class Folder:
                     f"The path {text!a} holds a NUL character or is not UTF-8; rename it."
                 )
             return cls(pa_fs.LocalFileSystem(), str(absolute(Path(text), SourceError)))
-        with suppress(pa.ArrowException, ValueError):  # what pyarrow says quotes the whole URI
+        with suppress(pa.ArrowException, ValueError):  # pyarrow's message quotes the whole URI
             folder = cls._at_uri(text)
             if folder is not None:
                 return folder
         raise SourceError(
-            f"'{_bare(text)}' is no URI of a file or folder; give a path, or a file://, s3:// or "
-            "gs:// URI without a port, '.' or '..', with special characters percent-encoded."
+            f"'{_bare(text)}' is not a URI of a file or folder; give a path, or a file://, s3:// "
+            "or gs:// URI without a port, '.' or '..', with special characters percent-encoded."
         )
 
     @classmethod
     def _at_uri(cls, uri: str) -> "Folder | None":
-        """The folder that a URI names, where it names one and nothing else.
+        """The folder that a URI names; None if pyarrow would ignore or misread a piece of the URI.
 
-        pyarrow takes no notice of ports and fragments: of `s3://KEY:12/REST@bucket`, where a secret
-        is not percent-encoded, it makes a bucket and its port. And stores take `a/../b` for `b`.
+        pyarrow ignores ports and fragments. If a secret is not percent-encoded, as in
+        `s3://KEY:12/REST@bucket`, pyarrow takes `KEY` for a bucket and `12` for its port. Stores
+        take `a/../b` for `b`.
         """
-        if uri.startswith("file:") and "?" in uri:  # pyarrow would take no notice of the rest
+        if uri.startswith("file:") and "?" in uri:  # pyarrow would ignore the rest
             return None
         authority = uri.partition("://")[2].partition("/")[0].partition("?")[0]
         if ":" in authority.rpartition("@")[2] or "#" in uri:
@@ -125,11 +128,12 @@ class Folder:
 
     @classmethod
     def within(cls, filesystem: pa_fs.FileSystem, root: str) -> "Folder":
-        """A folder of any of pyarrow's filesystems, by its path in there.
+        """A folder by its path in any of pyarrow's filesystems.
 
-        pyarrow's `SubTreeFileSystem` and fsspec's local filesystem are recognized as this machine's
-        disks. Other filesystems that are written in Python are not: there, a file that has two
-        names is taken for two files, and a destination within the source is not noticed.
+        This machine's disks are recognized through pyarrow's `SubTreeFileSystem` and through
+        fsspec's local filesystem. They are not recognized through other filesystems that are
+        written in Python. There, a file with two names counts as two files, and a destination
+        within the source is not noticed.
         """
         while isinstance(filesystem, pa_fs.SubTreeFileSystem):
             root = f"{filesystem.base_path.rstrip('/')}/{root.lstrip('/')}"
@@ -140,7 +144,7 @@ class Folder:
 
     @property
     def is_local(self) -> bool:
-        """Whether it lies on this machine's disks."""
+        """Whether the folder is on this machine's disks."""
         return isinstance(self.filesystem, pa_fs.LocalFileSystem)
 
     def __str__(self) -> str:
@@ -149,57 +153,58 @@ class Folder:
         return f"{self.filesystem.type_name.replace('gcs', 'gs')}://{self.root}"
 
     def shown(self, name: str) -> str:
-        """A file of the folder, as messages call it."""
+        """The path or URI of a file of the folder, as messages show it."""
         return f"{self}/{name}"
 
     def path(self, name: str) -> Path:
-        """A file of a local folder."""
+        """The path of a file of a local folder."""
         return Path(self.root, name.lstrip("/"))  # a leading slash would lead out of the folder
 
     def key(self, name: str) -> str:
-        """A file of the folder, as the filesystem calls it."""
+        """The path of a file of the folder in its filesystem."""
         return f"{self.root}/{name}" if name else self.root
 
     def kind(self) -> pa_fs.FileType:
-        """The kind of thing that is at the folder's path.
+        """The type of the file or folder at this folder's path; `NotFound` if there is none.
 
         Raises:
-            SourceError: It cannot be looked at.
+            SourceError: The path cannot be looked at.
         """
         with self._listing_faults_named():
             return self.filesystem.get_file_info(self.root).type
 
     def listing(self, below: str = "", *, follow_links: bool = True) -> dict[str, float]:
-        """Every file in the folder, or below one of its folders; none where there is no folder.
+        """All files in the folder, or in one of its subfolders; empty if there is no such folder.
 
-        On a disk, whatever is no folder counts as a file. A pipe, a device or a link that leads
-        nowhere is an error where it is read, not left out.
+        On a disk, anything but a folder counts as a file. So a pipe, a device and a broken link are
+        listed, and are an error when they are read.
 
         Args:
-            follow_links: list what is in folders that links lead to, as a source needs it. Without
-                that, as in a folder that is written to, a link is listed as a file, and so is a
-                file whose name is not UTF-8.
+            below: the subfolder; "" for the whole folder.
+            follow_links: whether to list the files of folders that links lead to, as a source needs
+                it. If not, as for a destination, a link is listed as a file, and so is a file whose
+                name is not UTF-8.
 
         Returns:
-            The time of each one's modification, in seconds since 1970 by the clock of whoever
-            stores it, by its path relative to this folder, in order.
+            For each path relative to this folder, in order of paths, the time of the file's
+            modification: seconds since 1970 by the clock of the system that stores it.
 
         Raises:
-            SourceError: It cannot be listed. Or links are followed, and one leads to a folder for
-                the second time, or a name is not UTF-8.
+            SourceError: The folder cannot be listed. If links are followed, also: a link leads to a
+                folder that was listed before, or a name is not UTF-8.
         """
         if self.is_local:
             with self._listing_faults_named():
                 return self._local_listing(below) if follow_links else self._own_listing(below)
         selector = pa_fs.FileSelector(self.key(below), recursive=True, allow_not_found=True)
         with self._listing_faults_named():
-            found = self.filesystem.get_file_info(selector)
-        files = [info for info in found if info.type is pa_fs.FileType.File]
+            infos = self.filesystem.get_file_info(selector)
+        files = [info for info in infos if info.type is pa_fs.FileType.File]
         skipped = len(self.root) + 1
         return dict(sorted((info.path[skipped:], (info.mtime_ns or 0) / 1e9) for info in files))
 
     def _local_listing(self, below: str) -> dict[str, float]:
-        found, seen = {}, set()
+        times, seen = {}, set()
         for folder, _, names in os.walk(self.path(below), onerror=_raise, followlinks=True):
             status = os.stat(folder)  # noqa: PTH116
             if (status.st_dev, status.st_ino) in seen:
@@ -211,42 +216,42 @@ class Folder:
             for path in (Path(folder, name) for name in names):
                 name = str(path.relative_to(self.root))
                 if not is_utf8(name):
-                    raise SourceError(f"The name of file {name!a} is no UTF-8; rename it.")
-                with suppress(FileNotFoundError):  # it is gone by now
-                    found[name] = path.lstat().st_mtime
-        return dict(sorted(found.items()))
+                    raise SourceError(f"The name of file {name!a} is not UTF-8; rename it.")
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    times[name] = path.lstat().st_mtime
+        return dict(sorted(times.items()))
 
     def _own_listing(self, below: str) -> dict[str, float]:
-        found = {}
+        times = {}
         for folder, folders, names in os.walk(self.path(below), onerror=_raise):
             links = [name for name in folders if Path(folder, name).is_symlink()]
             for path in (Path(folder, name) for name in (*names, *links)):
-                with suppress(FileNotFoundError):  # it is gone by now
-                    found[str(path.relative_to(self.root))] = path.lstat().st_mtime
-        return dict(sorted(found.items()))
+                with suppress(FileNotFoundError):  # it was removed meanwhile
+                    times[str(path.relative_to(self.root))] = path.lstat().st_mtime
+        return dict(sorted(times.items()))
 
     def oddities(self) -> list[str]:
-        """The names in a local folder that no run and no store makes.
+        """The paths in a local folder that no run and no store makes.
 
-        That is whatever is neither a folder nor a file, links, and names that are not UTF-8.
+        These are links, paths of neither a folder nor a file, and names that are not UTF-8.
         """
         if not self.is_local:
             return []
-        found = []
+        odd = []
         for folder, folders, names in os.walk(self.root):
             for path in (Path(folder, name) for name in (*folders, *names)):
-                with suppress(FileNotFoundError):  # what vanishes meanwhile is not odd
+                with suppress(FileNotFoundError):  # it was removed meanwhile
                     mode, name = path.lstat().st_mode, str(path.relative_to(self.root))
                     if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)) or not is_utf8(name):
-                        found.append(name)
-        return sorted(found)
+                        odd.append(name)
+        return sorted(odd)
 
     def stamp(self, name: str) -> Stamp:
         """The stamp of a file's present state.
 
         Raises:
-            SourceChangedError: It is not there.
-            UnreadableFileError: It cannot be looked at, or is no regular file.
+            SourceChangedError: The file is not there.
+            UnreadableFileError: Its state cannot be read, or it is not a regular file.
         """
         with self._read_faults_named(name):
             if self.is_local:
@@ -262,10 +267,10 @@ class Folder:
 
     @contextmanager
     def opened(self, name: str) -> Iterator[pa.NativeFile]:
-        """A file, open for reading here and there.
+        """A file, open for reading at any position.
 
         Raises:
-            SourceChangedError: It is not there.
+            SourceChangedError: The file is not there.
             UnreadableFileError: It cannot be read.
         """
         with self._read_faults_named(name):
@@ -276,10 +281,12 @@ class Folder:
 
     @contextmanager
     def fetched(self, name: str) -> Iterator[Path]:
-        """A file as one of this machine's disks: itself, or a copy until the block ends.
+        """The path of a file on this machine's disks.
+
+        From an object store, this is a copy, which is removed when the block ends.
 
         Raises:
-            SourceChangedError: It is not there.
+            SourceChangedError: The file is not there.
             UnreadableFileError: It cannot be read.
         """
         if self.is_local:
@@ -301,7 +308,7 @@ class Folder:
         """A file's content, a few megabytes at a time.
 
         Raises:
-            SourceChangedError: It is not there.
+            SourceChangedError: The file is not there.
             UnreadableFileError: It cannot be read.
         """
         with self._read_faults_named(name):
@@ -311,7 +318,7 @@ class Folder:
                     yield piece
 
     def _check(self, name: str) -> None:
-        """Raise OSError if a path of a disk leads to something else than a regular file."""
+        """Raise OSError if a file of a local folder is not a regular file."""
         if self.is_local:
             check_regular(self.path(name))
 
@@ -320,18 +327,18 @@ class Folder:
             return tempfile.TemporaryDirectory(prefix="consentgate-")
         except OSError as error:
             raise UnreadableFileError(
-                f"File '{self.shown(name)}' cannot be fetched, for there is no temporary folder to "
-                f"fetch it to: {why(error)}; set TMPDIR to one that has space."
+                f"File '{self.shown(name)}' cannot be fetched, because no temporary folder can be "
+                f"made for it: {why(error)}; set TMPDIR to a folder with free space."
             ) from error
 
     def read(self, name: str, *, most_bytes: int = MOST_READ_BYTES) -> bytes | None:
-        """A small file's content, or None where there is none.
+        """A small file's content, or None if there is no such file.
 
         Args:
-            most_bytes: how large it may be.
+            most_bytes: how large the file may be.
 
         Raises:
-            UnreadableFileError: It cannot be read, is no regular file, or is larger.
+            UnreadableFileError: It cannot be read, is not a regular file, or is larger.
         """
         with suppress(SourceChangedError), self._read_faults_named(name):
             if self.is_local:
@@ -353,8 +360,8 @@ class Folder:
         what = f"Output '{self.shown(name)}'"
         if len(content) > MOST_READ_BYTES:
             raise OutputError(
-                f"{what} would take {len(content):,} bytes, but at most {MOST_READ_BYTES:,} are "
-                "read again; judge the files in several runs."
+                f"{what} would take {len(content):,} bytes, but at most {MOST_READ_BYTES:,} can "
+                "be read again; judge the files in several runs."
             )
         with write_faults_named(what):
             if self.is_local:
@@ -363,18 +370,19 @@ class Folder:
                 with replacing(path, what) as file:
                     file.write(content)
             else:
-                # Not in the main thread, where Ctrl-C can come between a stream's beginning and
-                # what is written to it: pyarrow stores what a stream holds when it is given up.
+                # Not in the main thread: there, Ctrl-C can come after a stream was opened and
+                # before it was written. pyarrow stores the content of a stream that is dropped.
                 with ThreadPoolExecutor(1) as helper:
                     helper.submit(self._store, io.BytesIO(content), name).result()
 
     def publish(self, draft: Path, name: str) -> None:
-        """Give a complete file its name in the folder, replacing what is there, and take it away.
+        """Move a complete file into the folder, in place of any file of that name.
 
-        After a power cut the name may be there or not, but never without the content; see `settle`.
+        After a power cut, the name may be missing (see `settle`). But if it is there, so is all of
+        the content.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The file cannot be written.
         """
         what = f"Output '{self.shown(name)}'"
         with write_faults_named(what):
@@ -389,16 +397,16 @@ class Folder:
                     with draft.open("rb") as source:
                         self._store(source, name)
                 except OSError:
-                    with suppress(OutputError):  # what was stored when reading failed is cut off
+                    with suppress(OutputError):  # if reading failed, the object is incomplete
                         self.delete(name)
                     raise
                 draft.unlink()
 
     def settle(self, names: Iterable[str]) -> None:
-        """Make the names of published files last through a power cut.
+        """Make the names of published files survive a power cut.
 
         Raises:
-            OutputError: The system refuses.
+            OutputError: The system cannot sync a folder.
         """
         if self.is_local:
             with write_faults_named(f"Destination '{self}'"):
@@ -418,7 +426,10 @@ class Folder:
                 self.filesystem.delete_file(self.key(name))
 
     def _store(self, source: BinaryIO, name: str) -> None:
-        """Store an object; of an upload that fails, `pyarrow.fs.copy_files` would say nothing."""
+        """Store an object, and check that all of it was stored.
+
+        `pyarrow.fs.copy_files` would not report an upload that fails.
+        """
         key = self.key(name)
         with self.filesystem.open_output_stream(key) as target:
             shutil.copyfileobj(source, target, _CHUNK_BYTES)
@@ -461,7 +472,7 @@ def _is_local_fsspec(filesystem: pa_fs.FileSystem) -> bool:
 
 
 def printable(name: str) -> str:
-    """A file's name as text that can be printed, though the name need not be UTF-8."""
+    """A file's name as text that can be printed, even if the name is not UTF-8."""
     return name.encode(errors="backslashreplace").decode()
 
 
@@ -475,7 +486,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _bare(uri: str) -> str:
-    """A URI without user info and query, wherever they begin and end in a malformed one."""
+    """A URI without its user info and query, even if the URI is malformed."""
     scheme, _, rest = uri.partition(":")
     bare = rest.lstrip("/").rpartition("@")[2].partition("?")[0]
     return f"{scheme}://" + ("…" if ":" in bare.partition("/")[0] else bare)

@@ -1,4 +1,4 @@
-"""Arrow IPC files and streams, read so that a batch that is missing or malformed is an error."""
+"""Reading Arrow IPC files and streams, where a missing or malformed batch is an error."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -10,7 +10,7 @@ from consentgate.arrow import Validator, refuse_odd_names
 from consentgate.errors import MalformedDataError
 
 _VALIDATED_TOGETHER = 64
-"""Batches among which a dictionary that they share is validated once, and is held that long."""
+"""For so many batches, a dictionary that they share is validated once, and is held in memory."""
 _FILE_HEAD_BYTES = 8
 _END = b"\xff\xff\xff\xff\0\0\0\0"
 
@@ -19,7 +19,7 @@ def ipc_schema(path: Path, *, is_stream: bool) -> pa.Schema:
     """The schema of an Arrow IPC file or stream.
 
     Raises:
-        pyarrow.ArrowException, OSError: It is damaged.
+        pyarrow.ArrowException, OSError: The file is damaged.
     """
     with pa.OSFile(str(path)) as source:
         opened = pa.ipc.open_stream(source) if is_stream else pa.ipc.open_file(source)
@@ -44,12 +44,12 @@ def ipc_file_batches(path: Path) -> Iterator[pa.RecordBatch]:
 def ipc_stream_batches(path: Path) -> Iterator[pa.RecordBatch]:
     """The batches of an Arrow IPC stream in order, each of them valid.
 
-    A stream that was cut off between two batches looks like a shorter one. So its end must be
-    marked, as every writer does that was closed.
+    A stream that was cut off between two batches looks like a shorter stream. So its end must be
+    marked. Writers mark it when they are closed.
 
     Raises:
-        pyarrow.ArrowException, OSError: A batch is damaged or contradicts itself, or the end is not
-            marked, or is not where the file ends.
+        pyarrow.ArrowException, OSError: A batch is damaged or contradicts itself, the stream's end
+            is not marked, or more bytes follow it.
     """
     with pa.OSFile(str(path)) as source, pa.ipc.open_stream(source) as reader:
         last = source.tell()
@@ -75,11 +75,11 @@ def _valid(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _count_batches(path: Path) -> int:
-    """How many batches stand in an IPC file from its beginning, whatever its footer lists."""
+    """The number of batches in an IPC file, counted from its beginning and without its footer."""
     count = 0
     with (
         pa.OSFile(str(path)) as source,
-        suppress(pa.ArrowException, OSError, MemoryError, StopIteration),  # where messages end
+        suppress(pa.ArrowException, OSError, MemoryError, StopIteration),  # after the last message
     ):
         source.seek(_FILE_HEAD_BYTES)
         messages = pa.ipc.MessageReader.open_stream(source)

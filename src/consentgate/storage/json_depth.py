@@ -1,7 +1,7 @@
-"""How deeply JSON is nested, found before it is parsed.
+"""The depth to which JSON is nested, measured before the JSON is parsed.
 
-pyarrow 26 and Python parse JSON by recursion, so text that is nested deeply enough ends the process
-or raises RecursionError.
+pyarrow 26 and Python parse JSON by recursion. If text is nested too deeply, pyarrow ends the
+process, and Python raises RecursionError.
 """
 
 import re
@@ -15,7 +15,7 @@ from consentgate.errors import UnreadableFileError
 from consentgate.storage.durable import open_regular
 
 MOST_LEVELS = 64
-"""Objects and lists within each other in JSON that is read."""
+"""The greatest number of levels to which objects and lists may be nested in JSON that is read."""
 
 _CHUNK_BYTES = 1 << 20
 _ESCAPED = re.compile(rb"\\[^\n\r]")
@@ -27,10 +27,11 @@ _STEPS[list(b"]}")] = -1
 
 
 def refuse_deep_json(path: Path) -> None:
-    """Raise `UnreadableFileError` if a file of JSON is nested more than MOST_LEVELS deep.
+    """Raise an error if the JSON in a file is nested more than MOST_LEVELS deep.
 
     Raises:
-        OSError: It cannot be read.
+        UnreadableFileError: It is nested more deeply.
+        OSError: The file cannot be read.
     """
     if json_levels(_chunks(path)) > MOST_LEVELS:
         raise UnreadableFileError(
@@ -40,10 +41,11 @@ def refuse_deep_json(path: Path) -> None:
 
 
 def json_levels(chunks: Iterable[bytes]) -> int:
-    """How many objects and lists lie within each other, or more where the JSON is malformed.
+    """The number of levels to which objects and lists are nested; more if the JSON is malformed.
 
-    Whatever begins to parse at a line's beginning finds no more levels than this. A string cannot
-    go on over the end of a line, so a quote that was never closed hides nothing.
+    A parser that begins at the start of any line finds no more levels than this. A string ends at
+    the end of its line at the latest, so a quote that is never closed cannot hide the lines after
+    it.
 
     Args:
         chunks: the text, in pieces that do not end within an escape sequence.
@@ -65,7 +67,7 @@ def json_levels(chunks: Iterable[bytes]) -> int:
 
 
 def _in_strings(marks: npt.NDArray[np.uint8], is_first: bool) -> npt.NDArray[np.bool_]:
-    """Of structural characters, which are within a string after each one."""
+    """For each structural character, whether the text right after it is within a string."""
     quotes = np.cumsum(marks == ord('"')) + is_first
     is_end = (marks == ord("\n")) | (marks == ord("\r"))
     at_last_end = np.maximum.accumulate(np.where(is_end, quotes, 0))

@@ -1,4 +1,4 @@
-"""Where things are in a run's destination."""
+"""The names of the files in a run's destination."""
 
 import hashlib
 import re
@@ -17,35 +17,39 @@ DRAFTS = f"{EVIDENCE}/drafts"
 LOCK = f"{EVIDENCE}/lock"
 LEASES = f"{EVIDENCE}/leases"
 GATE_KEY = "consentgate.gate_digest"
-"""In the metadata of an output: the gate that judged it."""
+"""Key in an output's metadata for the digest of the gate that judged it."""
 RECORD_KEY = "consentgate.record"
-"""In the metadata of a ledger's part: what became of its file, as JSON."""
+"""Key in the metadata of a ledger part for the record of what became of its input, as JSON."""
 
 
 def ledger_name(name: str) -> str:
-    """The part of the ledger about an input."""
+    """The name of the ledger part about an input."""
     return f"{LEDGER}/{name if name.endswith('.parquet') else name + '.parquet'}"
 
 
 def seal_name(name: str) -> str:
-    """The seal of what a signed run made of an input.
+    """The name of the seal that a signed run makes for an input.
 
-    Its name is a digest, so that it is short and takes no other file's place.
+    It is a digest of the input's name, so it is short, and no two seals have the same name.
     """
     return f"{SEALS}/{hashlib.sha256(name.encode()).hexdigest()}"
 
 
 def past(name: str, digest: str) -> str:
-    """Where a manifest or its signature goes when a later run begins.
+    """The name that a manifest or its signature gets when a later run begins.
 
     Args:
-        digest: the manifest's.
+        name: MANIFEST or SIGNATURE.
+        digest: the digest of the manifest.
     """
     return f"{PAST}/{digest}{name[name.index('manifest') + len('manifest') :]}"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether engines leave a file out when they read the folder: `_day=1` is a partition."""
+    """Whether engines leave a file out when they read the folder.
+
+    They read a folder such as `_day=1`, because it is a partition.
+    """
     return any(
         part.startswith(".") or (part.startswith("_") and "=" not in part)
         for part in name.split("/")
@@ -53,7 +57,7 @@ def is_hidden(name: str) -> bool:
 
 
 def is_plain(name: str) -> bool:
-    """Whether a path leads down from a folder, on every system, and to nowhere else."""
+    """Whether a relative path leads to a file below its folder, on every operating system."""
     parts = re.split(r"[/\\]", name)
     leads_down = all(part not in ("", ".", "..") for part in parts)
     is_text = "\0" not in name and is_utf8(name)

@@ -1,8 +1,9 @@
-"""One run at a time in a destination, or one publisher in a store of gates.
+"""Locks that let one run write to a destination at a time, or one publisher to a store of gates.
 
-On a disk, the system's own lock does it, which ends with the process that holds it. An object store
-has none, so a run leaves a lease there, which it renews; whoever finds the lease of another that
-was renewed of late goes away. The store's clock counts, so machines need not agree on the time.
+On a disk, the lock is the operating system's. It ends with the process that holds it. An object
+store has no locks, so a run writes a lease there, and renews it. A run that finds another lease
+which was renewed recently stops with an error. The age of a lease is measured by the store's clock,
+so machines need not agree on the time.
 """
 
 import math
@@ -25,16 +26,16 @@ LEASE_S = 60.0
 
 @contextmanager
 def lock(folder: Folder, *, who: str = "run") -> Iterator[Callable[[], None]]:
-    """Hold a destination while the block runs.
+    """Lock a destination while the block runs.
 
     Args:
-        who: what holds it, as messages call it and others of its kind.
+        who: what writes to it, in the words of error messages: "run" or "publisher".
 
     Yields:
-        A function that does nothing, or raises the error below where the hold was lost.
+        A function that raises DestinationBusyError if the lock was lost, and else does nothing.
 
     Raises:
-        DestinationBusyError: Another one holds it.
+        DestinationBusyError: Another run or publisher holds the lock.
         OutputError: The destination cannot be written to.
     """
     with _file_lock(folder, who) if folder.is_local else _lease(folder, who) as check:
@@ -70,16 +71,17 @@ def _lease(folder: Folder, who: str) -> Iterator[Callable[[], None]]:
     finally:
         lease.ended.set()
         renewer.join()
-        with suppress(ConsentGateError):  # it runs out by itself
+        with suppress(ConsentGateError):  # a lease that stays runs out by itself
             folder.delete(lease.name)
 
 
 class _Lease:
-    """An object in a destination that says that a run is at work there.
+    """An object in a destination which says that a run is at work there.
 
-    Whoever holds it trusts it for a shorter time than others honour it, by clocks that need not
-    agree on more than how fast time passes; and whoever takes over takes it away. So a run that
-    was cut off, or asleep, for too long finds out.
+    A run trusts its own lease for a shorter time than others respect it. The run measures this time
+    by its own clock, and others by the store's. These clocks need not show the same time, but must
+    run equally fast. A run that takes over a destination deletes the old lease. So a run that was
+    cut off or suspended for too long notices that it has lost its lease.
     """
 
     def __init__(self, folder: Folder, who: str) -> None:
@@ -89,21 +91,21 @@ class _Lease:
         self._trusted_until = math.inf
 
     def renew(self) -> None:
-        """Write it, unless it ran out before that was done."""
+        """Write the lease, and trust it for longer unless it ran out before it was written."""
         begun = time.monotonic()
         self._folder.write(self.name, b"")
         if not self._is_over():
             self._trusted_until = begun + LEASE_S * 3 / 4
 
     def keep(self) -> None:
-        """Renew it again and again until the run has ended."""
+        """Renew the lease every LEASE_S / 4 seconds until the run ends."""
         while not self.ended.wait(LEASE_S / 4):
-            with suppress(ConsentGateError):  # it may do next time; if not, it runs out
+            with suppress(ConsentGateError):  # renewing may work next time, or the lease runs out
                 if not self._is_gone():
                     self.renew()
 
     def check(self) -> None:
-        """Raise an error if the lease ran out or is not there any more."""
+        """Raise an error if the lease ran out or was deleted."""
         if self._is_over() or self._is_gone():
             raise DestinationBusyError(
                 f"The lease on '{self._folder}' was lost, so another {self._who} may have begun "
@@ -111,13 +113,13 @@ class _Lease:
             )
 
     def has_rivals(self) -> bool:
-        """Whether another run renewed its lease of late; leases that ran out are taken away."""
+        """Whether another run renewed its lease recently. Leases that ran out are deleted."""
         times = self._folder.listing(LEASES)
         now = times.pop(self.name, None)
         if now is None:
             raise OutputError(
-                f"What is written to '{self._folder}' is not listed there at once, so two "
-                f"{self._who}s could not know of each other; use a store that is consistent."
+                f"An object that was written to '{self._folder}' is not listed there at once, so "
+                f"two {self._who}s could not notice each other; use a store that is consistent."
             )
         old = [name for name, renewed in times.items() if now - renewed > LEASE_S]
         for name in old:

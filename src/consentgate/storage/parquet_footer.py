@@ -1,8 +1,8 @@
-"""The footer of a Parquet file: what it says of its columns' chunks, read without pyarrow.
+"""The column chunks that a Parquet file's footer lists, read without pyarrow.
 
-pyarrow 26 ends the whole process where it is asked for the chunks of some damaged footers
-(`RowGroupMetaData.column`, and what it returns), because their C++ exceptions are not caught. The
-format is Thrift's compact protocol with the structures of parquet.thrift,
+pyarrow 26 ends the whole process when it is asked for the column chunks of some damaged footers
+(`RowGroupMetaData.column`, and the methods of its result), because C++ exceptions are not caught.
+The format is Thrift's compact protocol with the structures of parquet.thrift,
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift.
 """
 
@@ -66,7 +66,7 @@ def _read_footer(file: pa.NativeFile) -> bytes:
 
 
 def column_chunks(footer: bytes) -> Iterator[list[ColumnChunk]]:
-    """The chunks of every row group in turn, one a leaf column.
+    """The column chunks of each row group in turn, one for each leaf column.
 
     Raises:
         pyarrow.ArrowInvalid: The footer is damaged.
@@ -94,15 +94,15 @@ def _row_group(thrift: "_Thrift") -> list[ColumnChunk]:
 
 
 def _chunk(thrift: "_Thrift") -> ColumnChunk:
-    found = None
+    chunk = None
     for field, kind in thrift.fields():
         if (field, kind) == (3, _STRUCT):
-            found = _column_metadata(thrift)
+            chunk = _column_metadata(thrift)
         else:
             thrift.skip(kind)
-    if found is None:
+    if chunk is None:
         raise pa.ArrowInvalid("a column chunk without metadata")
-    return found
+    return chunk
 
 
 def _column_metadata(thrift: "_Thrift") -> ColumnChunk:
@@ -131,9 +131,10 @@ class _Thrift:
         self._content, self._at = content, 0
 
     def fields(self) -> Iterator[tuple[int, int]]:
-        """The number and type of each field of a struct, whose value must be taken before the next.
+        """The number and type of each field of a struct.
 
-        Types are those of the protocol.
+        The caller must read or skip a field's value before it asks for the next field. Types are
+        the numbers that the protocol gives them.
         """
         field, content = 0, self._content
         while head := content[self._at]:
@@ -143,7 +144,10 @@ class _Thrift:
         self._at += 1
 
     def structs(self) -> Iterator[None]:
-        """As often as a list has structs, each of which must be taken before the next."""
+        """Yield once for each struct of a list.
+
+        The caller must read a struct before it asks for the next one.
+        """
         kind, size = self._list()
         if size and kind != _STRUCT:
             raise pa.ArrowInvalid("a list of another type in a footer")
@@ -196,7 +200,7 @@ class _Thrift:
 
     def _skip_items(self, kind: int, size: int, depth: int) -> None:
         if kind in (_TRUE, _FALSE):
-            self._advance(size)  # in a list, each takes a byte
+            self._advance(size)  # in a list, a boolean takes a byte
             return
         if kind in (_LIST, _SET, _MAP) and depth > _MOST_NESTED:
             raise pa.ArrowInvalid("a footer that is nested too deeply")

@@ -1,4 +1,4 @@
-"""Parquet files, read in batches of bounded size."""
+"""Reading Parquet files in batches of bounded size."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -19,17 +19,19 @@ from consentgate.storage.durable import write_faults_named
 from consentgate.storage.parquet_footer import ColumnChunk, column_chunks, read_footer
 
 BATCH_BYTES = 16 << 20
-"""Bytes of a file that are decoded at a time: enough that a judgement's own price does not show,
-and few enough that memory is used again instead of being fetched anew.
+"""About how many bytes of memory a batch takes.
+
+Enough that the fixed cost of a judgement does not count, and few enough that freed memory is used
+again.
 """
 _MOST_ROWS = 262_144
 _PROBE_ROWS = 64
 _STEP_ROWS, _UNKNOWN_STEP_ROWS, _STEP_BYTES = 4096, 512, 64 << 20
-"""Most rows that are decoded at once, before they are joined into a batch; most rows where the
-longest values are unknown; and most bytes where they are known.
+"""Limits on what is decoded at once, before it is joined into a batch: the most rows; the most rows
+if the longest values are unknown; and the most bytes if they are known.
 
 A small file can hold very many rows whose values are long and repeat, and its first rows need not
-look like the others. The longest values of the dictionaries tell how large a row can be.
+be like the others. The longest values of the dictionaries tell how large a row can be.
 """
 _BUFFERS_BYTES = 32 << 20
 _SIDE_BY_SIDE = 64
@@ -42,10 +44,10 @@ _MOST_HELD = 2 << 20
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
     """A Parquet file that is open for reading.
 
-    Ask it for its columns' chunks, never `metadata.row_group(…).column(…)`; see `parquet_footer`.
+    Call its `chunks`, and never `metadata.row_group(…).column(…)`; `parquet_footer` says why.
 
     Attributes:
-        origin: what it was opened from.
+        origin: the path or file that it was opened from.
     """
 
     def __init__(self, source: Any, **options: Any) -> None:
@@ -55,7 +57,7 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
         self._more_chunks: Iterator[list[ColumnChunk]] | None = None
 
     def chunks(self, group: int) -> list[ColumnChunk]:
-        """A row group's chunks, one a leaf column.
+        """The column chunks of a row group, one for each leaf column.
 
         Raises:
             pyarrow.ArrowInvalid: The footer is damaged.
@@ -63,25 +65,25 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
         if self._more_chunks is None:
             self._more_chunks = column_chunks(read_footer(self.origin))
         while len(self._chunks) <= group:
-            found = next(self._more_chunks, [])
-            if len(found) != self.metadata.num_columns:
+            chunks = next(self._more_chunks, [])
+            if len(chunks) != self.metadata.num_columns:
                 raise pa.ArrowInvalid("a row group that does not have every column")
-            self._chunks.append(found)
+            self._chunks.append(chunks)
         return self._chunks[group]
 
 
 def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
-    """A Parquet file for reading as a stream, whatever the size of its row groups.
+    """A Parquet file, open for reading as a stream even if its row groups are large.
 
-    Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, which is
-    what Spark means: as nanoseconds, those before 1677 and after 2262 would wrap round. See
+    Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, as Spark
+    means them. As nanoseconds, those before 1677 and after 2262 would wrap round. See
     `refuse_inexact_timestamps`.
 
     Args:
-        columns: how many columns will be read side by side; None: the file is read at once.
+        columns: how many columns will be read together; None: the whole file is read at once.
 
     Raises:
-        pyarrow.ArrowException, OSError: It is no sound Parquet file, as far as its footer tells.
+        pyarrow.ArrowException, OSError: The footer shows that this is not a sound Parquet file.
     """
     options: dict[str, Any] = {
         "coerce_int96_timestamp_unit": "us",
@@ -97,10 +99,10 @@ def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
 
 
 def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
-    """How many rows each row group has, as the footer promises.
+    """The number of rows that the footer promises for each row group.
 
     Raises:
-        pyarrow.ArrowInvalid: They do not add up to the file's.
+        pyarrow.ArrowInvalid: They do not add up to the number of rows of the file.
     """
     groups = tuple(metadata.row_group(at).num_rows for at in range(metadata.num_row_groups))
     if sum(groups) != metadata.num_rows or min(groups, default=0) < 0:
@@ -116,16 +118,17 @@ def promised_batches(
     columns: Sequence[str] | None = None,
     use_threads: bool = False,
 ) -> Iterator[pa.RecordBatch]:
-    """Rows in order, in valid batches, and as many as the footer promises.
+    """The rows in order, in valid batches, with an error if the footer promises another number.
 
     Args:
         batch_rows: how many rows a batch has at most.
         groups: numbers of the row groups; None: all.
         columns: names of the columns; None: all.
-        use_threads: whether columns are decoded side by side.
+        use_threads: whether several threads decode columns.
 
     Raises:
-        pyarrow.ArrowInvalid: There are more rows or fewer, or a batch contradicts itself.
+        pyarrow.ArrowInvalid: There are more or fewer rows than the footer promises, or a batch
+            contradicts itself.
     """
     rows = group_rows(file.metadata)
     numbers = range(len(rows)) if groups is None else groups
@@ -143,9 +146,9 @@ def promised_batches(
 
 
 def _refuse_other_values(file: ParquetFile, groups: Sequence[int], rows: Sequence[int]) -> None:
-    """Raise `pyarrow.ArrowInvalid` if columns hold another number of values than a group has rows.
+    """Raise `pyarrow.ArrowInvalid` if a row group has fewer or more values than rows in a column.
 
-    pyarrow leaves out what is beyond a group's rows without an error.
+    This is only checked for flat columns. Without it, pyarrow would leave out extra values.
     """
     leaves = [file.schema.column(at) for at in range(len(file.schema))]
     are_flat = [leaf.max_repetition_level == 0 for leaf in leaves]
@@ -169,11 +172,11 @@ def refuse_inexact_timestamps(file: ParquetFile, path: Path) -> None:
     """Raise an error unless microseconds hold every INT96 timestamp of a file exactly.
 
     Args:
-        path: where the file is, to be read in other ways, too.
+        path: the path of the file, which is opened again to read the timestamps at other units.
 
     Raises:
-        UnreadableFileError: Some are finer, or so far away that they wrap round; or they lie within
-            other columns, where they are not looked at.
+        UnreadableFileError: Some timestamps are finer, or so far from 1970 that they wrap round; or
+            some are nested within other columns, where they are not checked.
     """
     old = _old_timestamps(file)
     if not old:
@@ -194,7 +197,10 @@ def refuse_inexact_timestamps(file: ParquetFile, path: Path) -> None:
 
 
 def _agree(nanos: pa.RecordBatch, micros: pa.RecordBatch, millis: pa.RecordBatch) -> bool:
-    """Whether three readings of the same instants are one: what wrapped round differs."""
+    """Whether three readings of the same instants agree.
+
+    A reading that wrapped round differs from the others.
+    """
     for fine, exact, coarse in zip(nanos.columns, micros.columns, millis.columns, strict=True):
         numbers = [c.drop_null().cast(pa.int64()).to_numpy() for c in (fine, exact, coarse)]
         if not np.array_equal(numbers[1] * 1000, numbers[0]):  # both wrap round alike
@@ -208,8 +214,8 @@ def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.
     """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time.
 
     Args:
-        scratch: a folder for the columns of files so wide that not all of them can be decoded side
-            by side; None: the system's.
+        scratch: a folder for temporary files, which are needed if a file has more columns than can
+            be decoded together; None: the system's temporary folder.
     """
     decoded = _decoded_row_bytes(file)
     for groups, rows, size in _spans(file.metadata):
@@ -221,17 +227,17 @@ def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.
 
 
 def _step_rows(file: ParquetFile, groups: list[int]) -> int:
-    """How many rows can be decoded at once, whichever values of the dictionaries they hold."""
+    """How many rows can be decoded at once, even if they hold the dictionaries' longest values."""
     leaves = [file.schema.column(at) for at in range(len(file.schema))]
     texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
     if any("." in leaf.path or leaf.max_repetition_level for leaf in texts):
-        return _UNKNOWN_STEP_ROWS  # a row can be without any value, and then tells of no dictionary
+        return _UNKNOWN_STEP_ROWS  # a row may have no value, and then shows no dictionary
     width = max(_longest_row_bytes(file, group, texts) for group in groups)
     return max(1, min(_STEP_ROWS, _STEP_BYTES // max(width, 1)))
 
 
 def _longest_row_bytes(file: ParquetFile, group: int, texts: Sequence[Any]) -> int:
-    """How wide a row is whose texts are the longest ones of a row group's dictionaries."""
+    """The bytes of a row that holds the longest texts of a row group's dictionaries."""
     width = 0
     names = [leaf.path for leaf in texts]
     for start in range(0, len(names), _SIDE_BY_SIDE):
@@ -253,7 +259,7 @@ def _longest_bytes(column: pa.Array) -> int:
 
 
 def _joined(steps: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """The same rows, in batches of at most so many rows and, if possible, of BATCH_BYTES."""
+    """The same rows, in batches of at most `batch_rows` rows and, if possible, BATCH_BYTES."""
     parts: list[pa.RecordBatch] = []
     rows = size = 0
     for step in steps:
@@ -267,7 +273,7 @@ def _joined(steps: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.Rec
 
 
 def _concatenated(parts: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """The parts as one batch, where pyarrow can join them; it refuses some layouts."""
+    """The batches joined into one. Layouts that pyarrow cannot join stay as they are."""
     try:
         return [pa.concat_batches(parts)] if len(parts) > 1 else parts
     except pa.ArrowException:
@@ -279,7 +285,10 @@ def _rows_within(size: int, row_bytes: float) -> int:
 
 
 def _decoded_row_bytes(file: ParquetFile) -> float:
-    """How wide the first rows are in memory; values that repeat take little room in the file."""
+    """The bytes of memory that one of the first rows takes; 0 for a small file.
+
+    The size of the file does not tell this, because repeated values take few bytes there.
+    """
     if file.metadata.num_rows <= _PROBE_ROWS:
         return 0.0
     width = 0.0
@@ -309,7 +318,7 @@ def _read_groups(
 
 
 def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[pa.RecordBatch]]:
-    """The same rows of every stream, whose batches need not end at the same rows."""
+    """Batches of the same rows from each stream. The streams' own batches may end at other rows."""
     current: list[pa.RecordBatch | None] = [None] * len(streams)
     while True:
         for at, batch in enumerate(current):
@@ -326,10 +335,10 @@ def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[
 
 
 def _slabs(file: ParquetFile, group: int) -> list[list[str] | None]:
-    """The columns of a row group, in as few parts as can each be decoded side by side.
+    """The columns of a row group, divided into lists, each of which can be decoded at once.
 
-    Decoding holds a page and a dictionary of every column. Where names are ambiguous, there is one
-    part.
+    Decoding holds a page and a dictionary of every column of a list in memory. `[None]` means that
+    all columns are decoded at once. This is also so if names are ambiguous.
     """
     metadata, names = file.metadata, file.schema_arrow.names
     if not metadata.num_row_groups or _is_narrow(metadata):
@@ -358,7 +367,7 @@ def _slabs(file: ParquetFile, group: int) -> list[list[str] | None]:
 
 
 def _is_narrow(metadata: pq.FileMetaData) -> bool:
-    """Whether all columns can be decoded side by side, whatever is in them."""
+    """Whether all columns can be decoded at once, whatever they hold."""
     return bool(metadata.num_columns * _MOST_HELD <= _DECODERS_BYTES)
 
 
@@ -378,7 +387,7 @@ def _spill(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
 
 
 def _spans(metadata: pq.FileMetaData) -> Iterator[tuple[list[int], int, int]]:
-    """Neighbouring row groups that make a batch together: their numbers, rows and bytes."""
+    """Neighbouring row groups that are read together: their numbers, rows and bytes."""
     groups: list[int] = []
     rows = size = 0
     for number in range(metadata.num_row_groups):

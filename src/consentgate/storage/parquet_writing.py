@@ -1,4 +1,4 @@
-"""Parquet files written in bounded row groups, in the form of the file they come from."""
+"""Writing Parquet files in bounded row groups, in the form of the file that rows come from."""
 
 from collections.abc import Mapping
 from concurrent.futures import Executor, Future
@@ -17,7 +17,7 @@ from consentgate.storage.parquet_footer import ColumnChunk
 from consentgate.storage.parquet_reading import ParquetFile
 
 GROUP_BYTES = 32 << 20
-"""Bytes of a row group that admitted rows are gathered into, as they lie in memory."""
+"""Once gathered rows take so many bytes of memory, they are written as a row group."""
 _MOST_PENDING = 64
 _TELLING_VALUES, _FEW_BYTES = 10_000, 5
 
@@ -27,7 +27,7 @@ class FileForm(NamedTuple):
 
     Attributes:
         schema: its Arrow schema, with the file's key-value metadata.
-        options: what makes `pyarrow.parquet.ParquetWriter` write such a file.
+        options: the arguments with which `pyarrow.parquet.ParquetWriter` writes such a file.
         metadata: the file's key-value metadata that the schema does not hold.
     """
 
@@ -37,9 +37,9 @@ class FileForm(NamedTuple):
 
     @classmethod
     def of(cls, file: ParquetFile) -> "FileForm":
-        """The form of a file, as its first row group tells it.
+        """The form of a file, according to its first row group.
 
-        Columns that are worth a dictionary there get one.
+        Columns whose values repeat enough in that row group are written with a dictionary.
         """
         metadata, schema = file.metadata, file.schema_arrow
         leaves = [metadata.schema.column(at) for at in range(metadata.num_columns)]
@@ -66,7 +66,7 @@ class FileForm(NamedTuple):
 
 
 def _is_worth_a_dictionary(chunk: ColumnChunk) -> bool:
-    """Whether values repeat so much that looking each of them up makes the file smaller."""
+    """Whether values repeat so much that a dictionary makes the file smaller."""
     is_large = chunk.num_values >= _TELLING_VALUES
     return not is_large or chunk.uncompressed_bytes < _FEW_BYTES * chunk.num_values
 
@@ -77,7 +77,7 @@ def _has_only_old_timestamps(leaves: list[Any]) -> bool:
 
 
 def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:
-    """The columns' paths as pyarrow writes them, which need not be those of the file."""
+    """The columns' paths as pyarrow writes them, which may differ from those in the source file."""
     sink = pa.BufferOutputStream()
     with pq.ParquetWriter(sink, schema, **options):
         pass
@@ -86,16 +86,16 @@ def _written_paths(schema: pa.Schema, options: dict[str, Any]) -> list[str]:
 
 
 class RowGroupWriter:
-    """A Parquet file that is written a table at a time, in row groups of a good size.
+    """Writes a Parquet file table by table, in row groups of about GROUP_BYTES.
 
     Args:
-        path: the file's.
+        path: the path of the file.
         form: its schema and how it is written.
-        what: what errors call it.
-        helper: who writes a row group while the next one is gathered; None: the caller waits.
+        what: how errors name the file.
+        helper: writes a row group while the next one is gathered; None: the caller waits.
 
     Raises:
-        OutputError: From here and every method: it cannot be written.
+        OutputError: The file cannot be written. `write` and `close` raise this, too.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class RowGroupWriter:
             self._pending = [_compact(pa.concat_tables(self._pending))]
 
     def close(self, metadata: dict[str, str] | None = None) -> None:
-        """Complete the file, with more metadata if given."""
+        """Complete the file, with additional metadata if given."""
         self._flush()
         self._wait()
         with write_faults_named(self._what):
@@ -130,7 +130,7 @@ class RowGroupWriter:
             self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file, which nobody will read."""
+        """Close the file, whose content will not be used."""
         with suppress(OutputError):
             self._wait()
         with suppress(OSError, pa.ArrowException):

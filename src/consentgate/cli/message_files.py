@@ -1,4 +1,4 @@
-"""Files of messages, some at a time."""
+"""Files of messages, read a table at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,17 +13,17 @@ TABLE_ROWS = 65_536
 
 
 def read_tables(file: MessageFile) -> Iterator[pa.Table]:
-    """The file's rows in order; small batches are gathered, because each judgement has a price."""
-    gathered: list[pa.RecordBatch] = []
+    """The file's rows in order. Small batches are joined, because each call of the gate costs."""
+    joined: list[pa.RecordBatch] = []
     rows = 0
     for batch in file.batches():
-        gathered.append(batch)
+        joined.append(batch)
         rows += batch.num_rows
         if rows >= TABLE_ROWS:
-            yield pa.Table.from_batches(gathered)
-            gathered, rows = [], 0
+            yield pa.Table.from_batches(joined)
+            joined, rows = [], 0
     if rows:
-        yield pa.Table.from_batches(gathered)
+        yield pa.Table.from_batches(joined)
 
 
 def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
@@ -58,6 +58,6 @@ def _refuse_repeats(paths: Sequence[Path]) -> None:
 
 
 def known_rows(files: Sequence[MessageFile]) -> int | None:
-    """How many rows the files have together, where they say so."""
+    """How many rows the files have together; None where a file does not say."""
     counts = [file.rows for file in files if file.rows is not None]
     return sum(counts) if len(counts) == len(files) else None

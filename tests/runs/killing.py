@@ -1,7 +1,7 @@
 """A process that forks runs and kills them with SIGKILL, as often as it takes.
 
 It is a process of its own so that a fork is cheap and has no threads to lose:
-`python -m tests.killing points|moments FOLDER SEED` prints one JSON object.
+`python -m tests.runs.killing points|moments FOLDER SEED` prints one JSON object.
 """
 
 from __future__ import annotations
@@ -22,28 +22,11 @@ import pyarrow.parquet as pq
 import consentgate as cg
 from consentgate.storage.folders import Folder
 from tests.build import make_gate
+from tests.processes import end_of, fork
 from tests.run_data import as_of, data_files, mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "b.parquet", "deep/c.parquet"]
 STEPS = ("publish", "write", "delete")
-
-
-def fork(work: Callable[[], object]) -> int:
-    """The process that does some work and exits with 0 if it went well."""
-    process = os.fork()
-    if process == 0:
-        code = 1
-        try:
-            work()
-            code = 0
-        finally:
-            os._exit(code)
-    return process
-
-
-def end_of(process: int) -> int:
-    """How a process ended: its exit code, or minus the signal that killed it."""
-    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def die_at(step: int, *, before: bool) -> None:

@@ -1,6 +1,6 @@
 """Files with bytes flipped, read in a process of their own, because reading some has ended it.
 
-`python -m tests.inputs.mutants KIND SEED COUNT` reads so many mutants of a file and prints what
+`python -m tests.storage.mutants KIND SEED COUNT` reads so many mutants of a file and prints what
 came of each; it dies where a mutant makes it die. Printed first is which mutant is read.
 """
 

@@ -35,6 +35,7 @@ class Case:
         keeps_order: whether rows come out in the order in which they went in.
         keeps_ledger: whether it writes ledgers.
         tells_columns: whether data without a row tells which columns it has.
+        brings_ids: whether its rows have record ids without a column of them.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Case:
     keeps_order: bool = True
     keeps_ledger: bool = True
     tells_columns: bool = True
+    brings_ids: bool = False
 
     def filter(self, data: Any, gate: Any, **options: Any) -> Any:
         """What the adapter makes of the data."""

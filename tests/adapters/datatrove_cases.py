@@ -23,5 +23,13 @@ def columns_of(found: Any) -> pa.Table:
 
 
 CASES = [
-    Case("datatrove-documents", datatrove, "datatrove", documents, columns_of, tells_columns=False),
+    Case(
+        "datatrove-documents",
+        datatrove,
+        "datatrove",
+        documents,
+        columns_of,
+        tells_columns=False,
+        brings_ids=True,
+    ),
 ]

@@ -182,6 +182,29 @@ def test_a_missing_column_is_named(case: Case, gate: cg.Gate, folder: Path) -> N
         case.take(case.filter(data, gate))
 
 
+@WITH_ENGINE
+def test_record_ids_are_not_needed_without_a_ledger(
+    case: Case, gate: cg.Gate, folder: Path
+) -> None:
+    data = case.give(messages(ROWS).drop("message_id"), folder, 1)
+    found = case.take(case.filter(data, gate))
+    wanted = gate.filter(messages(ROWS))[0]
+    assert sorted(found["text"].to_pylist()) == sorted(wanted["text"].to_pylist())
+
+
+@WITH_LEDGER
+def test_record_ids_are_needed_with_a_ledger(
+    case: Case, gate: cg.Gate, folder: Path, tmp_path: Path
+) -> None:
+    if case.brings_ids:
+        pytest.skip("its rows have record ids of their own")
+    data = case.give(messages(ROWS).drop("message_id"), folder, 3)
+    with pytest.raises(cg.ColumnMissingError, match="Column 'message_id'"):
+        case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))
+    parts = (tmp_path / "ledger").rglob("*.parquet")
+    assert sum(pq.read_metadata(part).num_rows for part in parts) == 0
+
+
 @EVERY_CASE
 def test_what_the_gate_excludes_is_not_in_the_result(
     case: Case, gate: cg.Gate, folder: Path

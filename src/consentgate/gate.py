@@ -40,6 +40,7 @@ from consentgate.judging import (
     Explanation,
     GateFile,
     Judge,
+    JudgingOptions,
     Lookup,
     SavedGate,
     Sieve,
@@ -388,8 +389,8 @@ class Gate:
             SchemaMismatchError: While reading: a batch has another schema than the first.
             Whatever `decide` raises: at once for the schema, else while reading.
         """
-        sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
-        return admitted_stream(batches, sieve)
+        options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
+        return admitted_stream(batches, Sieve(self, options))
 
     def coverage(
         self,

@@ -14,7 +14,7 @@ from consentgate.coverage.vocabularies import (
     Question,
     Vocabulary,
 )
-from consentgate.reasons import REASON_WORDS, Reason
+from consentgate.reasons import Reason
 
 MASS_SHARE = 0.9
 """A reason that applies to this share of the rows excludes them in mass."""
@@ -87,7 +87,7 @@ def mass_text(code: str, rows: int, excluded: int) -> str:
     if reason is None:
         return f"{many} rows are excluded by the policy's rule '{code}'. Check the rule's values."
     advice = f" {_ADVICE[reason]}" if reason in _ADVICE else ""
-    return f"{many} rows are excluded by {code}: {REASON_WORDS[reason]}.{advice}"
+    return f"{many} rows are excluded by {code}: {reason.sentence}.{advice}"
 
 
 def _of_all(rows: int, excluded: int) -> str:

@@ -11,7 +11,16 @@ from consentgate.judging.gate_file import (
 )
 from consentgate.judging.judgement import Judge, record_id_column
 from consentgate.judging.lookup import Lookup
-from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
+from consentgate.judging.options import JudgingOptions
+from consentgate.judging.stream import (
+    Held,
+    Sieve,
+    StreamGate,
+    TableOf,
+    admitted_stream,
+    check_schema,
+    one_batch,
+)
 
 __all__ = [
     "ExplainedReason",
@@ -19,12 +28,15 @@ __all__ = [
     "GateFile",
     "Held",
     "Judge",
+    "JudgingOptions",
     "Lookup",
     "RowExplanation",
     "SavedGate",
     "Sieve",
+    "StreamGate",
     "TableOf",
     "admitted_stream",
+    "check_schema",
     "explain",
     "gate_head",
     "one_batch",

@@ -17,6 +17,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.adapters import pandas
+from consentgate.reasons import RULES_VERSION
 from tests.build import (
     AS_OF,
     MICRO,
@@ -74,9 +75,11 @@ def test_the_excluded_rows_say_what_judged_them() -> None:
         "assume_timezone": None,
     }
     assert metadata == {
+        b"consentgate.format": b"consentgate-ledger-1",
+        b"consentgate.version": cg.__version__.encode(),
         b"consentgate.gate_digest": gate.digest.encode(),
         b"consentgate.reason_width": b"32",
-        b"consentgate.rules_version": b"1",
+        b"consentgate.rules_version": str(RULES_VERSION).encode(),
         b"consentgate.policy_digest": gate.policy.digest.encode(),
         b"consentgate.snapshot_digest": gate.consent.digest.encode(),
         b"consentgate.snapshot_as_of": AS_OF.isoformat().encode(),
@@ -211,7 +214,7 @@ def test_the_calls_instant_comes_before_the_gates() -> None:
     assert gate.filter(message_table(), judged_at=later)[1]["reason"].to_pylist() == expired
     assert gate.annotate(message_table(), judged_at=later)["reason"].to_pylist() == expired
     assert gate.stream(message_table(), judged_at=later).read_all().num_rows == 0
-    assert gate.explain(message_table(), 0, judged_at=later).rows[0].reasons[0][0] == expired[0]
+    assert gate.explain(message_table(), 0, judged_at=later).rows[0].reasons[0].code == expired[0]
 
 
 def live_gate(now_ns: int, monkeypatch: pytest.MonkeyPatch) -> tuple[cg.Gate, list[int]]:

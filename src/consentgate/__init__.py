@@ -10,9 +10,11 @@ from importlib.metadata import version
 
 from consentgate import errors
 from consentgate.columns import Columns
+from consentgate.coverage import Coverage, CoverageWarning, Mismatch
 from consentgate.decision import Decision
 from consentgate.errors import *
 from consentgate.gate import Gate
+from consentgate.identity import DatedInput, GateIdentity
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import Explanation
 from consentgate.policy import Policy, Rule
@@ -27,13 +29,18 @@ __all__ = [
     "ChannelRegistry",
     "Columns",
     "ConsentSnapshot",
+    "Coverage",
+    "CoverageWarning",
+    "DatedInput",
     "Decision",
     "Explanation",
     "Finding",
     "Gate",
+    "GateIdentity",
     "GateStore",
     "LiveGate",
     "Manifest",
+    "Mismatch",
     "Policy",
     "Progress",
     "Publication",

@@ -213,6 +213,12 @@ class ReplacedGateError(GateFileError):
     code = "replaced_gate"
 
 
+class GateRulesError(GateFileError):
+    """The gate was made under other rules of judgement than this version's."""
+
+    code = "gate_rules"
+
+
 class OutputError(FileError):
     """An output exists already or cannot be written."""
 
@@ -253,6 +259,12 @@ class ManifestError(FileError):
     """The evidence that a run left is missing or malformed."""
 
     code = "manifest"
+
+
+class NewerEvidenceError(ManifestError):
+    """The evidence was written by a newer version, which has to be installed to read it."""
+
+    code = "newer_evidence"
 
 
 def _tree(cls: type[ConsentGateError], indent: str = "    ") -> Iterator[str]:

@@ -1,9 +1,11 @@
 """The identity of a gate: all that decides a row's fate, but for the instant of judgement."""
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Literal, Protocol, Self
+from importlib.metadata import version
+from typing import Annotated, Any, Literal, Protocol, Self
 
 from pydantic import (
     AfterValidator,
@@ -17,11 +19,13 @@ from pydantic import (
 )
 
 from consentgate.columns import Columns
-from consentgate.errors import ManifestError
+from consentgate.errors import ManifestError, NewerEvidenceError
 from consentgate.policy import Policy
-from consentgate.reasons import REASON_WIDTH, RULES_VERSION, reason_names
+from consentgate.reasons import FIRST_RULE_BIT, REASON_WIDTH, RULES_VERSION, reason_names
 from consentgate.storage import GATE_KEY, digest_json
 
+VERSION = version("consentgate")
+"""This version of consentgate, as evidence and gate files name it."""
 _PREFIX = "consentgate."
 _INPUTS = {"consent": "snapshot", "channels": "registry"}
 """The words for a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
@@ -51,13 +55,21 @@ Instant = Annotated[
     AfterValidator(_in_utc),
     PlainSerializer(instant_text, return_type=str, when_used="json"),
 ]
+Version = Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.+!_-]{0,63}$")]
 Bit = Annotated[int, Field(ge=0, lt=REASON_WIDTH)]
 
 
+_NOT_SHOWN = {"path", "partition", "source", "gate_file"}
+"""Fields that a `repr` leaves out: where folders are named after ids, these hold ids of people."""
+
+
 class Record(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model that refuses unknown keys, and whose `repr` shows no path and no label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ((name, v) for name, v in super().__repr_args__() if name not in _NOT_SHOWN)
 
 
 class Dated(Protocol):
@@ -145,6 +157,19 @@ class GateIdentity(Record):
         return digest_json(self.model_dump(mode="json", exclude=labels))
 
     @property
+    def other_rules(self) -> str:
+        """How its rules of judgement are not this version's, in words; empty if they are."""
+        if self.rules_version != RULES_VERSION:
+            return (
+                f"under rules {self.rules_version}, but this version ({VERSION}) judges by rules "
+                f"{RULES_VERSION}"
+            )
+        built_in = {bit: code for bit, code in self.reason_names.items() if bit < FIRST_RULE_BIT}
+        if built_in != reason_names():
+            return f"with other built-in reasons than this version ({VERSION}) has"
+        return ""
+
+    @property
     def record_id(self) -> str:
         """The column of the messages' own ids."""
         return str(self.columns["record_id"])
@@ -215,3 +240,23 @@ def _place(error: Exception) -> str:
     if isinstance(error, ValidationError):
         return ".".join(map(str, error.errors()[0]["loc"])) or "as a whole"
     return "a value is no JSON"
+
+
+def refuse_newer_format(said: object, known: str, what: str) -> None:
+    """Raise an error if evidence has a later format than the one that this version reads.
+
+    Args:
+        said: the format that the evidence names.
+        known: the format that this version reads. Formats are a name, `-` and a number.
+        what: what the error calls the evidence.
+
+    Raises:
+        NewerEvidenceError: It has.
+    """
+    name, _, number = known.rpartition("-")
+    later = re.fullmatch(rf"{re.escape(name)}-(\d{{1,9}})", said) if isinstance(said, str) else None
+    if later is not None and int(later[1]) > int(number):
+        raise NewerEvidenceError(
+            f"{what} has the format '{said}', but this version of consentgate ({VERSION}) reads "
+            f"'{known}'; install a newer consentgate."
+        )

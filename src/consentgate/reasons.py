@@ -1,38 +1,101 @@
-"""Why a row is excluded: the reason bits, their codes and what they mean in words.
+"""Why a row is excluded: the one table of reasons, and the number of the rules of judgement.
 
-A row's primary reason is its lowest bit, so the order of the members is their precedence.
-Bits 13 to 15 are reserved; bits 16 to 31 belong to the policy's own rules.
+A row's primary reason is its lowest bit, so bits are the precedence. docs/semantics.md, section
+4.3, says exactly when each reason applies.
 """
 
 from collections.abc import Sequence
-from enum import IntFlag
+from enum import IntFlag, StrEnum
+from typing import Self
 
-FIRST_RULE_BIT = 16
-MAX_RULES = 16
-REASON_WIDTH = 32
-"""How many bits `reason_bits` has."""
 RULES_VERSION = 1
 """The number of the rules of judgement. Raise it with every change to which rows are admitted, so
-that evidence and gate files say by which rules they were made.
+that evidence and gate files say by which rules they were made (docs/semantics.md, section 11).
 """
+REASON_WIDTH = 32
+"""How many bits `reason_bits` has."""
+FIRST_RULE_BIT = 16
+"""Bits from here on belong to the policy's own rules; those below to built-in reasons."""
+MAX_RULES = REASON_WIDTH - FIRST_RULE_BIT
+
+
+class Input(StrEnum):
+    """What is looked at to find out whether a reason applies."""
+
+    MESSAGES = "messages"
+    REGISTRY = "registry"
+    SNAPSHOT = "snapshot"
 
 
 class Reason(IntFlag):
-    """The built-in reasons; a member's lower-case name is its code."""
+    """The built-in reasons.
 
-    PRIVATE_CHANNEL = 1 << 0
-    CHANNEL_UNKNOWN = 1 << 1
-    SUBJECT_MISSING = 1 << 2
-    NO_CONSENT_RECORD = 1 << 3
-    CONSENT_REFUSED = 1 << 4
-    CONSENT_WITHDRAWN = 1 << 5
-    CONSENT_NOT_GIVEN = 1 << 6
-    CONSENT_EXPIRED = 1 << 7
-    CONSENT_NOT_EXPLICIT = 1 << 8
-    NOTICE_NOT_ACCEPTED = 1 << 9
-    PREDATES_CONSENT = 1 << 10
-    TIMESTAMP_MISSING = 1 << 11
-    AFTER_SNAPSHOT = 1 << 12
+    An entry is the number of its bit, the inputs that decide it, and a sentence that goes on after
+    "The message is excluded, because". A bit never changes its meaning, because evidence holds
+    bits.
+
+    Attributes:
+        bit: the number of the bit, from 0.
+        inputs: what is looked at to find out whether the reason applies.
+        sentence: what the reason means, in words.
+    """
+
+    PRIVATE_CHANNEL = (
+        0,
+        (Input.MESSAGES, Input.REGISTRY),
+        "it was posted in a private channel, or before it became public",
+    )
+    CHANNEL_UNKNOWN = (
+        1,
+        (Input.MESSAGES, Input.REGISTRY),
+        "nothing says whether the channel it was posted in is public",
+    )
+    SUBJECT_MISSING = 2, (Input.MESSAGES,), "a data subject is not named"
+    NO_CONSENT_RECORD = (
+        3,
+        (Input.SNAPSHOT,),
+        "a data subject has no consent record for a purpose",
+    )
+    CONSENT_REFUSED = 4, (Input.SNAPSHOT,), "a data subject refused"
+    CONSENT_WITHDRAWN = 5, (Input.SNAPSHOT,), "a data subject withdrew consent"
+    CONSENT_NOT_GIVEN = (
+        6,
+        (Input.SNAPSHOT,),
+        "a data subject has not given consent, or it has not begun",
+    )
+    CONSENT_EXPIRED = 7, (Input.SNAPSHOT,), "a data subject's consent has expired"
+    CONSENT_NOT_EXPLICIT = (
+        8,
+        (Input.SNAPSHOT,),
+        "consent was not indicated in a way that the policy accepts",
+    )
+    NOTICE_NOT_ACCEPTED = (
+        9,
+        (Input.SNAPSHOT,),
+        "consent was given under a notice that the policy does not accept",
+    )
+    PREDATES_CONSENT = (
+        10,
+        (Input.MESSAGES, Input.SNAPSHOT),
+        "it was written before a data subject's consent began",
+    )
+    TIMESTAMP_MISSING = 11, (Input.MESSAGES,), "nothing says when it was written"
+    AFTER_SNAPSHOT = (
+        12,
+        (Input.MESSAGES, Input.REGISTRY, Input.SNAPSHOT),
+        "it is newer than the consent snapshot or the channel registry",
+    )
+
+    bit: int
+    inputs: tuple[Input, ...]
+    sentence: str
+
+    def __new__(cls, bit: int, inputs: tuple[Input, ...], sentence: str) -> Self:
+        """A member of the table."""
+        reason = int.__new__(cls, 1 << bit)
+        reason._value_ = 1 << bit
+        reason.bit, reason.inputs, reason.sentence = bit, inputs, sentence
+        return reason
 
     @property
     def code(self) -> str:
@@ -41,21 +104,8 @@ class Reason(IntFlag):
         return self.name.lower()
 
 
-REASON_WORDS: dict[Reason, str] = {
-    Reason.PRIVATE_CHANNEL: "it was posted in a private channel, or before it became public",
-    Reason.CHANNEL_UNKNOWN: "nothing says whether the channel it was posted in is public",
-    Reason.SUBJECT_MISSING: "a data subject is not named",
-    Reason.NO_CONSENT_RECORD: "a data subject has no consent record for a purpose",
-    Reason.CONSENT_REFUSED: "a data subject refused",
-    Reason.CONSENT_WITHDRAWN: "a data subject withdrew consent",
-    Reason.CONSENT_NOT_GIVEN: "a data subject has not given consent, or it has not begun",
-    Reason.CONSENT_EXPIRED: "a data subject's consent has expired",
-    Reason.CONSENT_NOT_EXPLICIT: "consent was not indicated in a way that the policy accepts",
-    Reason.NOTICE_NOT_ACCEPTED: "consent was given under a notice that the policy does not accept",
-    Reason.PREDATES_CONSENT: "it was written before a data subject's consent began",
-    Reason.TIMESTAMP_MISSING: "nothing says when it was written",
-    Reason.AFTER_SNAPSHOT: "it is newer than the consent snapshot or the channel registry",
-}
+REASONS = tuple(Reason)
+"""Every built-in reason, in order of precedence."""
 
 
 def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
@@ -64,5 +114,10 @@ def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
     Args:
         rules: the names of the policy's rules, record rules first.
     """
-    built_in = {reason.value.bit_length() - 1: reason.code for reason in Reason}
+    built_in = {reason.bit: reason.code for reason in REASONS}
     return built_in | {FIRST_RULE_BIT + at: name for at, name in enumerate(rules)}
+
+
+def sentences() -> dict[str, str]:
+    """What each built-in reason means, by its code, in order of precedence."""
+    return {reason.code: reason.sentence for reason in REASONS}

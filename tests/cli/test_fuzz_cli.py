@@ -17,7 +17,7 @@ from tests.command import Runner, judge
 ROUNDS = 40
 COMMANDS = {
     "filter": ["in.parquet", "--out", "out", *judge()],
-    "explain": ["in.parquet", "--record-id", "0", *judge()],
+    "explain": ["in.parquet", "0", *judge()],
     "compile": ["--out", "made.gate", *judge()],
     "run": ["in.parquet", "run-out", *judge()],
     "verify": ["run-out"],
@@ -32,7 +32,7 @@ OPTIONS = [
     "--gate", "--policy", "--consent", "--channels", "--consent-as-of", "--channels-as-of",
     "--record-id-column", "--subject-column", "--channel-column", "--visibility-column",
     "--created-at-column", "--assume-timezone", "--judged-at", "--status-map", "--method-map",
-    "--threads", "--out", "--overwrite", "--record-id", "--json", "--fail-fast", "--sign-with",
+    "--threads", "--out", "--overwrite", "--json", "--fail-fast", "--sign-with",
     "--rejudge", "--source", "--public-key", "--reason", "--file", "--limit", "--strict", "--help",
     "--version", "--nonsense", "-x", "--", "-",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.reasons import REASON_WORDS
+from consentgate.reasons import REASONS, sentences
 from tests.build import (
     AS_OF,
     channel_table,
@@ -157,9 +157,9 @@ def test_an_error_says_what_is_there_twice() -> None:
 
 
 def test_every_reason_is_said_in_words_of_its_own() -> None:
-    assert list(REASON_WORDS) == list(cg.Reason)
-    assert len(set(REASON_WORDS.values())) == len(REASON_WORDS)
-    for words in REASON_WORDS.values():
+    assert list(sentences()) == [reason.code for reason in cg.Reason]
+    assert len(set(sentences().values())) == len(REASONS)
+    for words in sentences().values():
         assert len(words.split()) > 3
         assert words[0].islower()
         assert words[-1].isalpha()

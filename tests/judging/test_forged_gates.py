@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 
 import consentgate as cg
+from consentgate.reasons import RULES_VERSION
 from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
 from tests.judging.saved_gates import gate_without_channels, head_size, integer_gate
 
@@ -138,8 +139,7 @@ def test_a_gate_whose_columns_name_no_channel_but_that_has_some_is_refused(tmp_p
     ("path", "value"),
     [
         (("policy_digest",), "0" * 64),
-        (("reason_names",), {}),
-        (("reason_names", "0"), "public_channel"),
+        (("reason_names", "16"), "major"),
         (("reason_width",), 16),
         (("columns", "subjects"), ["channel_id"]),
         (("consent", "as_of"), "2026-03-01T00:00:00.000001+00:00"),
@@ -160,6 +160,36 @@ def test_an_identity_that_does_not_fit_what_judges_is_refused(
     file = (tmp_path / "g").read_bytes()
     content = changed(content_of(file), ("description", "identity", *path), value)
     with pytest.raises(cg.DamagedGateError, match="does not describe a gate"):
+        open_forged(tmp_path, file, content)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("rules_version",), RULES_VERSION + 1),
+        (("reason_names",), {}),
+        (("reason_names", "0"), "public_channel"),
+        (("reason_names", "14"), "another"),
+    ],
+)
+def test_a_gate_that_says_that_it_has_other_rules_is_refused(
+    path: Steps, value: Any, tmp_path: Path
+) -> None:
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    content = changed(content_of(file), ("description", "identity", *path), value)
+    with pytest.raises(cg.GateRulesError, match=r"was made by consentgate 0\..*compile the gate"):
+        open_forged(tmp_path, file, content)
+
+
+@pytest.mark.parametrize("version", [None, 1, "", "later", "1" * 65, "1 2"])
+def test_a_gate_that_does_not_say_which_version_saved_it_is_refused(
+    version: Any, tmp_path: Path
+) -> None:
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    content = changed(content_of(file), ("description", "version"), version)
+    with pytest.raises(cg.DamagedGateError, match=r"does not describe a gate \(version\)"):
         open_forged(tmp_path, file, content)
 
 
@@ -268,6 +298,6 @@ def test_of_several_parts_that_are_none_the_first_is_named(tmp_path: Path) -> No
     integer_gate()[0].save(tmp_path / "g")
     file = (tmp_path / "g").read_bytes()
     content = changed(content_of(file), ("description", "judged_at"), "then")
-    content = changed(content, ("description", "identity"), 3)
+    content = changed(content, ("description", "judge"), 3)
     with pytest.raises(cg.DamagedGateError, match=r"does not describe a gate \(judged_at\)"):
         open_forged(tmp_path, file, content)

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import consentgate as cg
+from consentgate.judging import JudgingOptions
 from consentgate.judging.stream import Sieve, admitted_stream
 from tests.build import make_consent, make_gate, message_table
 from tests.withdrawals import (
@@ -70,7 +71,7 @@ def test_every_row_has_the_fate_that_the_gate_gives_it_that_is_current_then(
     starts = [sum(map(sum, tables[:place])) for place in range(len(tables) + 1)]
     given_tables = [everything.slice(start, stop - start) for start, stop in pairwise(starts)]
     with tempfile.TemporaryDirectory() as folder:
-        reader = admitted_stream(given_tables, Sieve(live, ledger=folder))
+        reader = admitted_stream(given_tables, Sieve(live, JudgingOptions(ledger=folder)))
         seen: list[int] = []
         for change in [*changes, *[0] * len(sizes)][:end]:
             live.gate = GATES[change]
@@ -88,7 +89,7 @@ def test_every_row_has_the_fate_that_the_gate_gives_it_that_is_current_then(
 
 def test_a_gate_that_changes_while_rows_are_taken_out_judges_them_again(tmp_path: Path) -> None:
     live = Newest(GATES[0])
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
         held = sieve.hold(messages_of_all(8))
 
         def publish_late(decision: cg.Decision) -> int:
@@ -101,7 +102,7 @@ def test_a_gate_that_changes_while_rows_are_taken_out_judges_them_again(tmp_path
 
 def test_what_a_newer_gate_admits_is_given(tmp_path: Path) -> None:
     live = Newest(GATES[3])
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
         held = sieve.hold(messages_of_all(16))
         assert held.take(8, lambda decision: decision.num_admitted) == 0
         live.gate = GATES[1]
@@ -122,7 +123,7 @@ def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(
         given_out = 2 * len(asked[1:]) if leaves_out else 0
         return table.select(gate.judged_columns).slice(given_out)
 
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
         held = sieve.hold(columns_of)
         assert held.take(2, lambda decision: decision.num_admitted) == 2
         live.gate = make_gate(record_rules=(rule,))
@@ -136,7 +137,7 @@ def test_an_error_of_the_newer_gate_leaves_what_was_given_out_in_the_ledger(tmp_
     rule = cg.Rule(name="foreign", column="lang", any_of=("de",))
     with (
         pytest.raises(cg.RuleColumnMissingError, match="lang"),
-        Sieve(live, ledger=tmp_path) as sieve,
+        Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve,
     ):
         held = sieve.hold(message_table(message_id=[0, 1, 2]))
         held.take(2, lambda decision: decision.num_admitted)

@@ -71,7 +71,7 @@ MODULES = {
     "judging/lookup": ["judging/dictionaries", "judging/ids", "judging/subjects"],
     "judging/reason_bits": ["judging/reasons", "judging/consent", "judging/subjects"],
     "judging/rules": ["judging/rules", "judging/nulls"],
-    "reasons": ["judging/reasons", "gate"],
+    "reasons": ["judging/reasons", "gate", "semantics"],
     "storage/digests": ["inputs/snapshot"],
     "storage/sections": ["judging/gate_file", "judging/forged_gates"],
 }

@@ -19,7 +19,7 @@ from typing import NamedTuple
 __all__ = ["PROJECT", "Checkout", "Fate", "Outcome"]
 
 PROJECT = Path(__file__).parents[2]
-COPIED = ["src", "tests", "pyproject.toml"]
+COPIED = ["src", "tests", "docs", "pyproject.toml"]
 MOST_MEMORY = 12 << 30
 """Most bytes of address space of a test process, so that a mutant cannot take all memory."""
 HANGING_S = 60

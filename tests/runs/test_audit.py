@@ -17,7 +17,8 @@ import pytest
 
 import consentgate as cg
 from consentgate.runs import source
-from consentgate.runs.manifest import FileRecord, Manifest, RunState, Totals, to_json
+from consentgate.runs.manifest import FileRecord, Manifest, RunState, Totals
+from consentgate.runs.records import to_json
 from tests.build import AS_OF, NOW, make_consent, make_gate, message_table
 from tests.run_data import EVIDENCE, all_files, mixed_gate, write_files
 
@@ -328,7 +329,7 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
         (lambda m: identity(m, consent=m.identity.channels), EVERYTHING),
         (lambda m: identity(m, channels=None), EVERYTHING),
         (lambda m: identity(m, reason_names={0: "x"}), EVERYTHING),
-        (lambda m: identity(m, rules_version=2), EVERYTHING),
+        (lambda m: identity(m, rules_version=m.identity.rules_version + 1), EVERYTHING),
         (lambda m: {"totals": m.totals.model_copy(update={"admitted": 1})}, {MANIFEST}),
         (
             lambda m: {"judgement": m.judgement.model_copy(update={"judged_at": AS_OF})},

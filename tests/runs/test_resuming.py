@@ -102,6 +102,7 @@ def test_a_run_that_ended_is_followed_by_one_at_a_new_instant(
     assert second.judgement.judged_at > first.judgement.judged_at
 
 
+@pytest.mark.filterwarnings("ignore::consentgate.CoverageWarning")  # all channels are private
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_new_gate_judges_everything_anew(complete: bool, src: Path, dst: Path, spy: Spy) -> None:
     if complete:
@@ -122,7 +123,7 @@ def test_another_version_judges_everything_anew(
 ) -> None:
     cg.run(mixed_gate(), src, dst)
     spy.since()
-    monkeypatch.setattr(sys.modules["consentgate.runs.runner"], "_VERSION", "0.2.0")
+    monkeypatch.setattr(sys.modules["consentgate.runs.runner"], "VERSION", "0.2.0")
     cg.run(mixed_gate(), src, dst)
     assert spy.since() == set(NAMES)
 

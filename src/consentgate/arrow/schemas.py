@@ -1,5 +1,6 @@
 """Finding columns in schemas, and how messages show columns and their types."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -97,6 +98,18 @@ def plain_layout(kind: pa.DataType) -> pa.DataType | None:
     if pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def pandas_index(schema: pa.Schema) -> set[str]:
+    """The names of the columns that are the index of a pandas data frame, if it was one.
+
+    pandas says so in the schema's metadata, which also gets into Parquet files.
+    """
+    try:
+        description = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return {name for name in description["index_columns"] if isinstance(name, str)}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return set()  # pandas did not write this, so it tells nothing about an index
 
 
 def schema_difference(first: pa.Schema, other: pa.Schema) -> str:

@@ -16,7 +16,7 @@ from consentgate.errors import OutputError
 from consentgate.gate import Gate
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.policy import Policy
-from consentgate.reasons import REASON_WORDS
+from consentgate.reasons import sentences
 from consentgate.storage import refuse_odd_target, replacing, write_faults_named
 
 _COLUMNS = Columns(subjects=("sender_id", "participant_ids"))
@@ -119,7 +119,7 @@ def _tell_gate(
     policy: Policy, messages: pa.Table, admitted: pa.Table, counts: dict[str, int]
 ) -> None:
     share = admitted.num_rows / messages.num_rows
-    words = {reason.code: text for reason, text in REASON_WORDS.items()}
+    words = sentences()
     words |= {rule.name: f"the policy's rule on {rule.column}" for rule in policy.subject_rules}
     typer.echo(
         f"The gate admits {admitted.num_rows:,} messages ({share:.1%}) and excludes the rest:"

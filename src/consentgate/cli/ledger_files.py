@@ -18,11 +18,10 @@ from consentgate.cli.explain import parse_id
 from consentgate.cli.text import printable
 from consentgate.decision import Decision
 from consentgate.errors import ManifestError
-from consentgate.identity import GateIdentity
 from consentgate.index import id_family, rows_with
 from consentgate.inputs import read_faults_named
-from consentgate.ledger import ledger_schema
-from consentgate.reasons import REASON_WORDS
+from consentgate.ledger import LedgerHead, ledger_schema, read_ledger_head
+from consentgate.reasons import FIRST_RULE_BIT, sentences
 from consentgate.runs import Manifest, PartRecord, parse_record
 from consentgate.storage import (
     LEDGER,
@@ -35,6 +34,8 @@ from consentgate.storage import (
 
 _BATCH_ROWS = 65_536
 _MOST_NAMED = 20
+_BUILT_IN = "a reason that this version does not know; a newer one says more"
+_RULE = "a rule of the policy excludes it"
 
 
 @dataclass(frozen=True)
@@ -61,14 +62,14 @@ class LedgerPart:
     Attributes:
         folder, name: where it is.
         rows: how many rows it has.
-        gate: what judged its rows.
+        head: what it says of all its rows.
         record: what a run says of the input; None of a stream.
     """
 
     folder: Folder
     name: str
     rows: int
-    gate: GateIdentity
+    head: LedgerHead
     record: PartRecord | None
 
     @classmethod
@@ -83,7 +84,7 @@ class LedgerPart:
         with folder.opened(name) as opened, read_faults_named(shown), open_parquet(opened) as file:
             schema, rows = file.schema_arrow, file.metadata.num_rows
             metadata = file.metadata.metadata or {}
-        part = cls(folder, name, rows, _gate_of(schema, metadata, shown), None)
+        part = cls(folder, name, rows, _head_of(schema, metadata, shown), None)
         content = metadata.get(RECORD_KEY.encode(), b"")
         if part.is_bare and not content:
             return part
@@ -92,7 +93,7 @@ class LedgerPart:
     @property
     def names(self) -> dict[int, str]:
         """The reasons' codes by bit, in order of precedence."""
-        return self.gate.reason_names
+        return self.head.gate.reason_names
 
     @property
     def file(self) -> str:
@@ -167,7 +168,7 @@ class Ledger:
             UnreadableFileError, SourceError: They cannot be read.
         """
         folder = Folder.at(place)
-        manifest = Manifest.read(folder)
+        manifest = Manifest.find(folder)
         names = list(folder.listing(LEDGER))
         if not names and manifest is None:
             names = [name for name in folder.listing() if not is_hidden(name)]
@@ -184,9 +185,9 @@ class Ledger:
     @cached_property
     def words(self) -> dict[str, str]:
         """The meaning of every reason, by its code, in order of precedence."""
-        names = sorted({named for part in self.parts for named in part.names.items()})
-        words = dict.fromkeys((name for _, name in names), "a rule of the policy excludes it")
-        words |= {reason.code: text for reason, text in REASON_WORDS.items()}
+        named = sorted({named for part in self.parts for named in part.names.items()})
+        words = {code: _BUILT_IN if bit < FIRST_RULE_BIT else _RULE for bit, code in named}
+        words |= sentences()
         if self.manifest is not None:
             words |= _rule_words(self.manifest.policy)
         return words
@@ -257,10 +258,11 @@ class Ledger:
 
     def _judge(self, part: LedgerPart) -> dict[str, str]:
         """What judged a part, by key; the manifest says where snapshot and registry came from."""
-        gate = part.gate
+        gate = part.head.gate
         if self.manifest is not None and self.manifest.identity.digest == gate.digest:
             gate = self.manifest.identity
-        judge = {"gate_digest": gate.digest, "policy_digest": gate.policy_digest}
+        judge = {"version": part.head.version, "gate_digest": gate.digest}
+        judge |= {"policy_digest": gate.policy_digest}
         for what, data in {"snapshot": gate.consent, "registry": gate.channels}.items():
             if data is not None:
                 judge |= {
@@ -281,18 +283,15 @@ def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPar
         )
 
 
-def _gate_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> GateIdentity:
+def _head_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> LedgerHead:
+    """What a part says of all its rows, once its columns are known to be a ledger's."""
+    what = f"File '{shown}'"
+    head = read_ledger_head(metadata, what)
     place = schema.get_field_index("record_id")
     kind = schema.field(place).type if place >= 0 else pa.null()
     if id_family(kind) is None or not schema.equals(ledger_schema(kind)):
-        raise ManifestError(
-            f"File '{shown}' is no part of a ledger; name the folder of a run, or one that holds "
-            "only what streams wrote."
-        )
-    try:
-        return GateIdentity.from_metadata(metadata)
-    except ManifestError as error:
-        raise ManifestError(f"File '{shown}' is no part of a ledger: {error}") from error
+        raise ManifestError(f"{what} does not have the columns of a ledger; it was altered.")
+    return head
 
 
 def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
@@ -329,12 +328,7 @@ def _bits(batch: pa.RecordBatch) -> Bits:
 
 def _rows_with(ids: pa.Array, record_id: str) -> list[int]:
     """Where a record id is, which is compared as the column's own type."""
-    try:
-        wanted = parse_id(record_id, ids.type)
-    except typer.BadParameter as error:
-        error.param_hint = "'RECORD_ID'"
-        raise
-    return rows_with(ids, wanted)
+    return rows_with(ids, parse_id(record_id, ids.type))
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
@@ -345,8 +339,11 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
 
 def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
     """What judged, a line for each part of it."""
+    version = f"consentgate {judge['version']}"
     if "judged_at" in judge:
-        yield f"{'judged at:':<18} {judge['judged_at']}, by consentgate {judge['version']}"
+        yield f"{'judged at:':<18} {judge['judged_at']}, by {version}"
+    else:
+        yield f"{'judged by:':<18} {version}"
     yield f"{'policy:':<18} {judge.get('policy_digest', 'unknown')}"
     for key, what in {"snapshot": "consent snapshot:", "registry": "channel registry:"}.items():
         if f"{key}_as_of" in judge:

@@ -10,7 +10,7 @@ import typer
 from consentgate.cli.text import printable
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
-from consentgate.runs import Finding, Manifest, audit
+from consentgate.runs import Finding, Manifest, audit, refuse_other_rules
 from consentgate.storage import Folder
 
 
@@ -67,8 +67,10 @@ def verify(
 
 
 def _recorded_gate(destination: str, file: Path | None) -> Gate:
+    manifest = Manifest.find(Folder.at(destination))
+    if manifest is not None:
+        refuse_other_rules(manifest)  # before the gate is opened, to say what can be done
     if file is None:
-        manifest = Manifest.read(Folder.at(destination))
         if manifest is None or manifest.gate_file is None:
             raise ConfigurationError(
                 "The run was not judged by a saved gate; make one from the same policy, snapshot "
@@ -80,7 +82,7 @@ def _recorded_gate(destination: str, file: Path | None) -> Gate:
 
 def _tell_age(destination: str) -> None:
     """Say that the run was allowed to undo withdrawals, if it was."""
-    manifest = Manifest.read(Folder.at(destination))
+    manifest = Manifest.find(Folder.at(destination))
     if manifest is not None and manifest.allowed_older_snapshot:
         older = manifest.own.what_is_older(manifest.newest)
         typer.echo(f"note: this run is older than one before, which was allowed: {older}")

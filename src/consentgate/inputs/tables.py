@@ -17,6 +17,7 @@ from consentgate.arrow import (
     find_column,
     is_text,
     one_chunk,
+    pandas_index,
     plain_text,
     without_views,
 )
@@ -64,8 +65,12 @@ class DatedTable:
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """The columns that are not known and that a rule could look at, so none that is nested."""
-    names = [name for name in table.column_names if name not in known]
+    """The columns that are not known and that a rule could look at.
+
+    Nested ones and a pandas index are left out.
+    """
+    others = {*known, *pandas_index(table.schema)}
+    names = [name for name in table.column_names if name not in others]
     columns = {
         name: table.column(find_column(table.schema, name, role="attribute")) for name in names
     }

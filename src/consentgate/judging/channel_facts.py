@@ -68,5 +68,5 @@ class ChannelFacts:
 
 def visibility_bits(words: pa.DictionaryArray, policy: Policy) -> Bits:
     """The reasons that n visibilities give: none if public, unknown if null, otherwise private."""
-    by_word = {word: Reason(0) for word in policy.public_visibilities}
+    by_word = dict.fromkeys(policy.public_visibilities, 0)
     return bits_of_words(words, by_word, other=Reason.PRIVATE_CHANNEL, null=Reason.CHANNEL_UNKNOWN)

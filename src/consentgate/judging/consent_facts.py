@@ -219,7 +219,7 @@ class _Records:
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
     """Bits 4 to 9, as far as they do not depend on instants."""
-    by_status = {word: reason or Reason(0) for word, reason in STATUSES.items()}
+    by_status = {word: int(reason or 0) for word, reason in STATUSES.items()}
     bits = bits_of_words(columns["status"], by_status, other=Reason.CONSENT_NOT_GIVEN)
     accepted = {"method": (policy.methods, Reason.CONSENT_NOT_EXPLICIT)}
     if policy.notice_versions is not None:

@@ -5,16 +5,17 @@ description is a model, and everything that two of its entries say has to agree:
 the columns, with the identity that ledgers will carry, and with the arrays' types and shapes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from consentgate.arrow import EARLIEST, LATEST, as_micros
 from consentgate.columns import Columns
-from consentgate.identity import DatedInput, GateIdentity, Record
+from consentgate.identity import DatedInput, GateIdentity, Record, Version
 from consentgate.index import SHORTEST_SHIFT, IdFamily
 from consentgate.judging.channel_facts import CHANNEL_BITS
 from consentgate.judging.consent_facts import consent_bits
@@ -93,12 +94,47 @@ class DescribedJudge(Record):
     channel_family: IdFamily | None
 
 
+@contextmanager
+def _faults_placed() -> Iterator[None]:
+    """Turn pydantic's faults into a ValueError that says where the first one is."""
+    try:
+        yield
+    except ValidationError as error:
+        fault = error.errors()[0]
+        raise ValueError(".".join(map(str, fault["loc"])) or "as a whole") from None
+
+
+class GateHead(BaseModel):
+    """What a gate's file says of the gate that every version can read; see `Description`.
+
+    Attributes:
+        version: the consentgate that saved the gate.
+        identity: the gate's.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    version: Version
+    identity: GateIdentity
+
+    @classmethod
+    def read(cls, content: Any) -> "GateHead":
+        """What a description in JSON says of its gate.
+
+        Raises:
+            ValueError: It is no description; the message says where.
+        """
+        with _faults_placed():
+            return cls.model_validate(content)
+
+
 class Description(Record):
     """All that a gate's file says about its gate, but for the arrays; see `SavedGate`."""
 
     policy: Policy
     columns: Columns
     judged_at: AwareDatetime | None
+    version: Version
     identity: GateIdentity
     judge: DescribedJudge
 
@@ -114,11 +150,8 @@ class Description(Record):
         Raises:
             ValueError: It does not; the message says where.
         """
-        try:
+        with _faults_placed():
             description = cls.model_validate(content)
-        except ValidationError as error:
-            fault = error.errors()[0]
-            raise ValueError(".".join(map(str, fault["loc"])) or "as a whole") from None
         _check(description.model_dump(mode="json") == content, "its form")
         description._check_parts()
         description._check_identity()

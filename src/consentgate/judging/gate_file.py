@@ -13,8 +13,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from consentgate.errors import OutputError, ReplacedGateError, UnreadableFileError
-from consentgate.identity import GateIdentity
+from consentgate.errors import (
+    GateRulesError,
+    OutputError,
+    ReplacedGateError,
+    UnreadableFileError,
+)
+from consentgate.identity import VERSION, GateIdentity
 from consentgate.index import Index, PackedInstants, PerfectHash
 from consentgate.judging.channel_facts import ChannelFacts
 from consentgate.judging.consent_facts import ConsentFacts
@@ -25,6 +30,7 @@ from consentgate.judging.gate_description import (
     DescribedInstants,
     DescribedJudge,
     Description,
+    GateHead,
 )
 from consentgate.judging.judgement import Judge
 from consentgate.storage import absolute, damaged, open_sections, write_sections
@@ -74,6 +80,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
         policy=gate.judge.policy,
         columns=gate.judge.columns,
         judged_at=gate.judged_at,
+        version=VERSION,
         identity=gate.identity,
         judge=_take_apart(gate.judge, arrays),
     )
@@ -95,6 +102,7 @@ def open_gate(
         ForeignGateError, NewerGateError, DamagedGateError: It is no saved gate, or of a newer
             version, or truncated, altered or blank, or what it says does not fit together.
         ReplacedGateError: It has another digest.
+        GateRulesError: The gate was made under other rules of judgement than this version's.
     """
     path = absolute(path, UnreadableFileError)
     content, arrays, actual = open_sections(path, verify=verify)
@@ -103,6 +111,7 @@ def open_gate(
             f"Gate file '{path}' holds another gate than when this one was saved or opened there; "
             "open the new one with Gate.open, or bring the old file back."
         )
+    _refuse_other_rules(path, gate_head(content, path))
     try:
         description = Description.read(content, arrays, verify=verify)
     except ValueError as error:
@@ -110,6 +119,30 @@ def open_gate(
     judge = _put_together(description, arrays)
     gate = SavedGate(judge, description.judged_at, description.identity)
     return gate, GateFile(path, actual)
+
+
+def gate_head(content: Any, path: Path) -> GateHead:
+    """What a gate's file says of its gate, whether or not this version can judge by it.
+
+    Args:
+        content: the description in the file's head.
+        path: what errors call the file.
+
+    Raises:
+        DamagedGateError: It says nothing of the kind.
+    """
+    try:
+        return GateHead.read(content)
+    except ValueError as error:
+        raise damaged(path, f"does not describe a gate ({error})") from None
+
+
+def _refuse_other_rules(path: Path, head: GateHead) -> None:
+    if how := head.identity.other_rules:
+        raise GateRulesError(
+            f"Gate file '{path}' was made by consentgate {head.version} {how}; compile the gate "
+            "anew from its policy, snapshot and registry."
+        )
 
 
 def preload(judge: Judge) -> None:

@@ -11,7 +11,6 @@ from typing import Annotated, Literal, NamedTuple
 
 import pyarrow as pa
 from pydantic import (
-    AwareDatetime,
     BaseModel,
     ConfigDict,
     Field,
@@ -26,8 +25,9 @@ from consentgate.errors import (
     OutputError,
     SourceChangedError,
 )
-from consentgate.identity import Digest, GateIdentity
-from consentgate.storage import LEASES, LOCK, Folder, damaged, read_description
+from consentgate.identity import Digest, GateIdentity, Instant, instant_text
+from consentgate.judging import gate_head
+from consentgate.storage import LEASES, LOCK, Folder, read_description
 
 POINTER = "current.json"
 VERSION: Literal[2] = 2
@@ -81,11 +81,11 @@ class Publication(BaseModel):
     name: Annotated[str, Field(pattern=f"^{_GATE.pattern}$")]
     file_digest: Digest
     digest: Digest
-    as_of: AwareDatetime
+    as_of: Instant
     snapshot_digest: Digest
-    registry_as_of: AwareDatetime | None
+    registry_as_of: Instant | None
     registry_digest: Digest | None
-    published_at: AwareDatetime
+    published_at: Instant
 
     @model_validator(mode="after")
     def _check_fit(self) -> "Publication":
@@ -131,7 +131,7 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
         if version is not None and int(version[1]) > VERSION:
             raise NewerGateError(
                 f"{pointer} has version {int(version[1])}, but this release reads version "
-                f"{VERSION}; upgrade consentgate."
+                f"{VERSION}; install a newer consentgate."
             ) from error
         if version is not None and int(version[1]) < VERSION:
             raise GateFileError(
@@ -156,9 +156,9 @@ def older(new: States, old: States) -> str:
     """How the new is older than the old, or may be, in words; empty where it is not."""
     for what, before in old.items():
         after = new.get(what, before)
-        as_of = after.as_of.isoformat()
+        as_of = instant_text(after.as_of)
         if after.as_of < before.as_of:
-            return f"its {what} is as of {as_of}, the other's {before.as_of.isoformat()}"
+            return f"its {what} is as of {as_of}, the other's {instant_text(before.as_of)}"
         if after.as_of == before.as_of and after.digest != before.digest:
             return f"its {what} differs from the other's, but both are as of {as_of}"
     return ""
@@ -210,12 +210,7 @@ def _read_states(folder: Folder, name: str) -> tuple[States, str]:
     path = Path(folder.shown(name))
     with folder.opened(name) as file:
         content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)
-    described = content.get("identity") if isinstance(content, dict) else None
-    try:
-        return states_of(GateIdentity.model_validate(described)), digest
-    except ValidationError:
-        pass
-    raise damaged(path, "does not say as of when its snapshot and registry speak")
+    return states_of(gate_head(content, path).identity), digest
 
 
 def gate_name(number: int, digest: str) -> str:

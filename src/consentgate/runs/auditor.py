@@ -39,8 +39,8 @@ from consentgate.runs.manifest import (
     Totals,
     WrittenFile,
     loss,
-    parse_record,
 )
+from consentgate.runs.records import parse_record
 from consentgate.runs.signing import is_seal, read_public_key, signed_manifest
 from consentgate.runs.source import Partition, Source, find_source, with_partition
 from consentgate.storage import (
@@ -109,23 +109,22 @@ def audit(
 
     Raises:
         ManifestError: There is no manifest, or it is malformed or altered.
-        ConfigurationError: The manifest is signed but no key is given; or the gate is another one.
+        ConfigurationError: The manifest is signed but no key is given; or the gate is another one,
+            or the run was judged under other rules of judgement than this version's.
+        NewerEvidenceError: A newer version wrote the manifest.
         UnreadableFileError, SourceError: The destination cannot be read.
     """
     require_path(destination, "destination")
     require(gate, "gate", Gate, None, hint="build or open one")
     folder = Folder.at(destination)
     _refuse_odd_manifest(folder)
-    manifest = Manifest.read(folder)
+    manifest = Manifest.find(folder)
     if manifest is None:
         raise ManifestError(
             f"There is no manifest in '{folder}'; check the path, or run again to let the run end."
         )
-    if gate is not None and gate.digest != manifest.judgement.gate_digest:
-        raise ConfigurationError(
-            f"The gate given has the digest {gate.digest}, but the run was judged by "
-            f"{manifest.judgement.gate_digest}; give that one."
-        )
+    if gate is not None:
+        refuse_other_gate(manifest, gate)
     odd = _Odd.within(folder)
     present = {name for name in folder.listing(follow_links=False) if not odd.holds(name)}
     manifests, faults = _followed(folder, manifest, odd)
@@ -149,6 +148,35 @@ def audit(
         *_check_names(folder, manifests, present),
         *(Finding(printable(name), ODD) for name in odd.names),
     )
+
+
+def refuse_other_rules(manifest: Manifest) -> None:
+    """Raise an error unless this version judges by the rules of judgement of a run.
+
+    Raises:
+        ConfigurationError: It does not, so it cannot judge the run's rows as they were judged.
+    """
+    if how := manifest.identity.other_rules:
+        version = manifest.judgement.version
+        raise ConfigurationError(
+            f"The run was judged by consentgate {version} {how}. Its rows cannot be judged again "
+            f"as they were judged then; install consentgate {version} to do so, or leave the gate "
+            "out (gate=None, no --rejudge) to check all else."
+        )
+
+
+def refuse_other_gate(manifest: Manifest, gate: Gate) -> None:
+    """Raise an error unless a gate is the one that judged a run.
+
+    Raises:
+        ConfigurationError: It is another one, or no gate of this version can be that one.
+    """
+    refuse_other_rules(manifest)
+    if gate.digest != manifest.judgement.gate_digest:
+        raise ConfigurationError(
+            f"The gate given has the digest {gate.digest}, but the run was judged by "
+            f"{manifest.judgement.gate_digest}; give that one."
+        )
 
 
 def _refuse_odd_manifest(folder: Folder) -> None:
@@ -422,7 +450,7 @@ def _followed(
     while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
         try:
-            before = None if odd.holds(name) else Manifest.read(folder, name)
+            before = None if odd.holds(name) else Manifest.find(folder, name)
         except ManifestError as error:
             return chain, [Finding(name, str(error))]
         if before is None:

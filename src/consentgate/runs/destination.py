@@ -18,8 +18,8 @@ from consentgate.runs.manifest import (
     Manifest,
     Newest,
     RunState,
-    to_json,
 )
+from consentgate.runs.records import to_json
 from consentgate.runs.source import Source
 from consentgate.storage import (
     GATE_KEY,
@@ -102,7 +102,7 @@ class Destination:
                 f"'{printable(name)}' in destination '{folder}' {ODD}; take it away, so that "
                 "nothing is written or removed elsewhere."
             )
-        state, manifest = RunState.read(folder), Manifest.read(folder)
+        state, manifest = RunState.read(folder), Manifest.find(folder)
         present = folder.listing(follow_links=False).keys()
         newest = _joined([state, manifest])
         if newest is None:
@@ -236,4 +236,4 @@ def _joined(records: Iterable[RunState | Manifest | None]) -> Newest | None:
 def _past_manifests(folder: Folder, present: Set[str]) -> Iterable[Manifest | None]:
     """Manifests of runs that others followed, where the last one's is gone."""
     names = (name for name in present if name.startswith(f"{PAST}/"))
-    return [Manifest.read(folder, name) for name in names if not name.endswith(".dsse.json")]
+    return [Manifest.find(folder, name) for name in names if not name.endswith(".dsse.json")]

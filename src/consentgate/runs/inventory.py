@@ -13,14 +13,13 @@ from consentgate.arrow import schema_difference
 from consentgate.errors import (
     ConfigurationError,
     FileError,
-    ManifestError,
+    NewerEvidenceError,
     SchemaMismatchError,
     SourceChangedError,
     UnreadableFileError,
 )
-from consentgate.identity import GateIdentity
 from consentgate.inputs import read_faults_named
-from consentgate.ledger import LEDGER_COLUMNS
+from consentgate.ledger import LEDGER_COLUMNS, read_ledger_head
 from consentgate.runs.manifest import (
     FileRecord,
     Judgement,
@@ -29,8 +28,8 @@ from consentgate.runs.manifest import (
     Totals,
     WrittenFile,
     loss,
-    parse_record,
 )
+from consentgate.runs.records import parse_record
 from consentgate.runs.source import Source, SourceFile
 from consentgate.storage import (
     RECORD_KEY,
@@ -88,12 +87,12 @@ class LedgerPart:
     Attributes:
         record: what it says of its input.
         written: what it is itself.
-        newest: what it was judged by; None where it does not say.
+        newest: what it was judged by.
     """
 
     record: PartRecord
     written: WrittenFile
-    newest: Newest | None
+    newest: Newest
 
 
 def look_at(source: Source) -> tuple[list[InputFile], list[Failure]]:
@@ -193,6 +192,7 @@ def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, LedgerPar
     """The parts of a ledger that can be read, by their names; others are left out.
 
     Raises:
+        NewerEvidenceError: A newer version wrote one.
         UnreadableFileError: One may not be read.
         SourceChangedError: One is not there any more.
     """
@@ -212,17 +212,12 @@ def _read_part(destination: Folder, name: str) -> LedgerPart | None:
             written = WrittenFile(
                 path=name, size_bytes=path.stat().st_size, rows=rows, sha256=digest_file(path)
             )
-            return LedgerPart(record, written, _newest(metadata, record))
+            gate = read_ledger_head(metadata, f"'{name}'").gate
+            return LedgerPart(record, written, Newest.of(gate, record.judgement.judged_at))
+        except NewerEvidenceError:
+            raise  # an older version must not take a newer one's evidence away
         except (OSError, FileError):
             return None
-
-
-def _newest(metadata: Mapping[bytes, bytes], record: PartRecord) -> Newest | None:
-    """What a part was judged by, as far as its metadata makes sense."""
-    try:
-        return Newest.of(GateIdentity.from_metadata(metadata), record.judgement.judged_at)
-    except ManifestError:
-        return None
 
 
 def finished(

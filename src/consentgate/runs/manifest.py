@@ -3,27 +3,27 @@
 Its JSON schema is `manifest.schema.json`, beside this module.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
-from typing import Annotated, Any, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
+from pyarrow.fs import FileType
 from pydantic import (
     AfterValidator,
-    BaseModel,
     Field,
     JsonValue,
-    ValidationError,
     model_validator,
 )
 
-from consentgate.arguments import require
+from consentgate.arguments import require_path
 from consentgate.errors import ConservationError, ManifestError
 from consentgate.identity import DatedInput, Digest, GateIdentity, Instant, Record
+from consentgate.runs.records import parse_record, to_json
 from consentgate.runs.source import Partition, PartitionValue
 from consentgate.storage import (
     MANIFEST,
@@ -64,7 +64,6 @@ PlainPath = Annotated[str, AfterValidator(_plain)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sum = Annotated[int, Field(ge=0, le=2**96)]
 """Holds the sum over any number of files."""
-Parsed = TypeVar("Parsed", bound=BaseModel)
 
 
 class InstantFrom(StrEnum):
@@ -329,6 +328,15 @@ class Manifest(Record):
             raise ValueError("files must be in the order of their paths, each named once")
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """How many files and rows, by what they were judged, and no file's name."""
+        totals = self.totals
+        yield "files", len(self.files)
+        yield from (("rows", totals.rows), ("admitted", totals.admitted))
+        yield from (("excluded", totals.excluded), ("policy", self.policy.get("name")))
+        yield "judged_at", self.judgement.judged_at.isoformat()
+        yield "digest", self.digest[:12]
+
     @classmethod
     def sealed(cls, **fields: Any) -> "Manifest":
         """A manifest of these fields, with its digest.
@@ -341,14 +349,42 @@ class Manifest(Record):
         return draft.model_copy(update={"digest": draft.content_digest()})
 
     @classmethod
-    def read(cls, folder: Folder, name: str = MANIFEST) -> "Manifest | None":
-        """The manifest in a run's destination, if there is one.
+    def read(cls, path: str | Path) -> "Manifest":
+        """Read the manifest of a run.
+
+        It is checked against its own digest, but not against the run's files; `audit` does that.
+
+        Args:
+            path: the run's destination, or the manifest's own file, as a path or as a `file://`,
+                `s3://` or `gs://` URI.
+
+        Raises:
+            TypeError: `path` is no path.
+            SourceError: Nothing can be read there.
+            ManifestError: There is no manifest, or it is malformed, or was altered.
+            UnreadableFileError: It cannot be read.
+        """
+        require_path(path, "path")
+        folder, name = Folder.at(path), MANIFEST
+        if folder.kind() == FileType.File:
+            parent, _, name = folder.root.rpartition("/")
+            folder = Folder(folder.filesystem, parent)
+        manifest = cls.find(folder, name)
+        if manifest is None:
+            raise ManifestError(
+                f"There is no manifest in '{folder}'; check the path, or run again to let the run "
+                "end."
+            )
+        return manifest
+
+    @classmethod
+    def find(cls, folder: Folder, name: str = MANIFEST) -> "Manifest | None":
+        """The manifest in a folder that is open already, or None where there is none.
 
         Raises:
             ManifestError: It is malformed, or was altered.
             UnreadableFileError: It cannot be read.
         """
-        require(folder, "folder", Folder)
         content = folder.read(name)
         if content is None:
             return None
@@ -374,6 +410,7 @@ class RunState(Record):
     """A run that has begun and not ended.
 
     Attributes:
+        format: which version of this format it has.
         judgement: what decides every row's fate.
         instant_from: where the instant of judgement is from.
         source: as in the manifest.
@@ -383,6 +420,7 @@ class RunState(Record):
         seal: a signature over the rest, where the run is to be signed.
     """
 
+    format: Literal["consentgate-run-1"] = "consentgate-run-1"
     judgement: Judgement
     instant_from: InstantFrom
     source: str
@@ -405,29 +443,6 @@ class RunState(Record):
     def has_ended(self, manifest: Manifest) -> bool:
         """Whether a manifest in the same destination is this run's own, and not an earlier one."""
         return self.previous != manifest.digest
-
-
-def to_json(record: BaseModel) -> bytes:
-    """A record as indented JSON."""
-    text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    return text.encode() + b"\n"
-
-
-def parse_record(kind: type[Parsed], content: bytes, name: str) -> Parsed:
-    """A record from its JSON.
-
-    Raises:
-        ManifestError: It is not valid.
-    """
-    try:
-        return kind.model_validate_json(content)
-    except ValidationError as error:
-        fault = error.errors()[0]
-        where = ".".join(map(str, fault["loc"])) or "as a whole"
-        raise ManifestError(
-            f"'{name}' is no valid {kind.__name__} ({where}: {fault['msg']}); it was cut off, "
-            "altered, or written by another version."
-        ) from None
 
 
 def refuse_loss(name: str, totals: Totals) -> None:

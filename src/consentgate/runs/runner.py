@@ -42,6 +42,8 @@ from consentgate.errors import (
     UnreadableFileError,
 )
 from consentgate.gate import CLOCK_SKEW, Gate
+from consentgate.identity import VERSION
+from consentgate.judging import record_id_column
 from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
@@ -53,8 +55,8 @@ from consentgate.runs.manifest import (
     Newest,
     RunState,
     Totals,
-    to_json,
 )
+from consentgate.runs.records import to_json
 from consentgate.runs.seals import Seals
 from consentgate.runs.signing import Signer
 from consentgate.runs.source import find_source, with_partition
@@ -76,7 +78,6 @@ _LONGEST_STOP = timedelta(days=1)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARIES = ("numpy", "pyarrow", "pydantic")
 _MOST_SHOWN = 3
-_VERSION = version("consentgate")
 
 
 @dataclass(frozen=True)
@@ -159,6 +160,10 @@ def run(
     Returns:
         The manifest, as written.
 
+    Warns:
+        CoverageWarning: As in `Gate.filter`: of the policy before rows are judged, and of reasons
+            that exclude nearly all rows in the end.
+
     Raises:
         SourceError: The source holds no files, or one file under two names, or cannot be listed.
         ConfigurationError: The source is no data set of whole files; files would share a part of
@@ -212,6 +217,7 @@ def run(
             assert target.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
             return target.manifest
+        gate._watch.warn_of_policy()
         state = seals.sealed(target.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
             target.begin(state, done)
@@ -233,7 +239,9 @@ def run(
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
-        return _finish(gate, folder, state, own, done, signer)
+        manifest = _finish(gate, folder, state, own, done, signer)
+    gate._watch.warn_of_totals(manifest.totals.rows, manifest.totals.occurrences)
+    return manifest
 
 
 def _check_arguments(
@@ -305,6 +313,7 @@ def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
+        record_id_column(rows.schema, gate.columns)
         gate.decide(rows, judged_at=given)
     if gate.columns.record_id not in found[0].schema.names:
         raise ColumnMissingError(
@@ -327,7 +336,7 @@ def _judgement(
         if instant.origin is InstantFrom.CLOCK and target.newest is not None:
             ahead = target.newest.judged_at - at  # by the clock of another machine
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
-        judgement = Judgement(gate_digest=gate.digest, version=_VERSION, judged_at=at)
+        judgement = Judgement(gate_digest=gate.digest, version=VERSION, judged_at=at)
     own = Newest.of(gate.identity, judgement.judged_at)
     target.refuse_older(own, allow=allow_older)
     return judgement, own
@@ -339,7 +348,7 @@ def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | Non
     if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
         return None
     before = state.judgement
-    is_same = (before.gate_digest, before.version) == (gate.digest, _VERSION)
+    is_same = (before.gate_digest, before.version) == (gate.digest, VERSION)
     if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
         return None
     then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))

@@ -198,7 +198,7 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[int, _Content, str]:
     if version > VERSION:
         raise NewerGateError(
             f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
-            "upgrade consentgate, or save the gate with this release."
+            "install a newer consentgate, or save the gate with this release."
         )
     rest = min(size, _MOST_HEAD) - _PREFIX.size - _HASH_BYTES
     expected, text = file.read(_HASH_BYTES), file.read(max(0, rest))

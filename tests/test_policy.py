@@ -188,7 +188,9 @@ def test_an_age_without_a_unit_is_refused_and_the_message_says_what_to_write(
     path.write_text(json.dumps({field: age}))
     toml = tmp_path / "a.toml"
     toml.write_text(f"{field} = {json.dumps(age)}")
-    words = rf"'{field}': an age needs a unit; write timedelta\(days=7\) in Python, \"7 days\" or"
+    words = (
+        rf"'{field}': an age needs a unit; write \"7 days\" or \"P7D\", or in Python a timedelta"
+    )
     builds: list[Callable[[], Any]] = [
         lambda: cg.Policy(**{field: age}),
         lambda: cg.Policy.load(path),

@@ -70,7 +70,7 @@ _MOST_FAULTS = 5
 """How many faults a message lists."""
 _MOST_CHARS = 200
 """How much of a key or a name a message shows."""
-_AGES = 'timedelta(days=7) in Python, "7 days" or "P7D" in files; or "none" for no limit'
+_AGES = '"7 days" or "P7D", or in Python a timedelta; or "none" for no limit'
 _FAULTS = {
     "extra_forbidden": "is not a known key; check its spelling",
     "frozen_set_type": "must be a word or a list of words",

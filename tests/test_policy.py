@@ -204,7 +204,8 @@ def test_an_age_without_a_unit_is_refused_and_the_message_says_what_to_write(
 
 @pytest.mark.parametrize("age", ["P", "P7", "Pdays", "P1DX", "P9999999999999D"])
 def test_a_text_that_is_no_duration_is_refused(age: str) -> None:
-    with pytest.raises(cg.PolicyError, match="no age, or one that is too large; write timedelta"):
+    words = 'no age, or one that is too large; write "7 days" or "P7D"'
+    with pytest.raises(cg.PolicyError, match=words):
         cg.Policy(max_snapshot_age=age)
 
 

@@ -18,7 +18,8 @@ def to_tensor(batch: pa.RecordBatch) -> torch.Tensor:
 
 def make_loader() -> StatefulDataLoader:
     """A loader of batches of admitted messages."""
-    dataset = gated.filter(MESSAGES, open_gate(), columns=["text"])  # all that the gate adds
+    # all that the gate adds
+    dataset = gated.filter(MESSAGES, open_gate(), batch_size=512, columns=["text"])
     return StatefulDataLoader(dataset, batch_size=None, num_workers=2, collate_fn=to_tensor)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
+import pprint
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
 
 import pyarrow as pa
+import rich.pretty
 
 MARK = "person-4711-said-so"
 NUMBER = 4_711_471_147_114_711
@@ -17,6 +20,8 @@ MARKS = (
     UUID(int=NUMBER).hex,
     repr(UUID(int=NUMBER).bytes),
 )
+TELLING = ("Explanation", "RowExplanation", "ExplainedReason", "Origin", "Reference")
+"""What shows ids when it is asked for its text (`str`), but not in its `repr`."""
 
 
 def someone(kind: str, number: int = 0) -> Any:
@@ -43,3 +48,35 @@ def texts(error: BaseException | None) -> Iterator[str]:
 def shown_by(error: BaseException, *marks: str) -> list[str]:
     """What an error, or what it came from, shows of ids and texts."""
     return [text for text in texts(error) if any(mark in text for mark in marks or MARKS)]
+
+
+def within(root: Any) -> Iterator[Any]:
+    """An object, and all that it is made of."""
+    seen: dict[int, Any] = {}
+    waiting = [root]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or inspect.ismodule(thing) or inspect.isclass(thing):
+            continue
+        seen[id(thing)] = thing
+        yield thing
+        if isinstance(thing, dict):
+            waiting += [*thing.keys(), *thing.values()]
+        elif isinstance(thing, tuple | list | set | frozenset):
+            waiting += thing
+        waiting += getattr(thing, "__dict__", {}).values()
+
+
+def is_ours(thing: Any) -> bool:
+    """Whether the object's class is the package's."""
+    return type(thing).__module__.partition(".")[0] == "consentgate"
+
+
+def displays(thing: Any) -> Iterator[str]:
+    """All that a notebook, a log or a traceback could show of an object."""
+    yield from (repr(thing), f"{thing!r}", pprint.pformat(thing), rich.pretty.pretty_repr(thing))
+    yield from (repr([thing]), repr({"x": thing}), ascii(thing))
+    for name in ("_repr_html_", "_repr_markdown_", "_repr_pretty_", "_repr_mimebundle_"):
+        assert not hasattr(thing, name), f"{type(thing)} has {name}: test what it shows"
+    if type(thing).__name__ not in TELLING:
+        yield from (str(thing), f"{thing}", format(thing, ""))

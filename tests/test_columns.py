@@ -8,12 +8,13 @@ from typing import Any
 import pytest
 
 import consentgate as cg
+from tests.build import make_channels, make_consent
 
 FIELDS = ["record_id", "subjects", "channels", "visibility", "created_at", "assume_timezone"]
 
 
 def test_one_name_or_several_may_be_given() -> None:
-    columns = cg.Columns(subjects="a", channels=["b", "c"])  # type: ignore[arg-type]
+    columns = cg.Columns(subjects="a", channels=["b", "c"])
     assert (columns.subjects, columns.channels) == (("a",), ("b", "c"))
 
 
@@ -34,7 +35,7 @@ def test_what_is_needed_cannot_be_none(field: str) -> None:
 @pytest.mark.parametrize("name", ["", "a\0b", "\ud800"])
 def test_a_name_that_arrow_cannot_hold_is_refused(field: str, name: str) -> None:
     with pytest.raises(cg.ConfigurationError, match=f"`{field}` has a name that is empty"):
-        cg.Columns(**{field: name})  # type: ignore[arg-type]
+        cg.Columns(**{field: name})
 
 
 @pytest.mark.parametrize("field", ["subjects", "channels"])
@@ -50,3 +51,10 @@ def test_record_ids_are_no_subjects_ids(subjects: Any) -> None:
         cg.Columns(record_id="a", subjects=subjects)
     with pytest.raises(cg.ConfigurationError, match="and in `subjects`"):
         replace(cg.Columns(subjects=subjects), record_id="a")
+
+
+@pytest.mark.parametrize("columns", ["sender_id", ["sender_id"], {"subjects": "sender_id"}])
+def test_a_gate_says_how_columns_are_named(columns: Any) -> None:
+    words = r"`columns` is of type '\w+' but must be Columns or None; name the columns by what they"
+    with pytest.raises(TypeError, match=words + r" hold, as in Columns\(subjects=\"sender_id\"\)"):
+        cg.Gate(cg.Policy(), make_consent(), make_channels(), columns=columns)

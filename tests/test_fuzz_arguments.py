@@ -145,7 +145,7 @@ def calls(folder: Path) -> list[Call]:
     cg.run(gate, source, destination)
     judged = {"data": table, "judged_at": NOW, "threads": 1}
     streamed = {"batches": [table], "ledger": None, "judged_at": NOW, "threads": 1}
-    dated = {"as_of": AS_OF, "source": "x"}
+    dated = {"as_of": AS_OF, "source": "x", "columns": {}, "assume_timezone": "UTC"}
     mapped = {**dated, "status_map": {"a": "b"}, "method_map": {"a": "b"}}
     explained = {"record_id": 0, "consent": None, "channels": None, "judged_at": NOW}
     return [
@@ -194,6 +194,7 @@ def calls(folder: Path) -> list[Call]:
             {"table": table, "decision": gate.decide(table), "first_row": 0},
         ),
         Call("Gate.stream", lambda **given: gate.stream(**given).read_all(), streamed),
+        Call("Gate.coverage", gate.coverage, {**judged, "consent": None, "channels": None}),
         Call("Gate.explain", gate.explain, {"data": table, **explained}),
         Call(
             "Gate.explain of an opened one",
@@ -244,7 +245,7 @@ def calls(folder: Path) -> list[Call]:
             },
             0.4,
         ),
-        Call("Manifest.read", cg.Manifest.read, {"folder": destination}),
+        Call("Manifest.read", cg.Manifest.read, {"path": destination}),
         Call(
             "Decision", cg.Decision, {"reason_bits": pa.array([0], pa.uint32()), "reason_names": {}}
         ),
@@ -287,8 +288,9 @@ def entry_points(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str,
 NAMES = [
     "ChannelRegistry", "ChannelRegistry.from_arrow", "ChannelRegistry.read", "Columns",
     "ConsentSnapshot", "ConsentSnapshot.from_arrow", "ConsentSnapshot.read", "Decision", "Gate",
-    "Gate.annotate", "Gate.decide", "Gate.explain", "Gate.explain of an opened one", "Gate.filter",
-    "Gate.open", "Gate.save", "Gate.split", "Gate.stream", "GateStore", "GateStore.live",
+    "Gate.annotate", "Gate.coverage", "Gate.decide", "Gate.explain",
+    "Gate.explain of an opened one", "Gate.filter", "Gate.open", "Gate.save", "Gate.split",
+    "Gate.stream", "GateStore", "GateStore.live",
     "GateStore.prune", "GateStore.publish", "LiveGate", "LiveGate.annotate", "LiveGate.decide",
     "LiveGate.filter", "LiveGate.stream", "Manifest.read", "Policy", "Policy.load",
     "Policy.model_validate", "Rule", "adapters.pandas", "adapters.polars", "audit", "run",
@@ -297,7 +299,8 @@ NAMES = [
 
 def test_every_public_name_is_tried(entry_points: dict[str, Call]) -> None:
     assert sorted(entry_points) == NAMES
-    results = {"Explanation", "Finding", "Progress", "Publication", "Reason", "__version__"}
+    results = {"Coverage", "Explanation", "Finding", "Mismatch", "Progress", "Publication"}
+    results |= {"CoverageWarning", "Reason", "__version__"}
     errors = {name for name in cg.__all__ if name.endswith("Error")}
     assert {name.partition(".")[0] for name in NAMES} >= set(cg.__all__) - errors - results
 

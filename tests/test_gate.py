@@ -214,7 +214,7 @@ def test_the_calls_instant_comes_before_the_gates() -> None:
     assert gate.filter(message_table(), judged_at=later)[1]["reason"].to_pylist() == expired
     assert gate.annotate(message_table(), judged_at=later)["reason"].to_pylist() == expired
     assert gate.stream(message_table(), judged_at=later).read_all().num_rows == 0
-    assert gate.explain(message_table(), 0, judged_at=later).rows[0].reasons[0][0] == expired[0]
+    assert gate.explain(message_table(), 0, judged_at=later).rows[0].reasons[0].code == expired[0]
 
 
 def live_gate(now_ns: int, monkeypatch: pytest.MonkeyPatch) -> tuple[cg.Gate, list[int]]:

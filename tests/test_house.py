@@ -11,7 +11,6 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,12 @@ import pytest
 
 import consentgate as cg
 from consentgate import adapters
-from consentgate.adapters.engine import ENGINES
+from consentgate.adapters.engine import Engine, engine_of
 from tests.modules import PATHS, ROOT, load, syntax
 
 ORDER = [
     *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
-    *("identity", "ledger", "index", "inputs", "judging", "gate", "runs", "publishing"),
+    *("identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs", "publishing"),
     *("adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
@@ -41,6 +40,8 @@ PUBLIC = [
     "ConsentGateError",
     "ConsentSnapshot",
     "ConservationError",
+    "Coverage",
+    "CoverageWarning",
     "DamagedGateError",
     "DatedInput",
     "Decision",
@@ -64,6 +65,7 @@ PUBLIC = [
     "MalformedDataError",
     "Manifest",
     "ManifestError",
+    "Mismatch",
     "NaiveTimestampError",
     "NewerEvidenceError",
     "NewerGateError",
@@ -290,14 +292,13 @@ assert gate.stream([table]).read_all().num_rows == 1
 """
 
 
-def test_adapters_need_the_versions_that_the_extras_ask_for() -> None:
+def test_engines_are_as_pyproject_says() -> None:
     project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]
-    asked = [*project["dependencies"], *chain(*project["optional-dependencies"].values())]
-    for package, engine in ENGINES.items():
-        assert f"{package}>={engine.version}" in asked
-        extra = re.fullmatch(r"consentgate\[(\w+)\]", engine.requirement)
-        if extra is not None:
-            assert f"{package}>={engine.version}" in project["optional-dependencies"][extra[1]]
+    asked = {None: project["dependencies"], **project["optional-dependencies"]}
+    for extra, requirements in asked.items():
+        for requirement in requirements:
+            package, oldest = re.sub(r"\[.*\]", "", requirement).split(">=")
+            assert engine_of(package) == Engine(package, oldest, extra)
 
 
 def test_importing_loads_no_pandas() -> None:

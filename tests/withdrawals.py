@@ -26,6 +26,17 @@ class Newest:
         return self.gate
 
 
+class Successive:
+    """What stands for a live gate: another one whenever it is asked, and the last one for ever."""
+
+    def __init__(self, *gates: cg.Gate) -> None:
+        self.gates = list(gates)
+
+    def current(self) -> cg.Gate:
+        """The next one."""
+        return self.gates.pop(0) if len(self.gates) > 1 else self.gates[0]
+
+
 def gate_without(*withdrawn: int, hours: int = 0) -> cg.Gate:
     """A gate by the clock, whose snapshot says that some subjects withdrew.
 

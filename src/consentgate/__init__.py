@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from consentgate import errors
 from consentgate.columns import Columns
+from consentgate.coverage import Coverage, CoverageWarning, Mismatch
 from consentgate.decision import Decision
 from consentgate.errors import *
 from consentgate.gate import Gate
@@ -28,6 +29,8 @@ __all__ = [
     "ChannelRegistry",
     "Columns",
     "ConsentSnapshot",
+    "Coverage",
+    "CoverageWarning",
     "DatedInput",
     "Decision",
     "Explanation",
@@ -37,6 +40,7 @@ __all__ = [
     "GateStore",
     "LiveGate",
     "Manifest",
+    "Mismatch",
     "Policy",
     "Progress",
     "Publication",

@@ -1,6 +1,8 @@
 """Which columns of the messages hold what the judgement needs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from consentgate.arguments import is_utf8, require
 from consentgate.arrow import check_time_zone
@@ -15,7 +17,7 @@ class Columns:
 
     Attributes:
         record_id: the message's own id (integer, string, UUID or 16-byte binary); it goes into
-            the ledger.
+            the ledger. Judging alone does not need it.
         subjects: one or more columns of subject ids, or of lists of them; every subject in every
             one must consent.
         channels: zero or more columns of channel ids; every one must be public.
@@ -40,6 +42,19 @@ class Columns:
     visibility: str | None = None
     created_at: str = "created_at"
     assume_timezone: str | None = None
+
+    if TYPE_CHECKING:  # one name or several may be given; several are kept
+
+        def __init__(
+            self,
+            *,
+            record_id: str = ...,
+            subjects: str | Sequence[str] = ...,
+            channels: str | Sequence[str] = ...,
+            visibility: str | None = ...,
+            created_at: str = ...,
+            assume_timezone: str | None = ...,
+        ) -> None: ...
 
     def __post_init__(self) -> None:
         for field in ("subjects", "channels"):
@@ -73,7 +88,7 @@ class Columns:
 
 
 def _names(names: object, field: str) -> tuple[str, ...]:
-    """One name or several as a tuple, once each of them is known to be fit for a column."""
+    """One name or several as a tuple. Raise an error unless each of them can name a column."""
     require(names, field, str, list, tuple, hint=_HINT)
     several = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
     for name in several:

@@ -38,7 +38,11 @@ class Decision:
         return len(self.reason_bits)
 
     def __repr__(self) -> str:
-        return f"<Decision: {self.num_admitted} admitted, {self.num_excluded} excluded>"
+        excluded = ", ".join(f"{name} {rows:,}" for name, rows in self.counts.items())
+        return (
+            f"<Decision: {len(self):,} rows, {self.num_admitted:,} admitted, "
+            f"{self.num_excluded:,} excluded{f' ({excluded})' if excluded else ''}>"
+        )
 
     @cached_property
     def admitted(self) -> pa.BooleanArray:
@@ -74,7 +78,7 @@ class Decision:
 
     @cached_property
     def rows_by_bit(self) -> Int64s:
-        """How many rows have each bit as their lowest, 33 numbers; the last one: have no bit."""
+        """The number of rows by their lowest bit: 33 numbers, the last one for rows without any."""
         numbers: Int64s = np.bincount(self._primary, minlength=33)
         return numbers
 

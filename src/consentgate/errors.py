@@ -10,9 +10,15 @@ from typing import ClassVar
 
 
 class ConsentGateError(Exception):
-    """Base class of all of these errors. Programs can rely on its `code`, which is stable."""
+    """Base class of all of these errors. Programs can rely on its `code`, which is stable.
+
+    Attributes:
+        faults: each fault that the message lists, as an error of its own; empty if the message is
+            about one fault.
+    """
 
     code: ClassVar[str] = "error"
+    faults: tuple["ConsentGateError", ...] = ()
 
 
 class InputError(ConsentGateError):

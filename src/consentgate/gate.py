@@ -1,12 +1,12 @@
 """The gate: a policy, a consent snapshot and a channel registry compiled together.
 
-The only judge. Everything else asks it.
+It is the only judge: streams, adapters, runs and audits all ask it.
 """
 
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -20,13 +20,13 @@ from consentgate.arrow import (
     as_micros,
     as_table,
     block_rows,
-    find_column,
     for_each,
     keep_rows,
     row_blocks,
     thread_count,
 )
 from consentgate.columns import Columns
+from consentgate.coverage import Coverage, CoverageCounter, Watch, tables_of
 from consentgate.decision import Decision
 from consentgate.errors import (
     ColumnExistsError,
@@ -40,6 +40,7 @@ from consentgate.judging import (
     Explanation,
     GateFile,
     Judge,
+    JudgingOptions,
     Lookup,
     SavedGate,
     Sieve,
@@ -47,6 +48,7 @@ from consentgate.judging import (
     explain,
     open_gate,
     preload,
+    record_id_column,
     save_gate,
 )
 from consentgate.ledger import excluded_rows
@@ -58,10 +60,11 @@ Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
 _ORDER = "the order is Gate(policy, consent, channels)"
+_COLUMNS = 'name the columns by what they hold, as in Columns(subjects="sender_id")'
 _LAST_ROW = 1 << 62
 _ROWS_WORTH_A_BLOCK = 16_384
-"""Chunks of fewer rows on average are copied together first: each block costs as much as some
-thousand rows.
+"""Chunks with fewer rows on average are combined before they are judged, because each block costs
+as much as some thousand rows.
 """
 
 
@@ -99,7 +102,7 @@ class Gate:
         require(policy, "policy", Policy, hint=_ORDER)
         require(consent, "consent", ConsentSnapshot, hint=_ORDER)
         require(channels, "channels", ChannelRegistry, None, hint=_ORDER)
-        require(columns, "columns", Columns, None)
+        require(columns, "columns", Columns, None, hint=_COLUMNS)
         self.policy = policy
         self.consent: ConsentSnapshot | None = consent
         self.channels: ChannelRegistry | None = channels
@@ -111,14 +114,31 @@ class Gate:
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
+        self._watch = Watch(policy, self.columns, consent, channels)
         self._file: GateFile | None = None
+
+    def __repr__(self) -> str:
+        """The policy's name, the instants and, where it is known, how much is on record. No id."""
+        judge, parts = self._judge, []
+        for word, data, as_of in (
+            ("consent record", self.consent, judge.snapshot_as_of),
+            ("channel", self.channels, judge.registry_as_of),
+        ):
+            if as_of is not None:
+                parts.append(f"{_counted(word, data)} as of {_utc(as_of)}")
+        if self.judged_at is not None:
+            parts.append(f"judged at {_utc(as_micros(self.judged_at, name='judged_at'))}")
+        if self.consent is None:
+            parts.append(f"digest {self.digest[:12]}")
+        return f"<Gate {self.policy.name!r}: {', '.join(parts)}>"
 
     def save(self, path: str | Path) -> None:
         """Write the gate to one file, which appears complete or not at all.
 
-        From then on this gate pickles and copies as the file's path and digest, and is opened from
-        there, without the snapshot, which only `explain` needs. Once another gate is saved there,
-        even an equal one, those pickles are refused: a gate that is built anew gets a new path.
+        From then on this gate pickles and copies as the file's path and digest. Whoever unpickles
+        it opens the file, without the snapshot, which only `explain` needs. Once another gate is
+        saved there, even an equal one, those pickles are refused. So give every gate that you build
+        a new path.
 
         The file holds no consent records. String ids cannot be read from the file, but whoever has
         the file can test whether an id is in it. Integer ids and UUIDs are in it as they are: guard
@@ -147,10 +167,10 @@ class Gate:
 
         Args:
             path: of a file that `save` wrote.
-            verify: check every byte of the file. Otherwise what takes the same time however large
-                the gate is: that its head is intact, that nothing is missing at its end, and a few
-                pages. Blank pages elsewhere find no record; other damage is not noticed. Verify
-                files that came over a network or lay about for long.
+            verify: check every byte of the file. Without it, opening takes the same time however
+                large the gate is: the head, the length of the file and a few pages are checked.
+                Blank pages elsewhere find no record, which excludes; other damage there is not
+                noticed. Verify files that came over a network or are old.
 
         Raises:
             TypeError: `path` is no path, or `verify` no bool.
@@ -166,10 +186,10 @@ class Gate:
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
-        """Read the whole of an opened gate into memory at once, and not when it is first looked at.
+        """Read all of an opened gate into memory now, not page by page when it is first used.
 
-        Worker processes then find it there, and share it with this one. It takes as long as reading
-        the file does; a gate that is in memory anyway stays as it is.
+        Worker processes share that memory with this one. It takes as long as reading the file. A
+        gate that is in memory already stays as it is.
         """
         preload(self._judge)
 
@@ -183,6 +203,7 @@ class Gate:
         gate._judge, gate._file = saved.judge, file
         gate._reason_names = reason_names(gate.policy.rule_names)
         gate._last_checked = (None, [])
+        gate._watch = Watch(gate.policy, gate.columns, None, None)
         return gate
 
     def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
@@ -206,10 +227,13 @@ class Gate:
 
     @property
     def judged_columns(self) -> list[str]:
-        """The names of the columns that judging and ledgers look at, the record id's first."""
+        """The names of the columns that judging looks at.
+
+        The record ids are not among them. Only what records rows needs them.
+        """
         columns, rules = self.columns, self.policy.record_rules
-        names = [columns.record_id, *columns.subjects, *columns.channels, columns.visibility]
-        names += [columns.created_at, *(rule.column for rule in rules)]
+        names = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
+        names += [rule.column for rule in rules]
         return list(dict.fromkeys(name for name in names if name is not None))
 
     @property
@@ -227,8 +251,9 @@ class Gate:
         """Judge every row of a batch.
 
         Args:
-            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the gate's
-                columns; ids of the snapshot's family, any layout.
+            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the columns
+                that judging looks at; ids of the snapshot's family, any layout. Record ids are not
+                needed.
             judged_at: the instant of judgement for this call; None takes the gate's.
             threads: how many threads judge; None: one per available core, or one in a worker
                 process.
@@ -246,8 +271,8 @@ class Gate:
             ColumnTypeError: A column's type does not fit; nothing is cast across families.
             ConfigurationError: `threads` is less than 1, or `judged_at` has no time zone.
             StaleSnapshotError: The snapshot or registry is older than the policy allows.
-            FutureSnapshotError: The clock has not reached the snapshot's or registry's `as_of`,
-                nor will it within 5 minutes; not looked at when the instant is given.
+            FutureSnapshotError: The snapshot's or registry's `as_of` is more than 5 minutes ahead
+                of the clock. This is not checked when the instant is given.
         """
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
@@ -271,8 +296,9 @@ class Gate:
     ) -> tuple[pa.Table, pa.Table]:
         """Split the rows into admitted and excluded.
 
-        Arguments and errors are `decide`'s. Here every column is checked against its type, not only
-        those that judging looks at, and a column may be nested 64 levels deep.
+        Arguments and errors are `decide`'s. The rows must also have the column of record ids. Here
+        every column is checked against its type, not only those that judging looks at, and a column
+        may be nested 64 levels deep.
 
         Returns:
             The admitted rows as they are in the input: same columns, types, metadata and order;
@@ -280,15 +306,23 @@ class Gate:
             `record_id` (the input's type), `row` (int64, position in the input), `reason`
             (dictionary of strings), `reason_bits` (uint32), with the reasons' names and the
             digests of policy, snapshot and registry in the schema's metadata.
+
+        Warns:
+            CoverageWarning: Nearly all rows are excluded in a way that hints at a mistake, or the
+                policy names words that snapshot and registry do not have; once for each cause.
         """
         table = as_table(data)
+        record_id_column(table.schema, self.columns)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
-        return self.split(table, decision)
+        parts = self.split(table, decision)
+        self._watch.warn_of_policy()
+        self._watch.warn_of_decision(decision, table)
+        return parts
 
     def split(
         self, table: pa.Table, decision: Decision, *, first_row: int = 0
     ) -> tuple[pa.Table, pa.Table]:
-        """Split rows as decided already; returns what `filter` returns.
+        """Split rows by a decision that was made already; returns what `filter` returns.
 
         Args:
             table: the n rows that were judged.
@@ -301,10 +335,11 @@ class Gate:
                 negative or beyond 2**62.
             ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
             MalformedDataError: A column is not what its type says.
-            ColumnTypeError: A column is nested more than 64 levels deep.
+            ColumnTypeError: The record ids are no ids, or a column is nested more than 64 levels
+                deep.
         """
         _check_part(table, decision, first_row)
-        at = find_column(table.schema, self.columns.record_id, role="record_id")
+        at = record_id_column(table.schema, self.columns)
         admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(at)
         return admitted, excluded_rows(record_ids, decision, self.identity, first_row=first_row)
@@ -312,7 +347,7 @@ class Gate:
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> pa.Table:
-        """The table with its verdicts: all rows, `reason` and `reason_bits` appended.
+        """Append the columns `reason` and `reason_bits` to all rows of a table.
 
         `reason` is null where the row is admitted. Arguments and errors are `decide`'s, and:
 
@@ -343,7 +378,7 @@ class Gate:
                 such objects or of record batches, all of one schema.
             ledger: a directory that gets one Parquet file of the excluded rows, complete once the
                 reader is exhausted, or closed and let go (`del reader`). It has the rows up to the
-                last batch that came out. None keeps no record of them.
+                last batch that came out. None keeps no record of them, and needs no record ids.
             judged_at: the instant of judgement for the whole stream; None takes the gate's, or
                 else the clock at each batch, so that a long stream notices expiry and staleness.
             threads: as in `decide`.
@@ -354,8 +389,47 @@ class Gate:
             SchemaMismatchError: While reading: a batch has another schema than the first.
             Whatever `decide` raises: at once for the schema, else while reading.
         """
-        sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
-        return admitted_stream(batches, sieve)
+        options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
+        return admitted_stream(batches, Sieve(self, options))
+
+    def coverage(
+        self,
+        data: Any,
+        *,
+        consent: ConsentSnapshot | None = None,
+        channels: ChannelRegistry | None = None,
+        judged_at: datetime | None = None,
+        threads: int | None = None,
+    ) -> Coverage:
+        """How far policy, snapshot and registry cover some messages: a check against mistakes.
+
+        A word or an id that is spelled differently in two places excludes rows, and no error says
+        so. This judges the messages and compares ids and words. The result holds counts and words
+        of vocabularies, and no id.
+
+        Args:
+            data: n rows, as in `decide`; or a stream or an iterable of batches, which are read one
+                after the other, so that memory holds one batch and 8 bytes for each unknown id.
+            consent, channels: what the gate was built from. A gate that was opened does not hold
+                it. Without it, words and the spelling of ids are not checked, and
+                `Coverage.not_checked` says so.
+            judged_at, threads: as in `decide`.
+
+        Raises:
+            ConfigurationError: Snapshot or registry are not the ones that the gate was built from.
+            SchemaMismatchError: A batch has another schema than the first.
+            Whatever `decide` raises.
+        """
+        require(consent, "consent", ConsentSnapshot, None)
+        require(channels, "channels", ChannelRegistry, None)
+        if consent is not None or self.consent is not None:
+            consent = self._source("consent", consent, self.consent)
+        if self._judge.channels is not None and (channels is not None or self.channels is not None):
+            channels = self._source("channels", channels, self.channels)
+        counter = CoverageCounter(self._judge, consent, channels, self._now(judged_at))
+        for table in tables_of(data):
+            counter.add(table, self.decide(table, judged_at=judged_at, threads=threads))
+        return counter.result()
 
     def explain(
         self,
@@ -366,7 +440,10 @@ class Gate:
         channels: ChannelRegistry | None = None,
         judged_at: datetime | None = None,
     ) -> Explanation:
-        """Why the rows with a record id are admitted or excluded, in words.
+        """Explain in words why the rows with a record id are admitted or excluded.
+
+        Every reason names where it came from: which column, which subject or channel, and for which
+        purpose.
 
         For people who may see what is in the snapshot: unlike the ledger, it shows subject ids.
 
@@ -384,14 +461,16 @@ class Gate:
         """
         table = as_table(data)
         Validator().check(table)
-        decision = self.decide(table, judged_at=judged_at)
+        record_id_column(table.schema, self.columns)
+        self._checked(table.schema)
+        now = self._now(judged_at)
         consent = self._source("consent", consent, self.consent)
         if self._judge.channels is not None:
             channels = self._source("channels", channels, self.channels)
-        return explain(self.policy, consent, channels, self.columns, table, decision, record_id)
+        return explain(self._judge, consent, channels, table, record_id, now)
 
     def _source(self, name: str, given: Source | None, own: Source | None) -> Source:
-        """The snapshot or registry, once it is known to be the gate's."""
+        """The snapshot or registry, checked to be the one that the gate was built from."""
         require(given, name, ConsentSnapshot, ChannelRegistry, None)
         if given is not None and given.digest != getattr(self.identity, name).digest:
             raise ConfigurationError(
@@ -406,7 +485,7 @@ class Gate:
         return source
 
     def _checked(self, schema: pa.Schema) -> list[str]:
-        """The columns that judging looks at; a schema seen last time is not checked anew."""
+        """The columns that judging looks at. The schema of the last call is not checked again."""
         last, names = self._last_checked
         if last is None or not schema.equals(last):
             names = self._judge.check(schema)
@@ -414,7 +493,7 @@ class Gate:
         return names
 
     def _now(self, judged_at: datetime | None) -> int:
-        """The instant of judgement in microseconds, once snapshot and registry are fit for it."""
+        """The instant of judgement in microseconds. Raise if snapshot or registry do not fit it."""
         given = self.judged_at if judged_at is None else judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
         sources = {
@@ -435,6 +514,22 @@ class Gate:
                 f"The {what} is {timedelta(microseconds=now - as_of)} old at the instant of "
                 f"judgement, but the policy allows {limit}; take a new one."
             )
+
+
+def _counted(word: str, data: ConsentSnapshot | ChannelRegistry | None) -> str:
+    """How many rows there are, in words; without a number where there is no table."""
+    if data is None:
+        return f"{word}s"
+    return f"{data.table.num_rows:,} {word}{'' if data.table.num_rows == 1 else 's'}"
+
+
+def _utc(micros: int) -> str:
+    """An instant in microseconds since 1970 as text."""
+    try:
+        instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros} microseconds from 1970"
+    return instant.isoformat().replace("+00:00", "Z")
 
 
 def _check_part(table: object, decision: object, first_row: object) -> None:
@@ -460,20 +555,22 @@ def _check_reached(what: str, as_of: int, now: int) -> None:
     if as_of - now > CLOCK_SKEW // timedelta(microseconds=1):
         raise FutureSnapshotError(
             f"The {what} is said to be as of {timedelta(microseconds=as_of - now)} from now; "
-            "correct its as_of or this machine's clock, or judge at a given instant (judged_at)."
+            "correct its as_of or this machine's clock, or give the instant of judgement "
+            "(`judged_at`)."
         )
 
 
 def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
     if columns.channels and channels is None:
         raise ConfigurationError(
-            f"Columns names channel columns ({', '.join(columns.channels)}) but there is no "
-            "channel registry to judge them by; give one, or Columns(channels=(), visibility=…)."
+            f"There are channel columns ({', '.join(columns.channels)}) but there is no channel "
+            "registry to judge them by; give one, or name a column of the messages' own visibility "
+            "(`Columns.visibility`) and no channel column."
         )
     if channels is not None and not columns.channels:
         raise ConfigurationError(
-            "There is a channel registry but Columns names no channel column; name one, or leave "
-            "the registry out."
+            "There is a channel registry but no channel column; name one (`Columns.channels`), or "
+            "leave the registry out."
         )
 
 

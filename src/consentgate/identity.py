@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import version
@@ -60,10 +60,17 @@ Version = Annotated[str, Field(pattern=r"^[0-9][0-9A-Za-z.+!_-]{0,63}$")]
 Bit = Annotated[int, Field(ge=0, lt=REASON_WIDTH)]
 
 
+_NOT_SHOWN = {"path", "partition", "source", "gate_file"}
+"""Fields that a `repr` leaves out: where folders are named after ids, these hold ids of people."""
+
+
 class Record(BaseModel):
-    """A frozen model that refuses unknown keys."""
+    """A frozen model that refuses unknown keys, and whose `repr` shows no path and no label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        return ((name, v) for name, v in super().__repr_args__() if name not in _NOT_SHOWN)
 
 
 class Dated(Protocol):

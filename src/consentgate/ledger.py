@@ -3,13 +3,12 @@
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arguments import require_path
 from consentgate.arrow import keep_values
 from consentgate.decision import Decision
 from consentgate.errors import ManifestError
@@ -99,6 +98,65 @@ def excluded_rows(
     return pa.table(columns, schema=ledger_schema(record_ids.type, gate))
 
 
+class RecordedGate(Protocol):
+    """A gate, as far as a ledger needs it."""
+
+    @property
+    def identity(self) -> GateIdentity:
+        """What judges, as ledgers carry it in their metadata."""
+
+
+class LedgerWriter(Protocol):
+    """Writes excluded rows into a ledger directory. Streams and adapters need no more of it."""
+
+    def write(
+        self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
+    ) -> Any:
+        """Append the excluded ones of n rows.
+
+        Args:
+            gate: the gate that decided.
+            record_ids: n record ids.
+            decision: the decision on the n rows. If none is excluded, a file is begun all the same.
+            first_row: the position of the first of the n rows in the whole input.
+
+        Returns:
+            What `AmendableLedger.amend` takes as its entry.
+        """
+
+    def close(self) -> None:
+        """Complete what is being written."""
+
+
+@runtime_checkable
+class AmendableLedger(LedgerWriter, Protocol):
+    """A ledger whose rows can be replaced, so that rows are written as soon as they are judged.
+
+    A ledger that is not amendable gets rows when they are given out.
+    """
+
+    def amend(
+        self,
+        entry: Any,
+        done: int,
+        gate: RecordedGate,
+        record_ids: pa.ChunkedArray,
+        decision: Decision,
+    ) -> Any:
+        """Replace what was written of the last ones of n rows by what another gate decided.
+
+        Args:
+            entry: what `write` or `amend` returned for the n rows.
+            done: how many of the n rows stay as they are; the others are replaced.
+            gate: the gate that decided on the others.
+            record_ids: the others' record ids.
+            decision: the decision on the others.
+
+        Returns:
+            The entry of the n rows from now on.
+        """
+
+
 class Ledger:
     """A ledger directory's new parts: one, and another whenever the gate changes.
 
@@ -107,22 +165,21 @@ class Ledger:
             may write into one directory.
 
     Raises:
-        TypeError: `directory` is no path.
         OutputError: From here and every method: the directory cannot be written to.
     """
 
     def __init__(self, directory: str | Path) -> None:
-        require_path(directory, "ledger")
         self._directory = directory
-        self._schema: pa.Schema | None = None
         self._part: _Part | None = None
         make_folder(Path(directory), f"Ledger directory '{directory}'")
 
-    def write(self, excluded: pa.Table) -> None:
-        """Append excluded rows, or, where there are none, begin a part."""
-        if self._part is None or not excluded.schema.equals(self._schema, check_metadata=True):
+    def write(
+        self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
+    ) -> None:
+        """Append the excluded ones of n rows; see `LedgerWriter`."""
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
+        if self._part is None or not excluded.schema.equals(self._part.schema, check_metadata=True):
             self.close()
-            self._schema = excluded.schema
             self._part = _Part(self._directory, excluded.schema)
         self._part.write(excluded)
 
@@ -145,6 +202,7 @@ class _Part:
     """
 
     def __init__(self, directory: str | Path, schema: pa.Schema) -> None:
+        self.schema = schema
         self.path = Path(directory) / f"part-{uuid.uuid4().hex}.parquet"
         self._partial = self.path.with_suffix(".partial")
         self._what = f"Ledger directory '{directory}'"

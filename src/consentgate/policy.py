@@ -3,7 +3,7 @@
 import json
 import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,11 @@ def _check_text(word: str) -> str:
     return word
 
 
+def _one_or_several(values: Any) -> Any:
+    """A single word, number or boolean as a sequence of one; anything else is left to pydantic."""
+    return (values,) if isinstance(values, str | int) else values
+
+
 def _check_rule_value(value: Any) -> Any:
     if isinstance(value, str):
         return _check_text(value)
@@ -49,7 +54,9 @@ def _check_rule_value(value: Any) -> Any:
 Word = Annotated[StrictStr, AfterValidator(_check_text)]
 RuleValue = StrictBool | StrictInt | StrictStr
 RuleValues = Annotated[
-    tuple[Annotated[RuleValue, BeforeValidator(_check_rule_value)], ...], Field(min_length=1)
+    tuple[Annotated[RuleValue, BeforeValidator(_check_rule_value)], ...],
+    Field(min_length=1),
+    BeforeValidator(_one_or_several),
 ]
 
 _FATES = ("admitted", "excluded")
@@ -57,18 +64,30 @@ _FATES = ("admitted", "excluded")
 _MOST_BYTES = 1 << 20
 """How large a policy file may be."""
 _MOST_PARTS = 256
-"""Dots that a line of TOML may have outside of quotes; tomllib takes hours for a key of many."""
+"""Most dots in a line of TOML outside of quotes. tomllib takes hours for a key of many parts."""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _MOST_FAULTS = 5
 """How many faults a message lists."""
 _MOST_CHARS = 200
 """How much of a key or a name a message shows."""
+_AGES = '"7 days" or "P7D", or in Python a timedelta; or "none" for no limit'
 _FAULTS = {
-    "frozenset_type": "must be a list of words",
-    "tuple_type": "must be a list",
+    "extra_forbidden": "is not a known key; check its spelling",
+    "frozen_set_type": "must be a word or a list of words",
+    "greater_than_equal": "must not be negative",
+    "missing": "is missing",
+    "model_type": "must be a table of name, column and test",
+    "string_pattern_mismatch": "must begin with a letter or '_', and have at most 64 letters, "
+    "digits, '_', '-' and '.'",
+    "string_too_short": "must not be empty",
+    "string_type": "must be text",
     "string_unicode": "half of a surrogate pair is no text",
+    "time_delta_parsing": f"is no age, or one that is too large; write {_AGES}",
+    "too_short": "must name at least one value",
+    "tuple_type": "must be a list",
 }
-"""Our words for some of pydantic's faults, by their type."""
+"""Our words for pydantic's faults, by their type."""
+_AGE = re.compile("([0-9]{1,6}) (week|day|hour|minute|second)s?")
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",
     "invite", "hidden", "unlisted", "protected", "closed", "follower", "friend",
@@ -78,7 +97,7 @@ _SOUNDS_PRIVATE = (
 class _Strict(BaseModel):
     """A frozen model that refuses unknown keys and reports every fault as a PolicyError.
 
-    There is no way round the checks: copies with changes and `model_construct` make them, too.
+    Copies with changes and `model_construct` are checked, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -102,7 +121,8 @@ class _Strict(BaseModel):
 
         def model_copy(self, *, update: Any = None, deep: bool = False) -> Any:
             del deep  # fields are immutable
-            return type(self)(**{**dict(self), **(update or {})})
+            fields = {name: getattr(self, name) for name in type(self).model_fields}
+            return type(self)(**{**fields, **(update or {})})
 
 
 def _true_or_none(value: Any) -> Any:
@@ -140,6 +160,13 @@ class Rule(_Strict):
             raise ValueError("all values of a rule must be of one type")
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """Its name, column and test, and how many values it has: they can be ids of people."""
+        test = "is_null" if self.is_null else "any_of" if self.any_of is not None else "none_of"
+        yield from (("name", self.name), ("column", self.column), ("test", test))
+        if self.values:
+            yield "values", len(self.values)
+
     @property
     def values(self) -> tuple[RuleValue, ...]:
         """The values of `any_of` or `none_of`; empty for `is_null`."""
@@ -159,15 +186,24 @@ def _named_rules(rules: Any) -> Any:
 
 
 def _age(age: Any) -> Any:
-    if age is not None and not isinstance(age, timedelta | str):
-        raise ValueError('an age is an ISO 8601 duration such as "P7D", a timedelta, or "none"')
-    return None if age == "none" else age
+    """The age as pydantic takes it: a timedelta, an ISO 8601 duration, or None for no limit."""
+    if age is None or isinstance(age, timedelta):
+        return age
+    if not isinstance(age, str):
+        raise ValueError(f"an age needs a unit; write {_AGES}")
+    if age == "none":
+        return None
+    if found := _AGE.fullmatch(age):
+        return timedelta(**{f"{found[2]}s": int(found[1])})
+    if not age.lstrip("+-").startswith("P"):
+        raise ValueError(f"an age needs a unit; write {_AGES}")
+    return age
 
 
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_named_rules)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]
 Age = Annotated[Duration | None, BeforeValidator(_age)]
-Words = Annotated[frozenset[Word], Field(min_length=1)]
+Words = Annotated[frozenset[Word], Field(min_length=1), BeforeValidator(_one_or_several)]
 
 
 class Policy(_Strict):
@@ -184,8 +220,10 @@ class Policy(_Strict):
         record_rules: exclusions by a column of the messages.
         subject_rules: exclusions by an attribute of the consent snapshot.
 
-    In TOML and JSON an age is an ISO 8601 duration such as "P7D", or "none". At most 16 rules. No
-    rule is called `admitted`, `excluded` or like a built-in reason, in whatever case.
+    Where several words are taken, a single one may be given as a plain string. An age is a
+    timedelta, a text such as "7 days" or "P7D" (ISO 8601), or "none". A number without a unit is an
+    error. At most 16 rules. No rule is called `admitted`, `excluded` or like a built-in reason, in
+    whatever case.
 
     Raises:
         PolicyError: A value is out of range, a key is unknown, or two rules share a name.
@@ -212,6 +250,13 @@ class Policy(_Strict):
         if taken := [name for name in names if name.lower() in reserved]:
             raise ValueError(f"rules may not be named {quoted(taken)}: those are built-in words")
         return self
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The name and whatever is not as by default, sets in order, and of rules their names."""
+        for name, field in type(self).model_fields.items():
+            value = getattr(self, name)
+            if name == "name" or value != field.default:
+                yield name, _short(value)
 
     @field_serializer("purposes", "methods", "notice_versions", "public_visibilities")
     def _in_order(self, words: frozenset[str] | None) -> list[str] | None:
@@ -268,8 +313,17 @@ class Policy(_Strict):
         return tuple(findings)
 
 
+def _short(value: Any) -> Any:
+    """A field's value as `repr` shows it."""
+    if isinstance(value, frozenset):
+        return sorted(value)
+    if isinstance(value, tuple):
+        return [rule.name for rule in value]
+    return value
+
+
 def _read(path: Path) -> tuple[Any, str]:
-    """The content of a policy file, and why it cannot be read; the second is empty if it can."""
+    """The content of a policy file, and the reason why it cannot be read, empty if it can."""
     try:
         return _parse(path.suffix.lower(), _text(path)), ""
     except OSError as error:
@@ -307,7 +361,10 @@ def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _checked(model: str, build: Callable[..., Any], /, *values: Any, **fields: Any) -> Any:
-    """The model that pydantic builds. Its own error quotes values, so ours is raised without it."""
+    """Build a model with pydantic.
+
+    pydantic's error quotes values, so ours is raised in its place and is not chained to it.
+    """
     try:
         return build(*values, **fields)
     except ValidationError as error:

@@ -40,7 +40,7 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def stored(folder: Path) -> Dataset:
     """A data set on disk."""
-    from tests.adapters.document_cases import on_disk
+    from tests.adapters.huggingface_cases import on_disk
     from tests.adapters.huggingface_data import ROWS
 
     return on_disk(mixed_messages(ROWS), folder, 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -34,6 +35,7 @@ class Case:
         keeps_order: whether rows come out in the order in which they went in.
         keeps_ledger: whether it writes ledgers.
         tells_columns: whether data without a row tells which columns it has.
+        brings_ids: whether its rows have record ids without a column of them.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Case:
     keeps_order: bool = True
     keeps_ledger: bool = True
     tells_columns: bool = True
+    brings_ids: bool = False
 
     def filter(self, data: Any, gate: Any, **options: Any) -> Any:
         """What the adapter makes of the data."""
@@ -64,3 +67,9 @@ def ledger_rows(folder: Path) -> pa.Table:
     parts = [pq.read_table(path) for path in sorted(folder.glob("*.parquet"))]
     assert not list(folder.glob("*.partial")), "every part is whole"
     return pa.concat_tables(parts).sort_by("row")
+
+
+def slices(table: pa.Table, partitions: int) -> list[pa.Table]:
+    """A table in so many pieces of about the same size."""
+    bounds = [table.num_rows * part // partitions for part in range(partitions + 1)]
+    return [table.slice(a, b - a) for a, b in pairwise(bounds)]

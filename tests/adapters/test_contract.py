@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -14,21 +16,32 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
+from consentgate import adapters
 from consentgate.adapters import engine
-from tests.adapters import capsule_cases, document_cases, frame_cases, torch_cases
+from tests import adapters as tests_of_adapters
 from tests.adapters.contract import LAYOUTS, Case, ledger_rows, messages
 from tests.build import NOW, channel_table, consent_table
 from tests.run_data import mixed_gate
 
+MODULES = sorted(
+    module.name
+    for module in pkgutil.iter_modules(tests_of_adapters.__path__)
+    if module.name.endswith("_cases")
+)
+"""The modules beside this one that hold cases; each adapter brings its own."""
 CASES: list[Case] = [
-    *capsule_cases.CASES,
-    *document_cases.CASES,
-    *frame_cases.CASES,
-    *torch_cases.CASES,
+    case
+    for name in MODULES
+    for case in importlib.import_module(f"{tests_of_adapters.__name__}.{name}").CASES
 ]
 EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 WITH_LEDGER = pytest.mark.parametrize(
     "case", [case for case in CASES if case.keeps_ledger], ids=lambda case: case.name
+)
+WITHOUT_IDS = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.keeps_ledger and not case.brings_ids],
+    ids=lambda case: case.name,
 )
 WITH_ENGINE = pytest.mark.parametrize(
     "case", [case for case in CASES if case.engine], ids=lambda case: case.name
@@ -72,6 +85,11 @@ def same_rows(case: Case, found: pa.Table, wanted: pa.Table) -> bool:
         cells = [sorted(rows, key=itemgetter("message_id")) for rows in cells]
     is_same = found.schema.equals(wanted.schema, check_metadata=True)
     return bool(is_same) and cells[0] == cells[1]
+
+
+def test_every_adapter_is_held_to_the_contract() -> None:
+    assert {f"{name}_cases" for name in adapters.__all__} <= set(MODULES)
+    assert len({case.name for case in CASES}) == len(CASES)
 
 
 @EVERY_CASE
@@ -167,6 +185,27 @@ def test_a_missing_column_is_named(case: Case, gate: cg.Gate, folder: Path) -> N
     data = case.give(messages(ROWS).drop("sender_id"), folder, 1)
     with pytest.raises(cg.ColumnMissingError, match="Column 'sender_id'"):
         case.take(case.filter(data, gate))
+
+
+@WITH_ENGINE
+def test_record_ids_are_not_needed_without_a_ledger(
+    case: Case, gate: cg.Gate, folder: Path
+) -> None:
+    data = case.give(messages(ROWS).drop("message_id"), folder, 1)
+    found = case.take(case.filter(data, gate))
+    wanted = gate.filter(messages(ROWS))[0]
+    assert sorted(found["text"].to_pylist()) == sorted(wanted["text"].to_pylist())
+
+
+@WITHOUT_IDS
+def test_record_ids_are_needed_with_a_ledger(
+    case: Case, gate: cg.Gate, folder: Path, tmp_path: Path
+) -> None:
+    data = case.give(messages(ROWS).drop("message_id"), folder, 3)
+    with pytest.raises(cg.ColumnMissingError, match="Column 'message_id'"):
+        case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))
+    parts = (tmp_path / "ledger").rglob("*.parquet")
+    assert sum(pq.read_metadata(part).num_rows for part in parts) == 0
 
 
 @EVERY_CASE

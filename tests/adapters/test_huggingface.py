@@ -19,7 +19,7 @@ from datasets import Dataset, DatasetDict, IterableDatasetDict
 import consentgate as cg
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.document_cases import from_memory, generated, in_memory, on_disk
+from tests.adapters.huggingface_cases import from_memory, generated, in_memory, on_disk
 from tests.adapters.huggingface_data import ROWS, admitted_ids, cache_files, ids_in, saved, secrets
 from tests.build import make_consent, make_gate
 from tests.run_data import mixed_messages

@@ -14,7 +14,7 @@ from datasets import Dataset
 import consentgate as cg
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.document_cases import on_disk
+from tests.adapters.huggingface_cases import on_disk
 from tests.adapters.huggingface_data import (
     MINUTE,
     ROWS,

@@ -17,7 +17,7 @@ from datasets.distributed import split_dataset_by_node
 import consentgate as cg
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.document_cases import Successive, from_files, from_memory, generated
+from tests.adapters.huggingface_cases import from_files, from_memory, generated
 from tests.adapters.huggingface_data import (
     ROWS,
     admitted_ids,
@@ -28,6 +28,7 @@ from tests.adapters.huggingface_data import (
 )
 from tests.build import make_gate, message_table
 from tests.run_data import mixed_messages
+from tests.withdrawals import Successive
 
 
 def test_a_data_set_is_judged_by_one_gate() -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import consentgate as cg
 from consentgate.adapters import growing_ledger
 from consentgate.adapters.huggingface import filter as gated
-from tests.adapters.document_cases import from_files, from_memory, generated, in_memory
+from tests.adapters.huggingface_cases import from_files, from_memory, generated, in_memory
 from tests.build import WRITTEN, message_table
 from tests.withdrawals import (
     SUBJECTS,
@@ -297,6 +297,6 @@ def test_no_repr_shows_what_is_in_messages() -> None:
         shown = [repr(result), str(result)]
         if isinstance(result, IterableDataset):
             examples = result._ex_iterable
-            held = examples._judge.hold(lambda _: table)
-            shown += [repr(thing) for thing in (examples, examples._judge, held, held._held)]
+            held = examples._holder.hold(lambda _: table, 2)
+            shown += [repr(thing) for thing in (examples, examples._holder, held, held._held)]
         assert not any(secret in text for text in shown)

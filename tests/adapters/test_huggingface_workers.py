@@ -16,7 +16,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import consentgate as cg
 from consentgate.adapters.huggingface import filter as gated
 from tests.adapters.contract import ledger_rows
-from tests.adapters.document_cases import from_files, from_memory, generated, on_disk
+from tests.adapters.huggingface_cases import from_files, from_memory, generated, on_disk
 from tests.adapters.huggingface_data import ROWS, admitted_ids, ids_in, message
 from tests.build import make_gate
 from tests.run_data import mixed_messages

@@ -128,7 +128,7 @@ def test_a_pickled_gate_whose_file_is_a_pipe_is_an_error(tmp_path: Path) -> None
     gate.save(tmp_path / "gate")
     dataset = gated_torch.filter([messages_of_all(8)], gate)
     step, carried = datatrove.consent_filter(gate), pickle.dumps(gate)
-    sent = pickle.dumps(dataset._judge._gate), pickle.dumps(step._gate)
+    sent = pickle.dumps(dataset._maker._gate), pickle.dumps(step._gate)
     (tmp_path / "gate").unlink()
     os.mkfifo(tmp_path / "gate")
     with pytest.raises(cg.UnreadableFileError, match="gate"):

@@ -6,18 +6,28 @@ import pickle
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
 from consentgate.adapters import pandas as gated
-from tests.adapters.contract import messages
-from tests.build import WRITTEN, make_consent, make_gate
+from tests.adapters.contract import ledger_rows, messages
+from tests.build import (
+    NOW,
+    WRITTEN,
+    channel_table,
+    consent_table,
+    make_consent,
+    make_gate,
+    message_table,
+)
 from tests.run_data import mixed_gate
 
 ROWS = 60
@@ -360,3 +370,150 @@ def test_malformed_columns_of_arrow_are_refused(gate: cg.Gate) -> None:
     for array in (beyond, no_text):
         with pytest.raises(cg.MalformedDataError, match="Column 'extra'"):
             gated.filter(frame(extra=arrow_array(array)), gate)
+
+
+# --- lists of subjects --------------------------------------------------------------------------
+
+LISTS: dict[str, list[Any]] = {
+    "integers": [[1], [1, 2], [], None, [2, 2], [3], [2**62, 1]],
+    "with nulls": [[1], [1, None], [], None, [2, 2], [3], [None]],
+    "strings": [["ann"], ["ann", "bob"], [], None, ["bob"], ["cy"], ["ann", None]],
+}
+SUBJECTS: dict[str, Any] = {
+    "integers": pa.array([1, 2, 2**62]),
+    "with nulls": pa.array([1, 2]),
+    "strings": pa.array(["ann", "bob"]),
+}
+
+
+def list_gate(kind: str) -> cg.Gate:
+    """A gate for columns of lists beside which another column names someone."""
+    consent = make_consent(subject_id=SUBJECTS[kind])
+    return make_gate(consent, columns=cg.Columns(subjects=("people",)))
+
+
+def list_messages(kind: str) -> pa.Table:
+    """Messages whose subjects are lists."""
+    lists = LISTS[kind]
+    people = pa.array(lists, pa.list_(SUBJECTS[kind].type))
+    return message_table(people=people, message_id=list(range(len(lists))))
+
+
+@pytest.mark.parametrize("kind", LISTS)
+@pytest.mark.parametrize("form", ["as read", "lists", "tuples", "arrow"])
+def test_lists_of_subjects_are_judged_as_in_arrow(kind: str, form: str, tmp_path: Path) -> None:
+    table, gate = list_messages(kind), list_gate(kind)
+    pq.write_table(table, tmp_path / "messages.parquet")
+    given = pd.read_parquet(tmp_path / "messages.parquet")
+    if form == "arrow":
+        given = pd.read_parquet(tmp_path / "messages.parquet", dtype_backend="pyarrow")
+    elif form != "as read":
+        make = {"lists": list, "tuples": tuple}[form]
+        cells = [None if cell is None else make(cell) for cell in LISTS[kind]]
+        given["people"] = pd.Series(cells, dtype=object)
+    cells = list(given["people"])
+    found = gated.filter(given, gate, ledger=tmp_path / "ledger")
+    admitted, excluded = gate.filter(table)
+    assert 0 < admitted.num_rows < table.num_rows
+    assert found["message_id"].tolist() == admitted["message_id"].to_pylist()
+    ledger = ledger_rows(tmp_path / "ledger")
+    assert ledger.to_pylist() == excluded.to_pylist()
+    if form != "arrow":
+        rows = found["message_id"].tolist()
+        assert all(a is cells[row] for a, row in zip(found["people"], rows, strict=True))
+
+
+FLOATS = [[1.5], [2.0**53], [float("inf"), 1.0], np.array([2.0**24], np.float32)]
+
+
+@pytest.mark.parametrize("floats", FLOATS, ids=str)
+def test_floats_that_may_be_several_ids_are_refused(floats: Any) -> None:
+    given = list_messages("integers").to_pandas()
+    given["people"] = pd.Series([np.array(floats)] * len(given), dtype=object)
+    with pytest.raises(cg.ColumnTypeError, match=r"'people' holds arrays of floats.*dtype_backend"):
+        gated.filter(given, list_gate("integers"))
+
+
+ODD_ITEMS = [
+    np.array([[1]]),
+    np.array(1),
+    np.array([True]),
+    np.array([1], "M8[us]"),
+    [1.0],
+    [[1]],
+    np.ma.masked_array([1, 2], [True, False]),
+]
+
+
+@pytest.mark.parametrize("cell", ODD_ITEMS, ids=repr)
+def test_lists_of_what_is_no_id_are_refused(cell: Any) -> None:
+    given = list_messages("integers").to_pandas()
+    given["people"] = pd.Series([[1]] * len(given), dtype=object)
+    given.at[2, "people"] = cell
+    with pytest.raises(cg.ColumnTypeError, match="Column 'people' holds"):
+        gated.filter(given, list_gate("integers"))
+
+
+# --- an index is no column ----------------------------------------------------------------------
+
+FRAMES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "another index": lambda frame: frame.set_axis([7, 8, 9]),
+    "named": lambda frame: frame.set_axis(pd.Index(list("xyz"), name="label")),
+    "levels": lambda frame: frame.set_axis(
+        pd.MultiIndex.from_arrays([[1, 2, 3], list("abc")], names=["n", None])
+    ),
+    "filtered": lambda frame: pd.concat([frame, frame])[[*[False] * 3, *[True] * 3]],
+    "sorted": lambda frame: frame.iloc[::-1],
+}
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+@pytest.mark.parametrize("way", ["frame", "file"])
+def test_an_index_is_no_attribute_of_a_snapshot(kind: str, way: str, tmp_path: Path) -> None:
+    table = consent_table(subject_id=[1, 2, 3], region=["EU", "US", "EU"])
+    frame = FRAMES[kind](table.to_pandas(types_mapper=pd.ArrowDtype))
+    assert len(frame) == 3
+    if way == "frame":
+        snapshot = cg.ConsentSnapshot.from_arrow(frame, as_of=NOW)
+    else:
+        frame.to_parquet(tmp_path / "consent.parquet")
+        snapshot = cg.ConsentSnapshot.read(tmp_path / "consent.parquet", as_of=NOW)
+    wanted = cg.ConsentSnapshot.from_arrow(table, as_of=NOW)
+    assert snapshot.table.column_names == wanted.table.column_names
+    assert snapshot.digest == wanted.digest
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_an_index_is_no_part_of_a_registry(kind: str) -> None:
+    table = channel_table(channel_id=[1, 2, 3])
+    frame = FRAMES[kind](table.to_pandas())
+    registry = cg.ChannelRegistry.from_arrow(frame, as_of=NOW)
+    assert registry.digest == cg.ChannelRegistry.from_arrow(table, as_of=NOW).digest
+
+
+def test_an_index_that_holds_a_column_of_the_snapshot_is_read() -> None:
+    table = consent_table(subject_id=[1, 2, 3], expires_at=[NOW, None, NOW])
+    frame = table.to_pandas(types_mapper=pd.ArrowDtype)
+    for column in ("subject_id", "expires_at"):
+        snapshot = cg.ConsentSnapshot.from_arrow(frame.set_index(column), as_of=NOW)
+        assert snapshot.digest == cg.ConsentSnapshot.from_arrow(table, as_of=NOW).digest
+
+
+@pytest.mark.parametrize("kind", FRAMES)
+def test_messages_keep_their_index_and_ledgers_do_not_hold_it(kind: str, tmp_path: Path) -> None:
+    given = FRAMES[kind](message_table(sender_id=[1, 5, 1]).to_pandas())
+    found = gated.filter(given, make_gate(), ledger=tmp_path)
+    assert found.index.tolist() == given[given["sender_id"] == 1].index.tolist()
+    assert ledger_rows(tmp_path).column_names == ["record_id", "row", "reason", "reason_bits"]
+    admitted, excluded = make_gate().filter(given)
+    assert admitted.column_names == pa.table(given).column_names
+    assert excluded.equals(ledger_rows(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "description", [b"", b"{", b"[]", b"3", b'{"index_columns": 3}', b"[" * 100_000, b"\xff"]
+)
+def test_metadata_that_pandas_did_not_write_names_no_index(description: bytes) -> None:
+    table = consent_table(region="EU").replace_schema_metadata({"pandas": description})
+    snapshot = cg.ConsentSnapshot.from_arrow(table, as_of=NOW)
+    assert "region" in snapshot.table.column_names

@@ -20,6 +20,7 @@ from polars import selectors
 
 import consentgate as cg
 from consentgate.adapters import polars as gated
+from consentgate.judging import JudgingOptions
 from tests.adapters.contract import ledger_rows, messages
 from tests.build import make_gate, message_table
 from tests.run_data import mixed_gate, mixed_messages
@@ -211,8 +212,8 @@ def test_what_was_judged_ahead_is_judged_by_the_newest_gate(
     live: Any = Newest(gate_without())
     table = messages_of_all(800)
     frame = pl.concat([pl.DataFrame(table[at : at + 80]) for at in range(0, 800, 80)])
-    judging = gated._Judging(live, tmp_path, None, None)
-    batches = gated._Source(frame.lazy(), judging)(wanted, None, None, None)
+    options = JudgingOptions(ledger=tmp_path)
+    batches = gated._Source(frame.lazy(), live, options)(wanted, None, None, None)
     given = [batch["message_id"].to_list() for batch in islice(batches, given_before)]
     sleep(0.1)  # so that as much is judged ahead as ever will be
     live.gate = gate_without(WITHDRAWN, hours=1)
@@ -234,7 +235,7 @@ def test_a_gate_that_gets_stale_ends_a_query(tmp_path: Path) -> None:
 
     live: Any = Failing(gate_without())
     frame = pl.DataFrame(messages_of_all(80)).lazy()
-    batches = gated._Source(frame, gated._Judging(live, tmp_path, None, None))(*[None] * 4)
+    batches = gated._Source(frame, live, JudgingOptions(ledger=tmp_path))(*[None] * 4)
     sleep(0.1)
     live.is_gone = True
     with pytest.raises(cg.StaleSnapshotError, match="gone"):
@@ -273,6 +274,7 @@ BROKEN_OFF = """
 import sys
 import polars as pl
 from consentgate.adapters import polars as gated
+from consentgate.judging import JudgingOptions
 from tests.run_data import mixed_gate, mixed_messages
 
 frame = pl.concat([pl.DataFrame(mixed_messages(1000))] * 300).lazy()
@@ -300,6 +302,7 @@ import os, time
 from threading import Event, Thread
 import polars as pl
 from consentgate.adapters import polars as gated
+from consentgate.judging import JudgingOptions
 from tests.run_data import mixed_gate, mixed_messages
 
 gated._BATCH_ROWS = 1000

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 import consentgate as cg
 from consentgate.adapters import torch as gated
 from consentgate.adapters.counts import Counts
-from tests.adapters.torch_cases import Batches, BatchesByIndex
+from tests.adapters.torch_cases import Batches, BatchesByIndex, ids
 from tests.withdrawals import (
     assert_each_row_once,
     gate_without,
@@ -52,10 +52,6 @@ def files(tmp_path: Path) -> Path:
 
 def live(store: cg.GateStore) -> cg.LiveGate:
     return store.live(check_every=timedelta(0))
-
-
-def ids(batch: pa.RecordBatch) -> list[int]:
-    return list(batch["message_id"].to_pylist())
 
 
 def given(kind: str, files: Path) -> Any:
@@ -240,6 +236,13 @@ ODD: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"batch_rows": True}, TypeError, "`batch_rows` is of type 'bool'"),
     ({"batch_rows": 1.5}, TypeError, "`batch_rows` is of type 'float'"),
     ({"batch_rows": -1}, cg.ConfigurationError, "`batch_rows` is -1"),
+    ({"batch_size": "x"}, TypeError, "`batch_size` is of type 'str'"),
+    ({"batch_size": True}, TypeError, "`batch_size` is of type 'bool'"),
+    ({"batch_size": 1.5}, TypeError, "`batch_size` is of type 'float'"),
+    ({"batch_size": 0}, cg.ConfigurationError, "`batch_size` is 0"),
+    ({"batch_size": 8, "drop_last": 1}, TypeError, "`drop_last` is of type 'int'"),
+    ({"drop_last": None}, TypeError, "`drop_last` is of type 'NoneType'"),
+    ({"drop_last": True}, cg.ConfigurationError, "give `batch_size`, too"),
     ({"threads": "2"}, TypeError, "`threads` is of type 'str'"),
     ({"threads": 0}, cg.ConfigurationError, "`threads` is 0"),
     ({"judged_at": "2026-01-01"}, TypeError, "`judged_at` is of type 'str'"),
@@ -338,6 +341,6 @@ def test_no_repr_shows_what_is_in_messages(tmp_path: Path) -> None:
     for data in (tmp_path, [table], table, Batches(table, 2)):
         dataset = gated.filter(data, GATE, ledger=tmp_path / "ledger")
         blocks = list(dataset._batches.read(dataset._shard(), dataset._start))
-        shown = [dataset, dataset._batches, dataset._judge, dataset._judge.sieve(), *blocks]
-        shown += [dataset._judge.sieve().hold(table), dataset._judge.counts]
+        shown = [dataset, dataset._batches, dataset._maker, dataset._maker.sieve(), *blocks]
+        shown += [dataset._maker.sieve().hold(table), dataset._maker.counts]
         assert not any(secret in f"{thing!r} {thing}" for thing in shown)

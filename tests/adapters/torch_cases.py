@@ -72,6 +72,11 @@ def ipc_files(table: pa.Table, folder: Path, partitions: int) -> Any:
     return pa_ds.dataset(folder, format="ipc")
 
 
+def ids(batch: pa.RecordBatch) -> list[int]:
+    """The record ids of a batch."""
+    return list(batch["message_id"].to_pylist())
+
+
 def rows(data: Any, workers: int = 0) -> pa.Table:
     """Every row that a loader gives, without the gate's stamp, or the rows of what was given."""
     if isinstance(data, Path):

@@ -17,7 +17,7 @@ from tests.command import Runner, judge
 ROUNDS = 40
 COMMANDS = {
     "filter": ["in.parquet", "--out", "out", *judge()],
-    "explain": ["in.parquet", "--record-id", "0", *judge()],
+    "explain": ["in.parquet", "0", *judge()],
     "compile": ["--out", "made.gate", *judge()],
     "run": ["in.parquet", "run-out", *judge()],
     "verify": ["run-out"],
@@ -28,16 +28,17 @@ COMMANDS = {
     "policy init": ["made.toml"],
 }
 OPTIONS = [
+    "--consent-map", "--channels-map", "--consent-timezone", "--channels-timezone",
     "--gate", "--policy", "--consent", "--channels", "--consent-as-of", "--channels-as-of",
     "--record-id-column", "--subject-column", "--channel-column", "--visibility-column",
     "--created-at-column", "--assume-timezone", "--judged-at", "--status-map", "--method-map",
-    "--threads", "--out", "--overwrite", "--record-id", "--json", "--fail-fast", "--sign-with",
+    "--threads", "--out", "--overwrite", "--json", "--fail-fast", "--sign-with",
     "--rejudge", "--source", "--public-key", "--reason", "--file", "--limit", "--strict", "--help",
     "--version", "--nonsense", "-x", "--", "-",
 ]  # fmt: skip
 WORDS = [
     "", " ", "x", "0", "-1", "99999999999999999999", "1.5", "nan", "a=b", "=", "a=",
-    "given=refused",
+    "given=refused", "=given", "=unknown", "subject_id=who", "who=subject_id", "status=method",
     "yes=given", "null", "None", "UTC", "Mars/Olympus", "2026-03-02T00:00:00Z", "2026-03-02",
     "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "in.parquet", "odd.parquet",
     "policy.toml", "bad.toml", "deep.json", "consent.parquet", "channels.parquet", "broken.parquet",

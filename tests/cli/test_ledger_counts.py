@@ -83,7 +83,7 @@ def test_counts_of_a_ledger_without_rows_are_none(ledger: Command) -> None:
     assert outcome.lines[2] == ["excluded", "0", "0.00%"]
     assert "reason" not in outcome.out
     shown = ledger("show", "out")
-    assert (shown.code, shown.out, shown.err) == (0, "", "no row of the ledger is such\n")
+    assert (shown.code, shown.out, shown.err) == (0, "", "no row of the ledger matches\n")
 
 
 def test_a_run_that_has_not_ended_counts_what_is_done_and_says_so(ledger: Command) -> None:

@@ -103,7 +103,7 @@ def test_what_the_ledger_does_not_know_exits_with_2(
 def test_show_of_a_reason_that_no_row_has_says_so(ledger: Command) -> None:
     run_mixed()
     outcome = ledger("show", "out", "--reason", "after_snapshot")
-    assert (outcome.code, outcome.out, outcome.err) == (0, "", "no row of the ledger is such\n")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "no row of the ledger matches\n")
 
 
 def test_show_names_the_parts_of_a_stream(ledger: Command) -> None:

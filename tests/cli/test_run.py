@@ -147,7 +147,7 @@ def test_a_gate_judges_single_files_too(run: Runner) -> None:
 
 @pytest.mark.usefixtures("gate_file")
 def test_explaining_takes_the_records(run: Runner) -> None:
-    outcome = run("explain", "src/a.parquet", "--record-id", "1", *GATE)
+    outcome = run("explain", "src/a.parquet", "1", *GATE)
     assert outcome.code == 2
     assert "holds no consent records" in outcome.err
 

@@ -139,13 +139,11 @@ def damaged() -> Iterator[Any]:
     yield pytest.param("x.csv", CSV + CSV_ROW + b"person-4711,train_ai\n", id="csv cut off")
     yield pytest.param("x.csv", CSV + CSV_ROW[:-1] + b",person-4711\n", id="csv cell too many")
     yield pytest.param("x.csv", CSV + CSV_ROW + b"person-\xff,a,b,c,d\n", id="csv of no text")
-    yield pytest.param("x.csv", CSV + CSV_ROW.replace(b"Z", b""), id="csv naive timestamp")
     yield pytest.param("x.csv", CSV + CSV_ROW.replace(b"2025", b"person-"), id="csv no timestamp")
     yield pytest.param("x.jsonl", JSON_ROW + JSON_ROW[:40], id="json cut off")
     yield pytest.param("x.jsonl", JSON_ROW + b"person-4711\n", id="json no object")
     mixed = JSON_ROW.replace(b'"person-4711"', b"4711")
     yield pytest.param("x.jsonl", JSON_ROW + mixed, id="json of mixed ids")
-    yield pytest.param("x.jsonl", JSON_ROW.replace(b"Z", b""), id="json naive timestamp")
     yield pytest.param("x.jsonl", JSON_ROW.replace(b"2025", b"person-"), id="json no timestamp")
 
 
@@ -351,7 +349,7 @@ def all_errors(root: type[cg.ConsentGateError]) -> Iterator[type[cg.ConsentGateE
 def test_every_error_has_a_code_of_its_own() -> None:
     errors = list(all_errors(cg.ConsentGateError))
     codes = {error.code for error in errors}
-    assert len(codes) == len(errors) == 39
+    assert len(codes) == len(errors) == 41
     assert all(re.fullmatch(r"[a-z_]+", code) for code in codes)
     assert all("code" in vars(error) for error in errors)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import pickle
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta, timezone
 from pathlib import Path
@@ -32,6 +31,7 @@ from tests.build import (
     reasons,
 )
 from tests.inputs.records import CHANNELS, RECORDS
+from tests.inputs.writing import WRITERS
 
 TABLE = consent_table(**RECORDS)
 AS_OF_KEY = {b"consentgate.as_of": AS_OF.isoformat().encode()}
@@ -46,32 +46,6 @@ DIGEST = take(TABLE).digest
 
 
 # --- files ----------------------------------------------------------------------------------
-
-
-def write_ipc(table: pa.Table, path: Path, *, is_file: bool) -> None:
-    make = pa.ipc.new_file if is_file else pa.ipc.new_stream
-    with make(path, table.schema) as writer:
-        writer.write_table(table, max_chunksize=2)
-
-
-def write_csv(table: pa.Table, path: Path) -> None:
-    options = pa.csv.WriteOptions(quoting_style="needed")
-    pa.csv.write_csv(table, path, options)
-
-
-def write_json_lines(table: pa.Table, path: Path) -> None:
-    rows = [{n: v for n, v in row.items() if v is not None} for row in table.to_pylist()]
-    path.write_text("\n".join(json.dumps(row, default=datetime.isoformat) for row in rows) + "\n")
-
-
-WRITERS: dict[str, Callable[[pa.Table, Path], Any]] = {
-    "parquet": pq.write_table,
-    "arrow": lambda table, path: write_ipc(table, path, is_file=True),
-    "arrows": lambda table, path: write_ipc(table, path, is_file=False),
-    "csv": write_csv,
-    "jsonl": write_json_lines,
-    "NDJSON": write_json_lines,
-}
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -443,6 +417,7 @@ def test_a_number_in_json_is_neither_instant_nor_boolean(field: str, tmp_path: P
         ("status_map", "given"),
         ("status_map", [("yes", "given")]),
         ("status_map", {1: "given"}),
+        ("status_map", {None: "unknown"}),
         ("status_map", {"yes": None}),
         ("method_map", {"click": b"explicit"}),
         ("source", 3),

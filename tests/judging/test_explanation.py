@@ -17,7 +17,11 @@ def test_an_explanation_says_why_and_shows_the_records() -> None:
     told = GATE.explain(TABLE, 1)
     (row,) = told.rows
     assert (told.record_id, row.row) == (1, 1)
-    assert row.reasons == (("consent_withdrawn", "a data subject withdrew consent"),)
+    (reason,) = row.reasons
+    assert (reason.code, reason.words) == ("consent_withdrawn", "a data subject withdrew consent")
+    assert [str(origin) for origin in reason.origins] == [
+        "subject 2 in 'sender_id', purpose 'train_ai_system'"
+    ]
     assert row.created_at == "2025-06-01T00:00:00Z"
     (channel,), (subject,) = row.channels, row.subjects
     assert (channel.column, channel.id, channel.purpose) == ("channel_id", 10, None)
@@ -59,8 +63,8 @@ def test_rules_lists_and_several_purposes_are_explained() -> None:
     consent = make_consent(subject_id=[1, 1, 2], purpose=["a", "b", "a"], tier="paid")
     gate = make_gate(consent, purposes={"a", "b"}, subject_rules=(rule,))
     (row,) = gate.explain(message_table(sender_id=pa.array([[1, 2]])), 0).rows
-    assert [code for code, _ in row.reasons] == ["no_consent_record", "paid"]
-    assert "'tier'" in row.reasons[1][1]
+    assert [reason.code for reason in row.reasons] == ["no_consent_record", "paid"]
+    assert "'tier'" in row.reasons[1].words
     found = [(s.id, s.purpose, s.record is None) for s in row.subjects]
     assert found == [(1, "a", False), (1, "b", False), (2, "a", False), (2, "b", True)]
 

@@ -1,4 +1,4 @@
-"""What always holds of a gate, whatever the messages: DESIGN.md, section 1."""
+"""What always holds of a gate, whatever the messages: docs/semantics.md, section 10."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ from tests.pools import ODD_VALUES, USUAL_VALUES
 from tests.reference import ReferenceRule, name_bits
 from tests.scenarios import RECORD_ATTRIBUTES, SUBJECT_ATTRIBUTES, Scenario
 from tests.strategies import layouts, scenarios
+
+# scenarios are full of words that do not fit each other
+pytestmark = pytest.mark.filterwarnings("ignore::consentgate.CoverageWarning")
 
 BLOCKS_ROWS = 150_000  # more than any block that threads may share out
 BATCH_SIZES = st.lists(st.integers(0, 7), max_size=6)

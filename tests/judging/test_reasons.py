@@ -38,7 +38,10 @@ def test_a_decision_says_how_many_and_why() -> None:
         ("consent_refused", 2),
         ("consent_withdrawn", 1),
     ]
-    assert repr(decision) == "<Decision: 2 admitted, 4 excluded>"  # fmt: skip
+    assert repr(decision) == (
+        "<Decision: 6 rows, 2 admitted, 4 excluded "
+        "(channel_unknown 2, subject_missing 1, consent_refused 1)>"
+    )
 
 
 @pytest.mark.parametrize("reason", list(cg.Reason), ids=lambda reason: reason.code)

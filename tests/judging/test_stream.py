@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import consentgate as cg
+from consentgate.judging import JudgingOptions
 from consentgate.judging.stream import Sieve, admitted_stream
 from tests.build import make_consent, make_gate, message_table
 from tests.withdrawals import (
@@ -70,7 +72,7 @@ def test_every_row_has_the_fate_that_the_gate_gives_it_that_is_current_then(
     starts = [sum(map(sum, tables[:place])) for place in range(len(tables) + 1)]
     given_tables = [everything.slice(start, stop - start) for start, stop in pairwise(starts)]
     with tempfile.TemporaryDirectory() as folder:
-        reader = admitted_stream(given_tables, Sieve(live, ledger=folder))
+        reader = admitted_stream(given_tables, Sieve(live, JudgingOptions(ledger=folder)))
         seen: list[int] = []
         for change in [*changes, *[0] * len(sizes)][:end]:
             live.gate = GATES[change]
@@ -88,7 +90,7 @@ def test_every_row_has_the_fate_that_the_gate_gives_it_that_is_current_then(
 
 def test_a_gate_that_changes_while_rows_are_taken_out_judges_them_again(tmp_path: Path) -> None:
     live = Newest(GATES[0])
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
         held = sieve.hold(messages_of_all(8))
 
         def publish_late(decision: cg.Decision) -> int:
@@ -101,7 +103,7 @@ def test_a_gate_that_changes_while_rows_are_taken_out_judges_them_again(tmp_path
 
 def test_what_a_newer_gate_admits_is_given(tmp_path: Path) -> None:
     live = Newest(GATES[3])
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
         held = sieve.hold(messages_of_all(16))
         assert held.take(8, lambda decision: decision.num_admitted) == 0
         live.gate = GATES[1]
@@ -115,14 +117,16 @@ def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(
 ) -> None:
     rule = cg.Rule(name="foreign", column="lang", any_of=("de",))
     live, asked = Newest(make_gate()), list[list[str]]()
+    options = JudgingOptions(ledger=tmp_path)
     table = message_table(lang=["en", "de", "en", "de"])
 
     def columns_of(gate: cg.Gate) -> pa.Table:
-        asked.append(gate.judged_columns)
+        names = options.columns(gate)
+        asked.append(names)
         given_out = 2 * len(asked[1:]) if leaves_out else 0
-        return table.select(gate.judged_columns).slice(given_out)
+        return table.select(names).slice(given_out)
 
-    with Sieve(live, ledger=tmp_path) as sieve:
+    with Sieve(live, options) as sieve:
         held = sieve.hold(columns_of)
         assert held.take(2, lambda decision: decision.num_admitted) == 2
         live.gate = make_gate(record_rules=(rule,))
@@ -131,12 +135,45 @@ def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(
     assert {row: reason for row, (_, reason, _) in ledger_of(tmp_path).items()} == {3: "foreign"}
 
 
+def test_record_ids_are_a_needed_column_if_something_looks_at_them(tmp_path: Path) -> None:
+    gate, rule = make_gate(), cg.Rule(name="first", column="message_id", any_of=(0,))
+    assert JudgingOptions().columns(gate) == ["sender_id", "channel_id", "created_at"]
+    assert JudgingOptions(ledger=tmp_path).columns(gate)[0] == "message_id"
+    assert "message_id" in JudgingOptions().columns(make_gate(record_rules=(rule,)))
+
+
+def test_rows_without_record_ids_can_be_sieved_but_not_recorded(tmp_path: Path) -> None:
+    table = message_table(sender_id=[1, 2]).drop("message_id")
+    assert Sieve(make_gate()).judge(table).num_admitted == 1
+    with Sieve(make_gate(), JudgingOptions(ledger=tmp_path)) as sieve:
+        for judge in (sieve.judge, sieve.hold):
+            with pytest.raises(cg.ColumnMissingError, match=r"'message_id' \(record_id\)"):
+                judge(table)
+
+
+ODD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"ledger": 3}, TypeError, "`ledger` is of type 'int'"),
+    ({"threads": "2"}, TypeError, "`threads` is of type 'str'"),
+    ({"threads": 0}, cg.ConfigurationError, "`threads` is 0"),
+    ({"judged_at": "2026-01-01"}, TypeError, "`judged_at` is of type 'str'"),
+    ({"judged_at": datetime(2026, 1, 1)}, cg.ConfigurationError, "`judged_at` must be"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), ODD_OPTIONS)
+def test_options_are_checked_when_they_are_made(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        JudgingOptions(**options)
+
+
 def test_an_error_of_the_newer_gate_leaves_what_was_given_out_in_the_ledger(tmp_path: Path) -> None:
     live = Newest(make_gate(make_consent(subject_id=[2])))
     rule = cg.Rule(name="foreign", column="lang", any_of=("de",))
     with (
         pytest.raises(cg.RuleColumnMissingError, match="lang"),
-        Sieve(live, ledger=tmp_path) as sieve,
+        Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve,
     ):
         held = sieve.hold(message_table(message_id=[0, 1, 2]))
         held.take(2, lambda decision: decision.num_admitted)

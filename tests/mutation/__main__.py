@@ -27,6 +27,7 @@ TESTS = [
     *("inputs/snapshot", "arguments", "columns", "gate", "judging/explanation", "gate_streams"),
     *("gate_processes", "judging/gate_file", "judging/forged_gates", "judging/stream"),
     *("judging/nulls", "arrow/validation", "inputs/bad_input", "arrow/list_views"),
+    *("inputs/empty_cells", "inputs/mapped_columns", "inputs/time_zones", "inputs/all_faults"),
     *("judging/against_reference", "leaks", "judging/properties"),
 ]
 """The names of the test files for the judging path, with the fastest first."""
@@ -47,9 +48,15 @@ MODULES = {
     "index/index": ["index/index"],
     "index/packed_instants": ["index/packed_instants", "judging/instants"],
     "index/perfect_hash": ["index/perfect_hash"],
-    "inputs/channels": ["inputs/inputs", "inputs/snapshot"],
-    "inputs/snapshot": ["inputs/inputs", "inputs/snapshot"],
+    "inputs/arguments": ["inputs/mapped_columns", "inputs/empty_cells", "inputs/snapshot"],
+    "inputs/cells": ["inputs/all_faults", "inputs/time_zones", "inputs/snapshot"],
+    "inputs/channels": ["inputs/inputs", "inputs/snapshot", "inputs/all_faults"],
+    "inputs/digest": ["inputs/snapshot"],
+    "inputs/faults": ["inputs/all_faults"],
+    "inputs/given": ["inputs/all_faults", "inputs/mapped_columns", "inputs/snapshot"],
+    "inputs/snapshot": ["inputs/inputs", "inputs/snapshot", "inputs/all_faults"],
     "inputs/tables": ["inputs/snapshot"],
+    "inputs/words": ["inputs/empty_cells", "inputs/snapshot"],
     "judging/channel_facts": ["judging/channels", "judging/instants", "judging/not_yet"],
     "judging/consent_facts": [
         *("judging/consent", "judging/instants", "judging/rules", "judging/not_yet"),

@@ -17,7 +17,8 @@ import pytest
 
 import consentgate as cg
 from consentgate.runs import source
-from consentgate.runs.manifest import FileRecord, Manifest, RunState, Totals, to_json
+from consentgate.runs.manifest import FileRecord, Manifest, RunState, Totals
+from consentgate.runs.records import to_json
 from tests.build import AS_OF, NOW, make_consent, make_gate, message_table
 from tests.run_data import EVIDENCE, all_files, mixed_gate, write_files
 

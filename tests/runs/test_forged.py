@@ -17,7 +17,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.runs.manifest import Manifest, to_json
+from consentgate.runs.manifest import Manifest
+from consentgate.runs.records import to_json
 from consentgate.storage.digests import digest_file
 from consentgate.storage.layout import is_plain
 from tests.command import Runner

@@ -13,7 +13,6 @@ import pytest
 
 import consentgate as cg
 from consentgate import runs
-from consentgate.storage.folders import Folder
 from tests.build import AS_OF, MICRO, NOW
 from tests.run_data import EVIDENCE, all_files, mixed_gate
 from tests.runs.running import NAMES, stop_after
@@ -44,7 +43,7 @@ def test_the_manifest_says_what_happened(src: Path, dst: Path) -> None:
         path = src / file.input.path
         assert file.input.size_bytes == path.stat().st_size
         assert file.input.version == str(path.stat().st_mtime_ns)
-    assert cg.Manifest.read(Folder.at(dst)) == manifest
+    assert cg.Manifest.read(dst) == manifest
 
 
 def test_the_manifest_is_the_last_thing_written(src: Path, dst: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 from pydantic import ValidationError
 
 import consentgate as cg
-from consentgate.runs.manifest import Seen, to_json
+from consentgate.runs.manifest import Seen
+from consentgate.runs.records import to_json
 from tests.build import AS_OF, MICRO, NOW, make_channels, make_consent, make_gate
 from tests.command import Runner, assert_paragraph
 from tests.run_data import EVIDENCE, all_files, as_of, data_files, digest, mixed_gate, write_files

@@ -102,6 +102,7 @@ def test_a_run_that_ended_is_followed_by_one_at_a_new_instant(
     assert second.judgement.judged_at > first.judgement.judged_at
 
 
+@pytest.mark.filterwarnings("ignore::consentgate.CoverageWarning")  # all channels are private
 @pytest.mark.parametrize("complete", [True, False])
 def test_a_new_gate_judges_everything_anew(complete: bool, src: Path, dst: Path, spy: Spy) -> None:
     if complete:

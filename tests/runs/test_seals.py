@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.runs.manifest import Manifest, RunState, to_json
+from consentgate.runs.manifest import Manifest, RunState
+from consentgate.runs.records import to_json
 from consentgate.runs.signing import Signer
 from consentgate.storage.digests import digest_file
 from consentgate.storage.layout import seal_name

@@ -14,7 +14,6 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +21,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 import consentgate as cg
-from consentgate.inputs.files import MessageFile, read_faults_named, read_table
+from consentgate.inputs.files import MessageFile, read_faults_named
+from consentgate.inputs.given import GivenTable, Layout
 from consentgate.storage import parquet_reading
 from consentgate.storage.parquet_reading import open_parquet, read_batches
 from consentgate.storage.parquet_writing import FileForm
 from tests.build import WRITTEN
 
 ROWS = 48
-TYPES = {"since": pa.timestamp("us", "UTC"), "flag": pa.bool_()}
+LAYOUT = Layout("table", "c0", ("c0", "text", "since", "flag"))
 NEW_IPC: dict[str, Any] = {"arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
 """What begins an Arrow IPC file and stream, by their suffix."""
 
@@ -130,16 +130,23 @@ def read_messages(path: Path) -> None:
     assert file.rows in (None, sum(batch.num_rows for batch in batches))
 
 
+def read_columns(path: Path) -> None:
+    """Read a whole file as snapshots are read, and each column that has a meaning."""
+    given = GivenTable.read(LAYOUT, path, None, None)
+    if given.has("since"):
+        given.instants("since")
+    if given.has("flag"):
+        given.flags("flag")
+    given.faults.raise_all()
+
+
 def main(kind: str, seed: int, count: int) -> None:
     """Read mutants, and say what comes of them."""
     content = MAKERS[kind]()
     is_parquet = kind in ("narrow", "wide")
     footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little") if is_parquet else 0
     draws, ends = random.Random(seed), Counter[str]()
-    acts: list[Callable[[Path], object]] = [
-        read_messages,
-        partial(read_table, types=TYPES, id_column="c0"),
-    ]
+    acts: list[Callable[[Path], object]] = [read_messages, read_columns]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, f"x.{kind}")
         for number in range(count):

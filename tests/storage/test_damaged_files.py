@@ -73,5 +73,5 @@ def test_columns_that_are_nested_deeply_are_an_error(
         with NEW_IPC[form](path, table.schema) as w:
             assert w  # pyarrow writes the schema, but no batch
     for read in (whole_table, MessageFile.open):
-        with pytest.raises(cg.UnreadableFileError, match=r"write it anew"):
+        with pytest.raises(cg.UnreadableFileError, match=r"write it again"):
             read(path)

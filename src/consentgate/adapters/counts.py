@@ -1,7 +1,7 @@
 """Counts that worker processes keep and their parent reads.
 
-Each process counts in a file of its own, mapped into memory, in a folder that the parent made; so
-a count takes no lock and no message, whichever way the processes were started.
+Each process counts in a file of its own, mapped into memory, in a folder that the parent made.
+Counting therefore needs no lock and no message, however the processes were started.
 """
 
 import json
@@ -21,11 +21,9 @@ from consentgate.decision import Decision
 from consentgate.storage import write_faults_named
 
 _HEAD_BYTES = 8192
-"""Where the counts begin: first the admitted rows, then each reason's. Before them, as JSON, stand
-the reasons' names.
+"""Where the counts begin: first the number of admitted rows, then that of each reason. The reasons'
+names are before them, as JSON.
 """
-
-
 _NO_BIT = 32
 """Where `Decision.rows_by_bit` counts the admitted rows."""
 
@@ -54,19 +52,20 @@ class Counts:
     def __init__(self) -> None:
         with write_faults_named("The temporary folder for counts"):
             self._folder = tempfile.mkdtemp(prefix="consentgate-counts-")
-        self._reset()
+        self._before = Totals(0, Counter())
+        self._forget_file()
         weakref.finalize(self, _remove, self._folder, os.getpid())
 
-    def _reset(self) -> None:
+    def _forget_file(self) -> None:
         self._process, self._names = 0, list[str]()
         self._counts: Int64s = np.zeros(0, np.int64)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"_folder": self._folder}
+        return {"_folder": self._folder, "_before": self._before}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__ |= state
-        self._reset()
+        self._forget_file()
 
     def add(self, decision: Decision) -> None:
         """Count the rows of a decision."""
@@ -76,7 +75,15 @@ class Counts:
         self._counts += decision.rows_by_bit[[_NO_BIT, *decision.reason_names]]
 
     def totals(self) -> Totals:
-        """The counts of all processes so far."""
+        """The counts of all processes since the last `reset`."""
+        admitted, excluded = self._since_the_beginning()
+        return Totals(admitted - self._before.admitted, excluded - self._before.excluded)
+
+    def reset(self) -> None:
+        """Let the counts begin at zero from now on, as this process sees them."""
+        self._before = self._since_the_beginning()
+
+    def _since_the_beginning(self) -> Totals:
         admitted, excluded = 0, Counter[str]()
         for path in Path(self._folder).glob("*.counts"):
             content = path.read_bytes()
@@ -87,7 +94,7 @@ class Counts:
         return Totals(admitted, excluded)
 
     def _begin(self, names: list[str]) -> None:
-        """A file of this process's own, with counts of zero."""
+        """Begin a file of this process's own, with counts of zero."""
         path = Path(self._folder, f"{uuid.uuid4().hex}.counts")
         head = json.dumps(names).encode().ljust(_HEAD_BYTES, b"\0")
         assert len(head) == _HEAD_BYTES, "names are short"

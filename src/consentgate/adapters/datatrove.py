@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from consentgate.adapters.engine import need
-from consentgate.adapters.options import require_count, require_options
+from consentgate.adapters.options import require_count, require_gate
 from consentgate.errors import NotArrowError
+from consentgate.judging import JudgingOptions
 from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
@@ -35,32 +36,33 @@ def consent_filter(
     threads: int | None = None,
     batch_size: int = 1000,
 ) -> "ConsentFilter":
-    """A datatrove filter that judges batches of documents, each by the gate that is current then.
+    """A datatrove filter that judges documents in batches.
 
-    Documents are judged batch by batch and passed on one by one. When a live gate has changed
-    meanwhile, those that are left are judged again: no document is passed on that the newer gate
-    would not admit. Whether a consent has expired is checked when documents are judged, and not
-    again when they are passed on.
+    Documents are judged batch by batch and passed on one by one. If a live gate has changed
+    meanwhile, the newer gate judges the documents that are left again, and no document is passed on
+    that it would not admit. Whether a consent has expired is checked when documents are judged, and
+    not again when they are passed on.
 
-    A document's columns are what its metadata holds under their names; `id` and `text` are its own,
-    and its `id` is also the record id where the metadata has none. Where a key is not there, the
-    value is null, which excludes the document for the reason that fits. Where none of a task's
-    first 1,000 documents has it, or none of fewer, that is an error.
+    The columns of a document are the keys of its metadata, and its own `id` and `text`. Its `id` is
+    also the record id if the metadata has none. A key that a document does not have is null, which
+    excludes the document. A key that none of a task's first 1,000 documents has, or none of all if
+    there are fewer, is an error.
 
-    Values are taken for what they are: `None` (and NaN) is null, integers are no strings, and
-    everything else that an id cannot be is an error, as are columns that hold various kinds of
-    values, wherever in a task they meet. Subjects may be lists. Instants are `datetime`s, or, since
-    JSON has none, ISO 8601 text with an offset from UTC; without one, they are naive.
+    No value is converted. `None` and NaN are null. A value that is no id is an error, and so are
+    values of several kinds (such as integers and strings) in one column of a task. Subjects may be
+    lists. Instants are `datetime`s or, because JSON has none, ISO 8601 text with an offset from
+    UTC; without an offset, they are naive.
 
-    The primary reason is the one that datatrove counts (`dropped_consent_withdrawn`) and writes
-    into the metadata of what goes to the `exclusion_writer` (`filter_reason`).
+    datatrove counts documents by their primary reason (`dropped_consent_withdrawn`) and writes it
+    into the metadata (`filter_reason`) of documents that go to the `exclusion_writer`.
 
     Args:
         gate: a gate, or a live one (`GateStore.live`). Save it first: workers then get its path.
         exclusion_writer: a datatrove writer that gets the excluded documents, with their text.
         ledger: a directory that gets the excluded documents' record ids and reasons, in a file for
-            each task, complete when that ends; `row` is the position in the task. Documents that
-            were read, but neither passed on nor dropped, are not in it. None: no record.
+            each task, which is complete when the task ends. `row` is the position in the task.
+            Documents that were read, but neither passed on nor dropped, are not in it. None: no
+            record.
         judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock
             at each batch.
         threads: how many threads judge; None: one per available core, or one in a worker process.
@@ -71,23 +73,22 @@ def consent_filter(
         TypeError: An argument is of a wrong type, or no gate.
         ConfigurationError: `batch_size` or `threads` is less than 1, or `judged_at` has no time
             zone.
-        NotArrowError: While a pipeline runs: something is no document.
-        Whatever `Gate.decide` raises, OutputError: While a pipeline runs, which ends with it; no
+        NotArrowError: While a pipeline runs: an object is no document.
+        Whatever `Gate.decide` raises, OutputError: While a pipeline runs. The error ends it, and no
             document of the batch comes out.
     """
     need("datatrove")
     from consentgate.adapters.datatrove_filter import ConsentFilter
 
-    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_gate(gate)
+    options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     require_count(batch_size, "batch_size")
     if exclusion_writer is not None and not hasattr(exclusion_writer, "write"):
         raise TypeError(
             f"`exclusion_writer` is of type '{type(exclusion_writer).__name__}'; give a writer of "
             "datatrove's, such as a JsonlWriter."
         )
-    return ConsentFilter(
-        gate, exclusion_writer, batch_size, ledger=ledger, judged_at=judged_at, threads=threads
-    )
+    return ConsentFilter(gate, exclusion_writer, batch_size, options)
 
 
 def filter(
@@ -100,17 +101,17 @@ def filter(
     threads: int | None = None,
     batch_size: int = 1000,
 ) -> Iterator[Any]:
-    """The admitted ones of datatrove's documents, judged as they are asked for, in their order.
+    """The admitted ones of datatrove's documents, in their order, judged as they are asked for.
 
-    Arguments and errors are `consent_filter`'s; the documents are one task's. The ledger is
-    complete when the iterator is exhausted or closed.
+    Arguments and errors are those of `consent_filter`. The documents are those of one task. The
+    ledger is complete when the iterator is exhausted or closed.
 
     Args:
-        data: documents; also what a datatrove reader gives.
+        data: documents, for example those that a datatrove reader gives.
 
     Raises:
         NotArrowError: `data` is no iterable.
-        Whatever `consent_filter` says.
+        Whatever `consent_filter` raises.
     """
     if not isinstance(data, Iterable):
         raise NotArrowError(

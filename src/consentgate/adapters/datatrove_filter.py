@@ -1,4 +1,4 @@
-"""The filter that `datatrove.consent_filter` gives; here, because its base class is datatrove's."""
+"""The filter that `datatrove.consent_filter` gives. This module imports datatrove."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,7 +22,7 @@ from consentgate.errors import (
     RuleColumnMissingError,
 )
 from consentgate.gate import Gate
-from consentgate.judging import Held, Sieve
+from consentgate.judging import Held, JudgingOptions, Sieve
 from consentgate.publishing import AnyGate
 
 Verdict = bool | tuple[bool, str]
@@ -32,16 +32,16 @@ _DOCUMENTS_WITHOUT = 1000
 
 
 class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
-    """A pipeline's step; see `consent_filter` in `consentgate.adapters.datatrove`.
-
-    Args:
-        options: of `Sieve`.
-    """
+    """A pipeline's step; see `consent_filter` in `consentgate.adapters.datatrove`."""
 
     name = "🤝 Consent"
 
     def __init__(
-        self, gate: AnyGate, exclusion_writer: DiskWriter | None, batch_size: int, **options: Any
+        self,
+        gate: AnyGate,
+        exclusion_writer: DiskWriter | None,
+        batch_size: int,
+        options: JudgingOptions,
     ) -> None:
         super().__init__(exclusion_writer, batch_size)
         self._gate, self._options = CarriedGate(gate), options
@@ -54,14 +54,14 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
 
         Raises:
             ConfigurationError: The step is still at work on other documents.
-            Whatever `consent_filter` says.
+            Whatever `consent_filter` raises.
         """
         if self._task is not None:
             raise ConfigurationError(
                 "This step is still judging other documents; make another one for these."
             )
         try:
-            with Task(self._gate, **self._options) as self._task:
+            with Task(self._gate, self._options) as self._task:
                 yield from super().run(data, rank, world_size)
                 self._task.check_keys()
         except ConsentGateError as error:
@@ -76,38 +76,38 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
     def filter_batch(self, batch: Sequence[Document]) -> Iterable[Verdict]:
         """True for each document that is admitted, or False and the primary reason.
 
-        In a pipeline, each verdict is to be asked for right before its document is passed on.
+        In a pipeline, ask for each verdict right before its document is passed on.
         """
         if self._task is not None:
             return self._task.judge(batch)
-        with Task(self._gate, **self._options) as task:  # in no pipeline: a stream of its own
+        with Task(self._gate, self._options) as task:  # outside a pipeline, a stream of its own
             return list(task.judge(batch))
 
 
 class Task:
-    """The documents of one task, which are one stream.
+    """The documents of one task. They are one stream.
 
     Args:
         gate: the gate, or a live one.
-        options: of `Sieve`.
+        options: how to judge, and where to record.
     """
 
-    def __init__(self, gate: CarriedGate, **options: Any) -> None:
-        self._gate, self._last = gate, gate.current()
-        self._sieve = Sieve(gate, **options)
+    def __init__(self, gate: CarriedGate, options: JudgingOptions) -> None:
+        self._last, self._options = gate.current(), options
+        self._sieve = Sieve(gate, options)
         self._columns = ValueColumns(reads_text=True)
-        self._absent = set(self._last.judged_columns).difference(_attributes(self._last))
+        self._absent = set(options.columns(self._last)).difference(_attributes(self._last))
         self._documents = 0
 
     def judge(self, documents: Sequence[Document]) -> Iterator[Verdict]:
         """True for each document that is admitted, or False and the primary reason.
 
-        All are judged at once. Each verdict is the one of the gate that is current when it is asked
-        for: those that are left are judged again when that has changed.
+        All are judged at once. Each verdict is that of the gate that is current when the verdict is
+        asked for: if another gate is current then, it judges the documents that are left again.
 
         Raises:
-            NotArrowError: Something is no document.
-            ColumnMissingError: Documents enough have come, none with a key that is needed.
+            NotArrowError: An object is no document.
+            ColumnMissingError: Enough documents have come, and none has a key that is needed.
             Whatever `Gate.decide` raises.
         """
         _refuse_others(documents)
@@ -118,13 +118,14 @@ class Task:
     def _table(self, documents: Iterable[Document], gate: Gate) -> pa.Table:
         self._last, attributes = gate, _attributes(gate)
         columns = {
-            name: _values(documents, name, attributes.get(name)) for name in gate.judged_columns
+            name: _values(documents, name, attributes.get(name))
+            for name in self._options.columns(gate)
         }
         return self._columns.table(gate, columns)
 
     def _verdicts(self, left: deque[Document], held: Held) -> Iterator[Verdict]:
-        """The verdicts of the documents that are left, of which each is let go then: later steps
-        may change it.
+        """The verdict of each document that is left. A document with a verdict is not judged again,
+        because later steps may change it.
         """
         reasons = iter(held.peek().reason.to_pylist())
         while left:
@@ -140,7 +141,7 @@ class Task:
         """Raise an error unless every key that is needed was in some document.
 
         Raises:
-            ColumnMissingError, RuleColumnMissingError: There was none.
+            ColumnMissingError, RuleColumnMissingError: No document has one of them.
         """
         if self._absent and self._documents:
             name = min(self._absent)
@@ -187,7 +188,7 @@ def _refuse_others(documents: Sequence[Any]) -> None:
 
 
 def _metadata(document: Document) -> Mapping[Any, Any]:
-    """A document's metadata; None is the same as none."""
+    """A document's metadata; None is an empty dictionary."""
     metadata = {} if document.metadata is None else document.metadata
     if not isinstance(metadata, Mapping):
         raise ColumnTypeError(
@@ -206,7 +207,7 @@ def _values(documents: Iterable[Document], name: str, attribute: str | None) -> 
 def _without_frames(error: BaseException) -> BaseException:
     """The error, and those behind it, without tracebacks.
 
-    datatrove logs what the variables of every frame hold, which is documents.
+    datatrove logs the variables of every frame, and they hold documents.
     """
     seen: BaseException | None = error
     while seen is not None:

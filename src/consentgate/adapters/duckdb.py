@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from consentgate.adapters.engine import need
-from consentgate.adapters.options import require_options
+from consentgate.adapters.options import require_gate
 from consentgate.arrow import quoted
 from consentgate.errors import ColumnAmbiguousError, ColumnTypeError, InputError, NotArrowError
-from consentgate.judging import Sieve, admitted_stream
+from consentgate.judging import JudgingOptions, Sieve, admitted_stream
 from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
@@ -56,20 +56,21 @@ def filter(
 ) -> DuckDBPyRelation:
     """The admitted rows of a relation, in its order, as a relation of the same connection.
 
-    It is run and judged at once, batch by batch, and all of it by one gate: the one that is current
-    when `filter` is called. Its admitted rows are held in memory, from where the new relation reads
-    them as often as it is asked. For more than fits there, write `gate.stream(relation)` to a file.
+    The relation is run and judged at once, batch by batch. One gate judges all of it: the one that
+    is current when `filter` is called. The admitted rows are held in memory, and the new relation
+    reads them from there as often as it is used. If they do not fit into memory, write
+    `gate.stream(relation)` to a file.
 
-    Values of types that Arrow does not have are sent as text and cast back, which DuckDB does
-    again whenever the new relation is read. DuckDB hands UUIDs over as text, so the gate's snapshot
-    needs ids of text, too.
+    Values of types that Arrow does not have are sent as text. DuckDB casts them back whenever the
+    new relation is read. DuckDB hands UUIDs over as text, so the gate's snapshot needs ids of text,
+    too.
 
     Columns whose names differ only in case come back as they are. DuckDB itself cannot tell them
     apart by name, and takes the first.
 
     Args:
         data: a relation with the gate's columns.
-        gate: the judge; of a live one, the gate that is current now judges all rows.
+        gate: a gate, or a live one. The gate that is current now judges all rows.
         ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
         judged_at: the instant of judgement; None takes the gate's, or else the clock at each batch.
         threads: as in `Gate.decide`.
@@ -91,20 +92,21 @@ def filter(
     need("duckdb")
     from duckdb import DuckDBPyRelation
 
-    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_gate(gate)
+    options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, DuckDBPyRelation):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' is no DuckDB relation; give one."
         )
     current = gate.current()
-    sieve = Sieve(current, ledger=ledger, judged_at=judged_at, threads=threads)
+    sieve = Sieve(current, options)
     with _faults_named():
-        round_trip = _RoundTrip(data, current.judged_columns)
+        round_trip = _RoundTrip(data, sieve.columns())
         round_trip.check(data)
         admitted = admitted_stream(round_trip.reader(data), sieve).read_all()
-        found = round_trip.returned(data, admitted)
-        round_trip.try_casts(found)
-        return found
+        relation = round_trip.returned(data, admitted)
+        round_trip.try_casts(relation)
+        return relation
 
 
 class _ColumnCasts(NamedTuple):
@@ -125,18 +127,18 @@ class _ColumnCasts(NamedTuple):
 class _RoundTrip:
     """How the columns of a relation go into Arrow and come back as they were.
 
-    They go by position, since DuckDB takes names for equal that differ only in case.
+    They go by position, because DuckDB takes two names that differ only in case for one.
 
     Args:
         relation: the relation.
-        judged: the names of the columns that the gate looks at. Where one of them is sent as text,
-            it is also sent as it is, for the gate.
+        needed: the names of the columns that the gate and the ledger need. If one of them is sent
+            as text, it is also sent as it is, for the gate.
 
     Raises:
         ColumnAmbiguousError, ColumnTypeError: See `filter`.
     """
 
-    def __init__(self, relation: DuckDBPyRelation, judged: Collection[str]) -> None:
+    def __init__(self, relation: DuckDBPyRelation, needed: Collection[str]) -> None:
         if doubled := [name for name, times in Counter(relation.columns).items() if times > 1]:
             raise ColumnAmbiguousError(
                 f"More than one column is named {quoted(doubled)}; rename all but one."
@@ -151,9 +153,9 @@ class _RoundTrip:
                 self._casts.append(plain)
                 continue
             other = name
-            if name in judged:
+            if name in needed:
                 self._for_gate.append(plain)
-                other = _unused(name, {*relation.columns, *judged})
+                other = _unused(name, {*relation.columns, *needed})
             back = f"cast({itself} as {kind}) {as_named}"
             into = f"cast({itself} as {as_type})"
             self._casts.append(_ColumnCasts(other, into, back, is_cast=True))
@@ -161,10 +163,10 @@ class _RoundTrip:
     def check(self, relation: DuckDBPyRelation) -> None:
         """Raise ColumnTypeError unless all columns come back with their names and types."""
         none = self._sent(relation).limit(0).to_arrow_table()
-        found = self.returned(relation, none)
-        columns = zip(relation.columns, relation.types, found.columns, found.types, strict=True)
-        for name, kind, found_name, found_kind in columns:
-            if (name, kind) != (found_name, found_kind):
+        back = self.returned(relation, none)
+        columns = zip(relation.columns, relation.types, back.columns, back.types, strict=True)
+        for name, kind, back_name, back_kind in columns:
+            if (name, kind) != (back_name, back_kind):
                 raise _not_as_it_was(name, kind)
 
     def reader(self, relation: DuckDBPyRelation) -> pa.RecordBatchReader:
@@ -175,19 +177,19 @@ class _RoundTrip:
         return pa.RecordBatchReader.from_batches(schema, batches)
 
     def returned(self, relation: DuckDBPyRelation, table: pa.Table) -> DuckDBPyRelation:
-        """A table that went into Arrow as a relation with the first one's columns."""
+        """A relation of the rows that came back from Arrow, with the columns of the first one."""
         table = table.select(range(len(self._casts)))
         schema = _renamed(table.schema, _numbered(len(self._casts)))
-        found = _beside(relation, pa.Table.from_arrays(table.columns, schema=schema))
-        # In this order: an alias given later would rename columns that differ only in case.
+        rows = _beside(relation, pa.Table.from_arrays(table.columns, schema=schema))
+        # Set the alias first: set later, it would rename columns that differ only in case.
         columns = ", ".join(column.back for column in self._casts)
-        returned: DuckDBPyRelation = found.set_alias(relation.alias).project(columns)
+        returned: DuckDBPyRelation = rows.set_alias(relation.alias).project(columns)
         return returned
 
     def try_casts(self, returned: DuckDBPyRelation) -> None:
-        """Cast all text back once, so that what cannot be cast is an error before a row comes out.
+        """Cast all text back once, so that a failing cast is an error before a row comes out.
 
-        Text in a JSON column need not be JSON, for example, when it came from Arrow.
+        For example, text in a JSON column that came from Arrow need not be JSON.
         """
         positions = [at for at, column in enumerate(self._casts, 1) if column.is_cast]
         if positions:
@@ -208,19 +210,19 @@ class _RoundTrip:
 def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
     """A table as a relation of the same connection.
 
-    No query names it: the connection may have a table of any name, which would be read instead.
+    No query names it, because the connection may have a table of the same name and read that one.
     """
     import duckdb
 
-    connection: Any = relation._con  # which nothing public tells
+    connection: Any = relation._con  # there is no public way to ask for it
     return duckdb.from_arrow(table, connection=connection)
 
 
 def _cast_for_arrow(name: str, kind: Any) -> str | None:
-    """The type to which a column is cast for Arrow; None where it can stay as it is.
+    """The type to which a column is cast for Arrow; None if it can stay as it is.
 
     Raises:
-        ColumnTypeError: There is none whose values could be cast back.
+        ColumnTypeError: Values of no such type could be cast back.
     """
     leaves = [*_leaves(kind)]
     if not all(_is_plain(leaf) or _is_text(leaf) for leaf in leaves):
@@ -228,7 +230,7 @@ def _cast_for_arrow(name: str, kind: Any) -> str | None:
     if all(map(_is_plain, leaves)):
         return None
     if any(len({*map(str.casefold, names)}) < len(names) for names in _field_names(kind)):
-        raise _not_as_it_was(name, kind)  # casts go by the names of fields, whatever their case
+        raise _not_as_it_was(name, kind)  # DuckDB casts fields by name and ignores the case
     return _with_text(kind)
 
 
@@ -261,7 +263,7 @@ def _field_names(kind: Any) -> Iterator[list[str]]:
 
 
 def _with_text(kind: Any) -> str:
-    """A type in SQL, with VARCHAR in position of every type that is sent as text."""
+    """A type in SQL, with VARCHAR instead of every type that is sent as text."""
     if kind.id == "list":
         return f"{_with_text(kind.children[0][1])}[]"
     if kind.id == "array":
@@ -284,7 +286,7 @@ def _numbered(columns: int) -> list[str]:
 
 
 def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
-    """The schema with other names; what DuckDB says of each field stays."""
+    """The schema with other names; the metadata that DuckDB gives each field stays."""
     fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
     return pa.schema(fields, schema.metadata)
 

@@ -1,54 +1,70 @@
-"""The engines that adapters need: imported when they are used, and new enough."""
+"""The packages that adapters need: whether each is installed, and new enough."""
 
 import re
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from typing import NamedTuple
 
 from consentgate.errors import ExtraMissingError, ExtraOutdatedError
+
+_REQUIREMENT = re.compile(r"(?P<package>[\w.-]+)(\[[^]]*\])?>=(?P<version>[\d.]+)(?P<marker>.*)")
+_EXTRA = re.compile(r"""extra == ['"](?P<extra>[\w.-]+)['"]""")
 
 
 class Engine(NamedTuple):
     """A package that an adapter needs.
 
     Attributes:
-        version: the oldest that will do.
-        requirement: what to tell pip.
+        package: its name.
+        version: the oldest version that will do.
+        extra: the extra of this package that installs it; None: it is always installed.
     """
 
+    package: str
     version: str
-    requirement: str
+    extra: str | None
+
+    @property
+    def requirement(self) -> str:
+        """What to install with pip."""
+        if self.extra is None:
+            return f"{self.package}>={self.version}"
+        return f"consentgate[{self.extra}]"
 
 
-ENGINES = {
-    "datasets": Engine("5.2", "consentgate[huggingface]"),
-    "datatrove": Engine("0.10", "consentgate[datatrove]"),
-    "duckdb": Engine("2.0", "consentgate[duckdb]"),
-    "pandas": Engine("3.1", "consentgate[pandas]"),
-    "polars": Engine("2.1", "polars>=2.1"),
-    "torch": Engine("2.13", "consentgate[torch]"),
-}
+def engine_of(package: str) -> Engine:
+    """What this package's own metadata, made from pyproject.toml, says about a package.
+
+    Raises:
+        LookupError: This package does not depend on it.
+    """
+    for requirement in requires("consentgate") or ():
+        match = _REQUIREMENT.fullmatch(requirement)
+        if match is not None and match["package"] == package:
+            extra = _EXTRA.search(match["marker"])
+            return Engine(package, match["version"], None if extra is None else extra["extra"])
+    raise LookupError(f"consentgate does not depend on '{package}'; name it in pyproject.toml.")
 
 
 def need(package: str) -> None:
-    """Import a package, which can be imported without fear from then on.
+    """Import a package, so that importing it later cannot fail.
 
     Raises:
         ExtraMissingError: It is not installed.
         ExtraOutdatedError: It is too old.
     """
-    engine = ENGINES[package]
+    engine = engine_of(package)
     advice = f"pip install --upgrade '{engine.requirement}'"
     try:
         import_module(package)
-        found = version(package)
+        installed = version(package)
     except ImportError as error:
         raise ExtraMissingError(
             f"Package '{package}' is needed for that and cannot be imported; {advice}."
         ) from error
-    if _numbers(found) < _numbers(engine.version):
+    if _numbers(installed) < _numbers(engine.version):
         raise ExtraOutdatedError(
-            f"Package '{package}' is version {found}, but {engine.version} or newer is needed; "
+            f"Package '{package}' is version {installed}, but {engine.version} or newer is needed; "
             f"{advice}."
         )
 

@@ -1,25 +1,39 @@
-"""A ledger for work that nobody tells of its end: it is complete after every batch."""
+"""A ledger that is complete after every batch, for streams whose end nobody announces."""
 
 import os
-import uuid
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from consentgate.decision import Decision
-from consentgate.gate import Gate
-from consentgate.ledger import LEDGER_OPTIONS, excluded_rows
+from consentgate.ledger import LEDGER_OPTIONS, RecordedGate, excluded_rows
 from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_faults_named
 
 _PART_ROWS = 16_384
 
 
+class Entry(NamedTuple):
+    """Where in a ledger directory the excluded ones of some rows are.
+
+    Attributes:
+        part: the file; if there are several, the one that the last of the rows are in.
+        first_row, stop: the position of their first row, and the first one after them.
+    """
+
+    part: Path
+    first_row: int
+    stop: int
+
+
 class GrowingLedger:
-    """A ledger directory's new parts, of which each process writes its last one anew at each batch.
+    """A ledger directory's new parts; each process rewrites its last part at each batch.
+
+    It is an `AmendableLedger`. It may be used by several threads, and a copy in each process.
 
     Args:
         directory: made if it is not there. Parts have names of their own, so several processes
@@ -37,49 +51,41 @@ class GrowingLedger:
     def __reduce__(self) -> tuple[Any, ...]:
         return GrowingLedger, (self._directory,)
 
-    def write(self, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision) -> "Entry":
-        """Append the excluded ones of n rows; from many threads, too.
+    def reserve(self, rows: int) -> int:
+        """The position of the next rows among all rows that this process has reserved.
 
         Args:
-            gate: which has judged them.
-            record_ids: n record ids.
-            decision: what was decided. A row's position is how many the process judged before it.
+            rows: how many rows they are.
         """
-        return self._writer().write(gate, record_ids, decision)
+        return self._writer().reserve(rows)
+
+    def write(
+        self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
+    ) -> Entry:
+        """Append the excluded ones of n rows; see `LedgerWriter`.
+
+        Args:
+            first_row: what `reserve` returned for the n rows.
+        """
+        return self._writer().write(gate, record_ids, decision, first_row)
 
     def amend(
-        self, entry: "Entry", done: int, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision
-    ) -> "Entry":
-        """Put in place of what was written of some rows what another gate decided of them.
-
-        Args:
-            entry: what was written of n rows.
-            done: how many of the n rows stay as they are; the others are replaced.
-            gate: which has judged the others.
-            record_ids: the others' record ids.
-            decision: what was decided of the others.
-
-        Returns:
-            What is written of the n rows now, to be amended again.
-        """
+        self,
+        entry: Entry,
+        done: int,
+        gate: RecordedGate,
+        record_ids: pa.ChunkedArray,
+        decision: Decision,
+    ) -> Entry:
+        """Replace what was written of the last ones of n rows; see `AmendableLedger`."""
         return self._writer().amend(entry, done, gate, record_ids, decision)
 
+    def close(self) -> None:
+        """Do nothing, because the ledger is complete after every batch."""
+
     def _writer(self) -> "_Writer":
-        # a forked child has its parent's writer, whose part it must not touch
+        # A forked child has a copy of its parent's writer, whose part it must not touch.
         return self._writers.setdefault(os.getpid(), _Writer(self._directory))
-
-
-class Entry(NamedTuple):
-    """Where in a ledger directory the excluded ones of some rows are.
-
-    Attributes:
-        part: the file; where there are several, the one that the last of the rows are in.
-        first_row, stop: the position of their first row, and the first one after them.
-    """
-
-    part: Path
-    first_row: int
-    stop: int
 
 
 class _Writer:
@@ -87,18 +93,29 @@ class _Writer:
 
     def __init__(self, directory: Path) -> None:
         self._directory, self._lock = directory, Lock()
-        self._judged = 0
+        self._reserved = 0
         self._part, self._rows = directory, pa.table({})
 
-    def write(self, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision) -> Entry:
+    def reserve(self, rows: int) -> int:
         with self._lock:
-            first_row = self._judged
-            self._add(excluded_rows(record_ids, decision, gate.identity, first_row=first_row))
-            self._judged += len(decision)
-            return Entry(self._part, first_row, self._judged)
+            self._reserved += rows
+            return self._reserved - rows
+
+    def write(
+        self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
+    ) -> Entry:
+        excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
+        with self._lock:
+            self._add(excluded)
+            return Entry(self._part, first_row, first_row + len(decision))
 
     def amend(
-        self, entry: Entry, done: int, gate: Gate, record_ids: pa.ChunkedArray, decision: Decision
+        self,
+        entry: Entry,
+        done: int,
+        gate: RecordedGate,
+        record_ids: pa.ChunkedArray,
+        decision: Decision,
     ) -> Entry:
         first_row = entry.first_row + done
         excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
@@ -120,7 +137,7 @@ class _Writer:
             self._append(excluded)
 
     def _begin(self, excluded: pa.Table) -> None:
-        part = self._directory / f"part-{uuid.uuid4().hex}.parquet"
+        part = self._directory / f"part-{uuid4().hex}.parquet"
         self._put(part, excluded)
         self._part = part
 

@@ -9,7 +9,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +18,11 @@ from typing import Any, TypeVar, cast
 import pyarrow as pa
 
 from consentgate.adapters.engine import need
-from consentgate.adapters.options import require_count, require_options
+from consentgate.adapters.options import require_count, require_gate
 from consentgate.arrow import as_micros
 from consentgate.errors import ConfigurationError, NotArrowError, UnreadableFileError
 from consentgate.gate import Gate
-from consentgate.judging import Sieve
+from consentgate.judging import JudgingOptions, Sieve, check_schema
 from consentgate.publishing import AnyGate
 from consentgate.storage import digest_json
 
@@ -32,7 +32,7 @@ Data = TypeVar("Data")
 
 _VERSION = version("consentgate")
 _LONGEST_NAME = 200
-"""Most bytes of a split's name that is also a folder's; file systems take 255."""
+"""Most bytes of the name of a split that has a folder in the ledger; file systems take 255."""
 
 
 def filter(
@@ -46,35 +46,36 @@ def filter(
 ) -> Data:
     """The data set's admitted rows, in its order, with its features, format, split and info.
 
-    A `Dataset` is judged at once, by one gate, as of one instant. What is published afterwards does
-    not change the result.
+    A `Dataset` is judged at once, by one gate, as of one instant. A gate that is published
+    afterwards does not change the result.
 
-    The admitted rows of a data set on disk go to a file in its cache, and nothing of the others
-    does. They are read from there the next time if the data set, `judged_at`, the version of this
-    package and the gate are the same. Results are cached only if `judged_at` is given (here or to
+    The admitted rows of a data set on disk go to a file in its cache; nothing of the others does.
+    They are read from there the next time if the data set, `judged_at`, the version of this package
+    and the gate are the same. Results are cached only if `judged_at` is given (here or to
     the gate) and there is no `ledger`; otherwise everything is judged again, and the ledger is
     complete. Rows that earlier snapshots admitted stay in the cache until
     `dataset.cleanup_cache_files()`.
 
-    An `IterableDataset` is judged batch by batch as it is iterated over, each by the gate that is
-    current then. Its rows are given out one by one. When a live gate has changed meanwhile, the
-    rows that are left are judged again: none is given out that the newer gate would not admit,
-    beyond those that later steps (`shuffle`, a batched `map`) or a loader already hold. Whether a
-    consent has expired is checked when rows are judged, and not again when they are given out.
+    An `IterableDataset` is judged batch by batch as it is iterated over, each batch by the gate
+    that is current at that moment. Its rows are given out one by one. If a live gate has changed
+    meanwhile, the newer gate judges the rows that are left again, and no row is given out that it
+    would not admit. It does not reach rows that later steps (`shuffle`, a batched `map`) or a
+    loader already hold. Whether a consent has expired is checked when rows are judged, and not
+    again when they are given out.
 
-    Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` are as they were. Nothing
-    tells a stream's end, and workers are killed, so the ledger is complete after every batch: each
-    process writes the last 16,384 excluded rows at most anew. Rows that are judged again, in the
-    next epoch or after resuming, are in the ledger again.
+    Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` work as before. `datasets`
+    does not announce the end of a stream, and workers are killed, so the ledger is complete after
+    every batch: each process rewrites a file of at most 16,384 excluded rows. Rows that are judged
+    in the next epoch or after resuming are in the ledger again.
 
     In a dictionary of splits (`DatasetDict`, `IterableDatasetDict`), every split is judged.
 
     Args:
         data: a `Dataset`, an `IterableDataset`, or a dictionary of either.
         gate: a gate, or a live one (`GateStore.live`). Saved, it goes to workers as a path.
-        ledger: a directory that gets the excluded rows; where there are splits, one in there for
-            each, under the split's name. `row` is the position in the data set, and in a stream
-            that among all rows that the process has judged. None: no record.
+        ledger: a directory that gets the excluded rows. Splits get a folder each in there, under
+            the split's name. `row` is the position in the data set; in a stream, it is the position
+            among all rows that the process has judged. None: no record.
         judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock,
             for a `Dataset` once, for a stream at each batch.
         threads: how many threads judge; None: one per available core, or one in a worker process.
@@ -95,67 +96,82 @@ def filter(
     need("datasets")
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
 
-    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_gate(gate)
     require_count(batch_size, "batch_size")
-    how = _How(None if ledger is None else Path(ledger), judged_at, threads, batch_size)
-    if isinstance(data, Dataset):
-        return cast(Data, _filter_whole(data, *_settled(gate, how, [data])))
-    if isinstance(data, IterableDataset):
-        return cast(Data, _filter_stream(data, gate, how))
-    if isinstance(data, DatasetDict):
-        hows = how.within_each(data)
-        judge, settled = _settled(gate, how, data.values())
-        found = {
-            name: _filter_whole(split, judge, replace(hows[name], judged_at=settled.judged_at))
-            for name, split in data.items()
-        }
-        return cast(Data, type(data)(found))
-    if isinstance(data, IterableDatasetDict):
-        hows = how.within_each(data)
-        found = {name: _filter_stream(split, gate, hows[name]) for name, split in data.items()}
-        return cast(Data, type(data)(found))
+    options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
+    if isinstance(data, Dataset | DatasetDict):
+        return cast(Data, _filter_whole(data, gate.current(), options, batch_size))
+    if isinstance(data, IterableDataset | IterableDatasetDict):
+        return cast(Data, _filter_streams(data, gate, options, batch_size))
     raise NotArrowError(
         f"An object of type '{type(data).__qualname__}' is no data set of Hugging Face's; give a "
         "Dataset, an IterableDataset, or a dictionary of either."
     )
 
 
-@dataclass(frozen=True)
-class _How:
-    """The options of `filter`."""
+def _filter_whole(data: Any, gate: Gate, options: JudgingOptions, batch_size: int) -> Any:
+    """A data set, or a dictionary of splits, judged at once."""
+    splits = data if isinstance(data, dict) else {None: data}
+    options_of = _options_of_each(splits, options)
+    for dataset in splits.values():
+        check_schema(dataset.data.schema, gate, options)
+    # A given instant is not compared with the clock; the check above did that for the clock's.
+    instant = options.judged_at or gate.judged_at or datetime.now(UTC)
+    admitted = {
+        name: _filter_dataset(
+            dataset, gate, replace(options_of[name], judged_at=instant), batch_size
+        )
+        for name, dataset in splits.items()
+    }
+    return type(data)(admitted) if isinstance(data, dict) else admitted[None]
 
-    ledger: Path | None
-    judged_at: datetime | None
-    threads: int | None
-    batch_size: int
 
-    def within_each(self, splits: Iterable[Any]) -> dict[Any, "_How"]:
-        """The same for each of several splits, which get folders in the ledger.
+def _filter_streams(data: Any, gate: AnyGate, options: JudgingOptions, batch_size: int) -> Any:
+    """A stream, or a dictionary of splits, judged as it is iterated over."""
+    if not isinstance(data, dict):
+        return _filter_stream(data, gate, options, batch_size)
+    options_of = _options_of_each(data, options)
+    admitted = {
+        name: _filter_stream(stream, gate, options_of[name], batch_size)
+        for name, stream in data.items()
+    }
+    return type(data)(admitted)
 
-        Raises:
-            ConfigurationError: There is a ledger, and a split's name is no name of a folder, or two
-                of them could be names of one.
-        """
-        if self.ledger is None:
-            return dict.fromkeys(splits, self)
-        folders: dict[str, Any] = {}
-        for split in splits:
-            other = folders.setdefault(_folded(_folder_of(split)), split)
-            if other != split:
-                raise ConfigurationError(
-                    f"Splits '{other}' and '{split}' would share a folder of the ledger where a "
-                    "file system does not tell their names apart; rename one."
-                )
-        return {split: replace(self, ledger=self.ledger / _folder_of(split)) for split in splits}
+
+def _options_of_each(splits: Iterable[Any], options: JudgingOptions) -> dict[Any, JudgingOptions]:
+    """The options for each of several splits, which get folders of their own in the ledger.
+
+    Args:
+        splits: their names; None is the name of data that is no split.
+
+    Raises:
+        ConfigurationError: There is a ledger, and the name of a split cannot be the name of a
+            folder, or the names of two splits could be the name of one.
+    """
+    if options.ledger is None:
+        return dict.fromkeys(splits, options)
+    ledgers, split_of_folder = dict[Any, Path](), dict[str, Any]()
+    for split in splits:
+        ledgers[split] = Path(options.ledger)
+        if split is None:
+            continue
+        ledgers[split] /= _folder_of(split)
+        other = split_of_folder.setdefault(_folded(_folder_of(split)), split)
+        if other != split:
+            raise ConfigurationError(
+                f"Splits '{other}' and '{split}' would share a folder of the ledger on a file "
+                "system that ignores case; rename one."
+            )
+    return {split: replace(options, ledger=ledger) for split, ledger in ledgers.items()}
 
 
 def _folder_of(split: Any) -> str:
-    """The name of a split's folder in the ledger, which is the split's own.
+    """The name of a split's folder in the ledger: the split's own name.
 
     Raises:
-        ConfigurationError: It cannot be a folder's everywhere, or is a path to somewhere else.
+        ConfigurationError: It cannot name a folder everywhere, or is a path to somewhere else.
     """
-    name = str(split)  # datasets has split names of a class of its own
+    name = str(split)  # `datasets` has a class of its own for names of splits
     if not re.fullmatch(r"\w[\w-]*(\.[\w-]+)*", name) or len(name.encode()) > _LONGEST_NAME:
         raise ConfigurationError(
             f"Split {name[:50]!r} cannot have a folder of its name in the ledger; rename it, with "
@@ -166,40 +182,27 @@ def _folder_of(split: Any) -> str:
 
 
 def _folded(name: str) -> str:
-    """The name as file systems compare it that do not look at case."""
+    """The name as file systems that ignore case compare it."""
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())
 
 
-def _settled(gate: AnyGate, how: _How, datasets: Iterable[Any]) -> tuple[Gate, _How]:
-    """One gate and one instant, once it is known that all the data can be judged so."""
-    judge = gate.current()
-    for dataset in datasets:
-        _check(judge, dataset.data.schema, how)
-    # Given, the instant is not compared with the clock: that was done just now.
-    return judge, replace(how, judged_at=how.judged_at or judge.judged_at or datetime.now(UTC))
-
-
-def _check(gate: Gate, schema: pa.Schema, how: _How) -> None:
-    rows = pa.Table.from_batches([], schema)
-    gate.decide(rows, judged_at=how.judged_at, threads=how.threads)
-
-
-def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
-    assert how.judged_at is not None
-    instant = as_micros(how.judged_at, name="judged_at")
-    # without the explicit fingerprint, the gate would be pickled to make one of it
+def _filter_dataset(dataset: Any, gate: Gate, options: JudgingOptions, batch_size: int) -> Any:
+    """The admitted rows of one data set, which can be judged at the instant of the options."""
+    assert options.judged_at is not None
+    instant = as_micros(options.judged_at, name="judged_at")
+    # Without this fingerprint, `datasets` would pickle the gate to make one.
     fingerprint = digest_json(
         [dataset._fingerprint, _stored(dataset), gate.digest, instant, _VERSION]
     )
-    with Sieve(gate, ledger=how.ledger, judged_at=how.judged_at, threads=how.threads) as sieve:
+    with Sieve(gate, options) as sieve:
         sieve.check(dataset.data.schema)
         if len(dataset):
             admitted = dataset.with_format("arrow").map(
                 sieve.filter,
                 batched=True,
-                batch_size=how.batch_size,
+                batch_size=batch_size,
                 features=dataset.features,
-                load_from_cache_file=None if how.ledger is None else False,
+                load_from_cache_file=None if options.ledger is None else False,
                 new_fingerprint=fingerprint,
                 desc="Judging",
             )
@@ -209,7 +212,7 @@ def _filter_whole(dataset: Any, gate: Gate, how: _How) -> Any:
 
 
 def _stored(dataset: Any) -> list[list[Any]]:
-    """Tells the data set's files from others that were put in their place."""
+    """The name, size and time of each of the data set's files, to notice others instead of them."""
     stored = []
     for file in dataset.cache_files:
         try:
@@ -224,7 +227,7 @@ def _stored(dataset: Any) -> list[list[Any]]:
 
 
 def _without_rows(dataset: Any, fingerprint: str) -> Any:
-    """A data set without rows, behind which none lie either, as they would after `select([])`."""
+    """A data set without rows. After `select([])`, the rows would still be behind it."""
     table = pa.Table.from_batches([], dataset.data.schema)
     return type(dataset)(table, dataset.info, dataset.split, fingerprint=fingerprint)
 
@@ -239,23 +242,23 @@ def _formatted_as(dataset: Any, original: Any) -> Any:
     )
 
 
-def _filter_stream(dataset: Any, gate: AnyGate, how: _How) -> Any:
-    from consentgate.adapters.huggingface_stream import GatedExamples, StreamJudge
+def _filter_stream(dataset: Any, gate: AnyGate, options: JudgingOptions, batch_size: int) -> Any:
+    from consentgate.adapters.huggingface_stream import GatedExamples, StreamHolder
 
     features = dataset.features
     if features is not None:
-        _check(gate.current(), features.arrow_schema, how)
-    judge = StreamJudge(gate, ledger=how.ledger, judged_at=how.judged_at, threads=how.threads)
-    batches = {"batched": True, "batch_size": how.batch_size}
-    # Of what is used here, `_ex_iterable` and `_formatting` are not public.
+        check_schema(features.arrow_schema, gate.current(), options)
+    holder = StreamHolder(gate, options)
+    batches = {"batched": True, "batch_size": batch_size}
+    # `_ex_iterable` and `_formatting` are not public; everything else that is used here is.
     if dataset._ex_iterable.iter_arrow:
         admitted = dataset.with_format("arrow").map(**batches)
-        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, judge)
-        if features is not None:  # said by `map`, they would not be decoded any more
+        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, holder)
+        if features is not None:  # given to `map`, they would not be decoded any more
             admitted = admitted.cast(features)
     else:
-        # As tables, the rows of other streams have the types that each seems to have by itself.
+        # In a table, a row of such a stream would have the type that it seems to have by itself.
         admitted = dataset.with_format(None).map(features=features, **batches)
-        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, judge)
+        admitted._ex_iterable = GatedExamples(admitted._ex_iterable, holder)
     form = dataset._formatting
     return admitted.with_format(None if form is None else form.format_type)

@@ -1,13 +1,11 @@
-"""The judge of `huggingface.filter`'s streams, apart because its base class is datasets'.
+"""The streams that `huggingface.filter` gives. This module imports `datasets`.
 
-That class is not public. What `IterableDataset.map` makes is no use here: it hands a batch on row
-by row, whatever becomes of the gate meanwhile.
+The base class is not public. `IterableDataset.map` cannot be used instead: it hands a batch on row
+by row and does not ask whether the gate has changed meanwhile.
 """
 
-from collections.abc import Callable, Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,46 +14,52 @@ from datasets.formatting import PythonFormatter
 from datasets.iterable_dataset import _BaseExamplesIterable
 
 from consentgate.adapters.carried import CarriedGate
-from consentgate.adapters.growing_ledger import Entry, GrowingLedger
+from consentgate.adapters.growing_ledger import GrowingLedger
 from consentgate.adapters.values import ValueColumns
 from consentgate.arrow import keep_rows
 from consentgate.gate import Gate
-from consentgate.judging import Held, Sieve, TableOf
+from consentgate.judging import Held, JudgingOptions, Sieve, TableOf
 from consentgate.publishing import AnyGate
 
 
-class StreamJudge:
-    """Judges the batches of a stream, in any process and from any thread.
+class StreamHolder:
+    """Judges the batches of a stream and holds their rows, in any process and from any thread.
 
     Args:
         gate: the gate, or a live one.
-        ledger: a directory that gets the excluded rows, or None.
-        judged_at, threads: of `Sieve`.
+        options: how to judge, and where to record.
     """
 
-    def __init__(
-        self, gate: AnyGate, *, ledger: Path | None, judged_at: datetime | None, threads: int | None
-    ) -> None:
+    def __init__(self, gate: AnyGate, options: JudgingOptions) -> None:
         self.may_change = not isinstance(gate, Gate)
-        self.columns = ValueColumns(reads_text=False)
-        self._ledger = None if ledger is None else GrowingLedger(ledger)
-        self._sieve = Sieve(CarriedGate(gate), judged_at=judged_at, threads=threads)
+        self._values, self._options = ValueColumns(reads_text=False), options
+        self._ledger = None if options.ledger is None else GrowingLedger(options.ledger)
+        self._sieve = Sieve(CarriedGate(gate), options, ledger=self._ledger)
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> "StreamJudge":
-        return self  # what joins streams copies them: the rows' positions go on being counted here
+    def __deepcopy__(self, memo: dict[int, Any]) -> "StreamHolder":
+        return self  # `datasets` copies streams that it joins; the ledger counts rows over all
 
-    def hold(self, rows: TableOf) -> "HeldBatch":
-        """Judge a batch, whose rows are given out one by one."""
-        return HeldBatch(self._sieve.hold(rows), self._ledger)
+    def hold(self, rows: TableOf, count: int) -> "HeldBatch":
+        """Judge a batch, whose rows are given out one by one.
+
+        Args:
+            rows: a function as `Sieve.hold` takes it.
+            count: how many rows it gives.
+        """
+        first_row = 0 if self._ledger is None else self._ledger.reserve(count)
+        return HeldBatch(self._sieve.hold(rows, first_row=first_row))
+
+    def table(self, gate: Gate, columns: Mapping[str, list[Any]]) -> pa.Table:
+        """Those of the columns that judging by a gate, and recording, need."""
+        needed = self._options.columns(gate)
+        return self._values.table(gate, {n: columns[n] for n in needed if n in columns})
 
 
 class HeldBatch:
     """The rows of a batch. The ledger has all that are excluded, as of the last judgement."""
 
-    def __init__(self, held: Held, ledger: GrowingLedger | None) -> None:
-        self._held, self._ledger = held, ledger
-        self._entry: Entry | None = None
-        self._write()
+    def __init__(self, held: Held) -> None:
+        self._held = held
 
     def mask(self) -> pa.BooleanArray:
         """Which of the rows that are left are admitted, by the gate that judged them last."""
@@ -66,16 +70,16 @@ class HeldBatch:
         self._held.advance(self._held.left)
 
     def positions(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
-        """The positions of the admitted rows, each decided by the gate that is current then.
+        """The positions of the admitted rows, each as the current gate decides at that moment.
 
         Args:
-            judged: called with the rows' `mask`, at first, and when what is left was judged again.
+            judged: called with the rows' `mask`, at first, and whenever the rows that are left were
+                judged again.
         """
         held = self._held
         positions = self._admitted_positions(judged)
         while True:
             if held.refresh():
-                self._write()
                 positions = self._admitted_positions(judged)
             position = next(positions, None)
             if position is None:
@@ -88,34 +92,23 @@ class HeldBatch:
         judged(mask)
         return iter((np.flatnonzero(mask) + self._held.done).tolist())
 
-    def _write(self) -> None:
-        if self._ledger is None:
-            return
-        gate = self._held.gate
-        assert isinstance(gate, Gate)
-        ids, decision = self._held.table.column(gate.columns.record_id), self._held.peek()
-        if self._entry is None:
-            self._entry = self._ledger.write(gate, ids, decision)
-        else:
-            self._entry = self._ledger.amend(self._entry, self._held.done, gate, ids, decision)
-
 
 class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets has no types
     """The admitted rows of what a stream reads.
 
     With a gate that may change, tables have one row each, so that every row is given out as the
-    gate decides that is current then.
+    current gate decides at that moment.
 
     Args:
-        mapped: what `IterableDataset.map` made of the stream: it says which rows there are, in
-            which batches, and how. Its function is not called.
-        judge: what judges them.
+        mapped: what `IterableDataset.map` made of the stream. It tells the rows and their batches.
+            Its function is not called.
+        holder: judges the rows.
     """
 
-    def __init__(self, mapped: Any, judge: StreamJudge) -> None:
+    def __init__(self, mapped: Any, holder: StreamHolder) -> None:
         super().__init__()
         self.ex_iterable = mapped.ex_iterable
-        self._mapped, self._judge = mapped, judge
+        self._mapped, self._holder = mapped, holder
 
     @property
     def iter_arrow(self) -> Any:
@@ -134,23 +127,23 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
 
     @property
     def num_shards(self) -> int:
-        """In how many shards the stream is."""
+        """The number of the stream's shards."""
         return int(self.ex_iterable.num_shards)
 
     def shuffle_data_sources(self, generator: Any) -> "GatedExamples":
         """The same with its shards in another order."""
-        return GatedExamples(self._mapped.shuffle_data_sources(generator), self._judge)
+        return GatedExamples(self._mapped.shuffle_data_sources(generator), self._holder)
 
     def shard_data_sources(
         self, num_shards: int, index: int, contiguous: bool = True
     ) -> "GatedExamples":
         """The same with some of its shards."""
         mapped = self._mapped.shard_data_sources(num_shards, index, contiguous=contiguous)
-        return GatedExamples(mapped, self._judge)
+        return GatedExamples(mapped, self._holder)
 
     def reshard_data_sources(self) -> "GatedExamples":
         """The same in more shards."""
-        return GatedExamples(self._mapped.reshard_data_sources(), self._judge)
+        return GatedExamples(self._mapped.reshard_data_sources(), self._holder)
 
     def _init_state_dict(self) -> dict[str, Any]:
         self._state_dict: dict[str, Any] | None = {
@@ -170,7 +163,7 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             yield key, formatter.format_row(table)
 
     def _iter_arrow(self) -> Iterator[tuple[str, pa.Table]]:
-        yield from self._tables(by_row=self._judge.may_change)
+        yield from self._tables(by_row=self._holder.may_change)
 
     def _tables(self, *, by_row: bool) -> Iterator[tuple[str, pa.Table]]:
         done = self._begin()
@@ -185,13 +178,14 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             done = 0
 
     def _whole(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-        held = self._judge.hold(lambda _: table)
+        held = self._holder.hold(lambda _: table, table.num_rows)
         admitted = keep_rows(table, held.mask())
         held.finish()
         yield table.num_rows - 1, admitted
 
     def _rows_of(self, table: pa.Table) -> Iterator[tuple[int, pa.Table]]:
-        held, admitted, given = self._judge.hold(lambda _: table), pa.table({}), 0
+        held = self._holder.hold(lambda _: table, table.num_rows)
+        admitted, given = pa.table({}), 0
 
         def judged(mask: pa.BooleanArray) -> None:
             nonlocal admitted, given
@@ -217,16 +211,17 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
         done = 0
 
         def rows(gate: Gate) -> pa.Table:
-            """Those that are left: who has the others may have changed them."""
+            """The rows that are left. Those that were given out may have been changed since."""
             left = {name: values[done:] for name, values in columns.items()}
-            return self._judge.columns.table(gate, left)
+            return self._holder.table(gate, left)
 
-        for position in self._judge.hold(rows).positions(lambda _: None):
+        count = len(next(iter(columns.values()), []))
+        for position in self._holder.hold(rows, count).positions(lambda _: None):
             done = position + 1
             yield position
 
     def _begin(self) -> int:
-        """Go to where the state says; returns how many rows of the batch there were given out."""
+        """Go to where the state says; returns how many rows of the batch were given out before."""
         state = self._state_dict
         if state is None:
             return 0

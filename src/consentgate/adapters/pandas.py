@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +17,12 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.adapters.engine import need
-from consentgate.adapters.options import require_options
+from consentgate.adapters.options import require_gate
 from consentgate.adapters.values import ValueColumns
 from consentgate.arrow import Validator, keep_values
 from consentgate.errors import ColumnTypeError, NotArrowError
 from consentgate.gate import Gate
-from consentgate.judging import Sieve
+from consentgate.judging import JudgingOptions, Sieve
 from consentgate.publishing import AnyGate
 
 if TYPE_CHECKING:
@@ -42,18 +43,22 @@ def filter(
 
     The frame is judged at once, by the gate that is current when `filter` is called.
 
-    Only the columns that judging needs are looked at, and have to be of types that Arrow has;
-    objects are taken for what they are (see `ColumnTypeError`). Integer ids in a column with
-    nulls are floats in plain pandas, which are no ids: read the data with
-    `dtype_backend="pyarrow"`, or use `Int64`.
+    Only the columns that judging and recording need are looked at. They must be of types that Arrow
+    has. In a column of objects, subjects may be lists, tuples or NumPy arrays, such as
+    `pd.read_parquet` gives them. The index is never looked at.
 
-    Categories that no admitted row has are not there any more, neither in columns nor in the
-    index: they would show what excluded rows hold. What does not belong to a row is taken over as
-    it is: `attrs`, flags, and the fill value of a sparse column's type.
+    Integer ids in a column with nulls are floats in plain pandas, and floats are no ids: read the
+    data with `dtype_backend="pyarrow"`, or use `Int64`. Only within NumPy arrays of subjects, which
+    pandas gives as floats if one of them holds a null, are floats taken for integers; all have to
+    be whole numbers below 2**53, because larger ones are not exact.
+
+    Categories that no admitted row has are removed, both from columns and from the index, because
+    they would show what excluded rows hold. What does not belong to a row is kept as it is:
+    `attrs`, flags, and the fill value of a sparse column's type.
 
     Args:
         data: with the gate's columns.
-        gate: the judge; of a live one, the gate that is current now judges all rows.
+        gate: a gate, or a live one. The gate that is current now judges all rows.
         ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
         judged_at: the instant of judgement; None takes the gate's, or else the clock.
         threads: as in `Gate.decide`.
@@ -69,25 +74,26 @@ def filter(
     need("pandas")
     import pandas as pd
 
-    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_gate(gate)
+    options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, pd.DataFrame):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' is no pandas DataFrame; give one."
         )
     current = gate.current()
-    with Sieve(current, ledger=ledger, judged_at=judged_at, threads=threads) as sieve:
-        decision = sieve.judge(_judged_table(data, current))
+    with Sieve(current, options) as sieve:
+        decision = sieve.judge(_needed_table(data, current, options.columns(current)))
     return _admitted_rows(data, decision.admitted)
 
 
-def _judged_table(frame: pd.DataFrame, gate: Gate) -> pa.Table:
-    """The columns that judging looks at, those of one name all of them; of the others the names."""
-    judged, names, arrays = gate.judged_columns, [], []
+def _needed_table(frame: pd.DataFrame, gate: Gate, needed: Collection[str]) -> pa.Table:
+    """All columns. Those that are needed have their values, and the others only nulls."""
+    names, arrays = [], []
     for at, label in enumerate(frame.columns):
         if isinstance(label, str):
-            is_judged = label in judged
-            column = _as_arrow(frame.iloc[:, at], label, gate) if is_judged else None
-            # Arrow takes no half of a surrogate pair
+            is_needed = label in needed
+            column = _as_arrow(frame.iloc[:, at], label, gate) if is_needed else None
+            # Arrow refuses half of a surrogate pair.
             names.append(label.encode(errors="backslashreplace").decode())
             arrays.append(pa.nulls(len(frame)) if column is None else column)
     return pa.Table.from_arrays(arrays, names=names)
@@ -100,9 +106,10 @@ def _as_arrow(column: pd.Series, name: str, gate: Gate) -> pa.ChunkedArray:
             return array if isinstance(array, pa.ChunkedArray) else pa.chunked_array([array])
         values = column.to_numpy(copy=True)
         values[column.isna()] = None  # pandas has several nulls, Arrow one
-    except Exception:  # a column's own code raises any class; its message can quote values
+    except Exception:  # a column's own code can raise any class, with values in its message
+        # The text of pandas' own types can show values, for example that of sparse columns.
         kind = column.dtype if isinstance(column.dtype, np.dtype) else type(column.dtype).__name__
-        raise ColumnTypeError(  # other types can show values, as that of sparse columns does
+        raise ColumnTypeError(
             f"Column '{name}' is {kind} and cannot be converted to Arrow; convert it first."
         ) from None
     return ValueColumns(reads_text=False).table(gate, {name: values.tolist()}).column(name)
@@ -116,7 +123,7 @@ def _admitted_rows(frame: pd.DataFrame, mask: pa.BooleanArray) -> pd.DataFrame:
     for at in range(frame.shape[1]):
         column = frame.iloc[:, at]
         values = _admitted_values(column, mask)
-        is_object = column.dtype == object  # which would be taken for what is in there
+        is_object = column.dtype == object  # pandas would infer another type
         columns[at] = pd.Series(values, index=index, dtype=object if is_object else None)
     admitted = pd.DataFrame(columns, index=index)
     admitted.columns = frame.columns
@@ -139,10 +146,10 @@ def _admitted_values(values: Any, mask: pa.BooleanArray) -> Any:
 
 
 def _with_own_categories(values: Any) -> Any:
-    """Categorical values with the categories that they use.
+    """Categorical values with only the categories that they use.
 
-    pandas' own `remove_unused_categories` leaves all words in categories that Arrow encodes as a
-    dictionary.
+    pandas' own `remove_unused_categories` keeps all words of categories that are a dictionary in
+    Arrow.
     """
     import pandas as pd
 

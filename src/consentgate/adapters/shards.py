@@ -1,11 +1,11 @@
 """The messages behind a loader, in batches, shared out so that every row has one reader.
 
-A shard is one worker process of one rank. What is shared out are pieces: row groups of Parquet
-files, cut up where there are fewer of them than shards, or the batches of an iterable. A row's
-position in the whole input is known everywhere, and a shard can begin again at any batch.
+A shard is one worker process of one rank. Shards get pieces: row groups of Parquet files, cut up if
+there are fewer of them than shards, or the batches of an iterable. Each shard knows a row's
+position in the whole input, and can begin again at any row.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -27,7 +27,7 @@ from consentgate.storage import (
 )
 
 _JUDGED_ROWS, _JUDGED_BYTES = 32_768, 8 << 20
-"""Most rows and bytes judged at once. With fewer, each judgement's own price would show, and more
+"""Most rows and bytes judged at once. With fewer, the fixed cost of each judgement would show; more
 would fill the workers' memory.
 """
 
@@ -46,12 +46,28 @@ class Position(NamedTuple):
     """Where a shard is.
 
     Attributes:
-        piece: how many of its pieces are behind it.
-        rows: how many rows of the next one are.
+        piece: how many of its pieces it has finished.
+        rows: how many rows of the next piece it has finished.
     """
 
     piece: int = 0
     rows: int = 0
+
+
+class ResumePoint(NamedTuple):
+    """Where a shard resumes.
+
+    Attributes:
+        position: the position of the next row.
+        inner_state: the state that the data set behind it goes back to before it reads on from the
+            position; None: the data set's own current state.
+    """
+
+    position: Position
+    inner_state: Any = None
+
+    def __repr__(self) -> str:  # a state may hold cells
+        return f"<ResumePoint at {self.position}>"
 
 
 class Block(NamedTuple):
@@ -59,13 +75,15 @@ class Block(NamedTuple):
 
     Attributes:
         first_row: the position of their first row in the whole input.
-        batches: the batches, and where the shard is when it is through with each.
+        start: where to resume, so that the block is the next one.
+        batches: the batches, and where to resume after each.
     """
 
     first_row: int
-    batches: list[tuple[pa.Table, Position]]
+    start: ResumePoint
+    batches: list[tuple[pa.Table, ResumePoint]]
 
-    def __repr__(self) -> str:  # a table's own shows what is in it
+    def __repr__(self) -> str:  # a table's own repr shows cells
         return f"<Block of {len(self.batches)} batches from row {self.first_row}>"
 
 
@@ -74,7 +92,7 @@ class Batches(Protocol):
 
     @property
     def identity(self) -> str:
-        """Identifies the input that a position belongs to; empty where nothing does."""
+        """Identifies the input that a position belongs to; empty if nothing identifies it."""
 
     @property
     def schema(self) -> pa.Schema | None:
@@ -156,13 +174,14 @@ class ParquetBatches:
         for number, piece in enumerate(pieces[start.piece :], start.piece):
             done = start.rows if number == start.piece else 0
             for tables in _gathered(self._tables(piece, done)):
-                first_row, batches = piece.first_row + done, []
+                start, first_row = Position(number, done), piece.first_row + done
+                batches = list[tuple[pa.Table, ResumePoint]]()
                 for table in tables:
                     done += table.num_rows
                     is_last = done == piece.stop - piece.first
                     end = Position(number + 1) if is_last else Position(number, done)
-                    batches.append((table, end))
-                yield Block(first_row, batches)
+                    batches.append((table, ResumePoint(end)))
+                yield Block(first_row, ResumePoint(start), batches)
 
     def _pieces(self) -> list[_Piece]:
         groups = [
@@ -214,7 +233,7 @@ class ParquetBatches:
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
-    """As many tables together as are worth being judged at once, and never more than fit."""
+    """As many tables together as are judged at once."""
     gathered: list[pa.Table] = []
     rows = size = 0
     for table in tables:
@@ -229,35 +248,37 @@ def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
 
 def _changed(shown: str) -> SourceChangedError:
     return SourceChangedError(
-        f"File '{shown}' is not as it was when the data set was made of it; make it anew."
+        f"File '{shown}' is not as it was when the data set was made of it; call `filter` again."
     )
 
 
 def _share(pieces: list[_Piece], index: int, count: int, batch_rows: int) -> list[_Piece]:
-    """One of `count` shares of the pieces, which are cut up where they are too few."""
+    """One of `count` shares of the pieces, which are cut up if they are too few."""
     if len(pieces) < count:
-        parts = -(-count // max(len(pieces), 1))
-        pieces = [part for piece in pieces for part in _cut(piece, parts, batch_rows)]
+        cuts = -(-count // max(len(pieces), 1))
+        pieces = [smaller for piece in pieces for smaller in _cut(piece, cuts, batch_rows)]
     return pieces[index::count]
 
 
-def _cut(piece: _Piece, parts: int, batch_rows: int) -> Iterator[_Piece]:
-    """A piece in so many parts, or fewer where it has fewer batches."""
+def _cut(piece: _Piece, cuts: int, batch_rows: int) -> Iterator[_Piece]:
+    """A piece in a number of smaller ones, or in fewer if it has fewer batches."""
     batches = -(-(piece.stop - piece.first) // batch_rows)
-    rows = -(-batches // parts) * batch_rows
+    rows = -(-batches // cuts) * batch_rows
     for first in range(piece.first, piece.stop, rows):
         stop = min(first + rows, piece.stop)
         yield _Piece(piece.file, piece.group, first, stop, piece.first_row + first - piece.first)
 
 
 class GivenBatches:
-    """The Arrow batches of an iterable, whole, each of which every shard passes by.
+    """The Arrow batches of an iterable. Every shard iterates over all, and skips those of others.
 
     Args:
         batches: record batches, tables, or anything else that holds Arrow data.
-        schema: theirs, if it is known.
-        identity: what a position belongs to, as far as it is known.
-        are_shared_out: whether they are to be shared out; else each process has its own.
+        schema: their schema, if it is known.
+        identity: identifies the input, as far as it is known.
+        are_shared_out: whether they are shared out; if not, each process has batches of its own.
+        inner_state: a function that gives the iterable's own state; None: the states of the
+            iterable are not in the blocks.
     """
 
     def __init__(
@@ -267,8 +288,10 @@ class GivenBatches:
         schema: pa.Schema | None = None,
         identity: str = "",
         are_shared_out: bool = True,
+        inner_state: Callable[[], Any] | None = None,
     ) -> None:
         self.schema, self.identity = schema, identity
+        self._inner_state = inner_state or (lambda: None)
         self._batches, self._are_shared_out = batches, are_shared_out
         self._is_spent = False
 
@@ -276,18 +299,21 @@ class GivenBatches:
         """A shard's rows from some position on.
 
         Raises:
-            ConfigurationError: They can be iterated over only once, but were so before, or there
-                are several shards.
-            NotArrowError: One of them holds no Arrow data.
+            ConfigurationError: The iterable can be iterated over only once, and that was done
+                before, or there are several shards.
+            NotArrowError: An item holds no Arrow data.
         """
         shard = shard if self._are_shared_out else Shard()
         self._refuse_spent(shard)
-        first_row = 0
+        first_row, before = 0, self._inner_state()
         for number, batch in enumerate(self._batches):
-            table = as_table(batch)
+            table, after = as_table(batch), self._inner_state()
             if number >= start.piece and _is_due(shard, number):
-                yield Block(first_row, [(table, Position(number + 1))])
-            first_row += table.num_rows
+                done = start.rows if number == start.piece else 0
+                end = ResumePoint(Position(number + 1), after)
+                begun = ResumePoint(Position(number, done), before)
+                yield Block(first_row + done, begun, [(table.slice(done), end)])
+            first_row, before = first_row + table.num_rows, after
 
     def _refuse_spent(self, shard: Shard) -> None:
         is_single = iter(self._batches) is self._batches

@@ -2,12 +2,13 @@
 
 >>> from torch.utils.data import DataLoader
 >>> from consentgate.adapters import torch as gated
->>> dataset = gated.filter("messages/", gate)  # doctest: +SKIP
+>>> dataset = gated.filter("messages/", gate, batch_size=512)  # doctest: +SKIP
 >>> for batch in DataLoader(dataset, batch_size=None, num_workers=4):  # doctest: +SKIP
 ...     texts = batch.column("text").to_pylist()
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -16,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from consentgate.adapters.engine import need
-from consentgate.adapters.options import require_count, require_options
+from consentgate.adapters.options import require_count, require_gate
 from consentgate.adapters.shards import Batches, GivenBatches, ParquetBatches
+from consentgate.arguments import require
 from consentgate.arrow import as_table, read_stream
 from consentgate.errors import ConfigurationError, NotArrowError
+from consentgate.judging import JudgingOptions
 from consentgate.publishing import AnyGate
 from consentgate.storage import digest_json
 
@@ -38,56 +41,71 @@ def filter(
     ledger: str | Path | None = None,
     judged_at: datetime | None = None,
     threads: int | None = None,
+    batch_size: int | None = None,
+    drop_last: bool = False,
     batch_rows: int = 4096,
     columns: Sequence[str] | None = None,
     replica: tuple[int, int] | None = None,
 ) -> "GatedIterableDataset":
-    """A data set of record batches that hold the admitted rows of the input's batches.
+    """A data set of record batches that hold admitted rows.
 
-    Give it to a `DataLoader` with `batch_size=None`, since it gives whole batches; what turns rows
-    into tensors is the loader's `collate_fn`. Batches without an admitted row are left out. Each
-    says in its schema's metadata, under `consentgate.gate_digest`, which saved gate judged it.
+    Give it to a `DataLoader` with `batch_size=None`, because it gives whole batches. The loader's
+    `collate_fn` turns a batch into tensors. Each batch says in its schema's metadata, under
+    `consentgate.gate_digest`, which saved gate judged it.
 
-    The workers of all ranks share the input out, so that every row is judged once: Parquet by row
-    group (parts of one where there are fewer than workers), anything else batch by batch, where
-    every worker passes by those of the others. Ranks may get unequal numbers of batches.
+    With `batch_size`, every batch has that many admitted rows, gathered over batches and files of
+    the input. Only the last one of each worker has fewer. Until a batch is full, all rows that were
+    read for it are held in memory. Without `batch_size`, a batch holds the admitted rows of one
+    batch of the input, and batches without an admitted row are left out.
 
-    Rows are read and judged ahead of the batches that are given (of files, up to 32,768 rows or
-    8 MiB). When a live gate has changed meanwhile, they are judged again: no batch is given that
-    the newer gate would not admit, beyond those that a worker had already sent to the loader
-    (`prefetch_factor` for each worker). Whether a consent has expired is checked when rows are
-    judged, and not again when they are given out.
+    The workers of all ranks share the input out, so that every row is judged once. Parquet files
+    are shared out by row group, or by parts of row groups if there are fewer of them than workers.
+    Other data is shared out batch by batch: every worker iterates over all, and skips those of the
+    others. Ranks may get unequal numbers of batches.
+
+    Rows are read and judged before their batch is given (of files, up to 32,768 rows or 8 MiB at a
+    time). If a live gate has changed meanwhile, the newer gate judges them again, and no batch is
+    given with a row that it would not admit. It does not reach batches that a worker has already
+    sent to the loader (`prefetch_factor` for each worker). Whether a consent has expired is checked
+    when rows are judged, and not again when they are given out.
 
     `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
-    goes on after the batch that it saw last. The gate may be a newer one then.
+    goes on after the batch that it saw last. The gate may be a newer one, and `batch_size` another.
 
     Args:
         data: a path, pattern or URI of Parquet files, or a pyarrow data set; Arrow data in memory;
-            an iterable of Arrow batches; or an `IterableDataset` of Arrow batches, which is judged
-            as it comes, since it shares itself out to workers.
-        gate: a gate, or a live one (`GateStore.live`). Saved, its file is read at once and shared
-            by all workers; one that is not forked refuses another file in its place. What a
-            live one takes later is read as it is needed.
+            an iterable of Arrow batches; or an `IterableDataset` of Arrow batches. Such a data set
+            is not shared out, because it shares itself out to workers.
+        gate: a gate, or a live one (`GateStore.live`). If it was saved, its file is read at once
+            and shared by all workers, and workers that were not forked refuse another file in its
+            place. The gates that a live one takes later are read as they are needed.
         ledger: a directory that gets the excluded rows, in a file for each iteration of a worker,
-            complete when that ends; `row` is the position in the whole input. None: no record.
+            which is complete when the iteration ends. `row` is the position in the whole input.
+            None: no record.
         judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.
         threads: how many threads judge; None: one in workers, elsewhere one per core.
-        batch_rows: of how many rows of a file or table the admitted ones make a batch.
-        columns: the columns to give, each once, and to read beside those that the gate needs that
-            is current now; a live gate that comes to need others ends the iteration by
-            ColumnMissingError. None: all of them. With none, batches have rows but no columns.
+        batch_size: how many rows a batch has; None: as many as a batch of the input has admitted.
+        drop_last: leave out a last batch that is shorter than `batch_size`. Its rows are counted
+            and recorded all the same.
+        batch_rows: how many rows of a file or table are a batch of the input.
+        columns: the columns to give, each once; None: all of them. Beside them, only the columns
+            are read that the gate that is current now needs. If a live gate comes to need others,
+            the iteration ends with a ColumnMissingError. Given none, batches have rows but no
+            columns.
         replica: this process's rank and how many there are; None: as `torch.distributed` says when
             iteration begins, or else the environment that `torchrun` sets.
 
     Returns:
-        An `IterableDataset` with `counts`, `num_admitted` and `num_excluded` of all workers.
+        An `IterableDataset` with `counts`, `num_admitted` and `num_excluded` of all workers, and
+        `reset_counts`.
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
         TypeError: An argument is of a wrong type, or no gate.
-        ConfigurationError: The arguments do not fit together; while iterating: RANK and WORLD_SIZE
-            in the environment are no rank.
-        SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one.
+        ConfigurationError: The arguments do not fit together; while iterating: the DataLoader was
+            not made with `batch_size=None`, or RANK and WORLD_SIZE in the environment are no rank.
+        SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one;
+            while iterating with `batch_size`: batches have different schemas.
         NotArrowError: `data` is none of the above.
         OutputError: While iterating: the ledger cannot be written.
         Whatever `Gate.decide` raises: at once for files and Arrow data in memory, else while
@@ -96,26 +114,31 @@ def filter(
     need("torch")
     from torch.utils.data import Dataset, IterableDataset
 
-    from consentgate.adapters.torch_dataset import GatedIterableDataset, Judge, Replica
+    from consentgate.adapters.torch_batches import BatchMaker
+    from consentgate.adapters.torch_dataset import GatedIterableDataset, Replica, Size
 
-    require_options(gate, ledger=ledger, judged_at=judged_at, threads=threads)
+    require_gate(gate)
+    options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     require_count(batch_rows, "batch_rows")
+    _check_size(batch_size, drop_last)
+    size = None if batch_size is None else Size(batch_size, drop_last)
     known = None if replica is None else Replica.given(replica)
-    judge = Judge(gate, columns, ledger=ledger, judged_at=judged_at, threads=threads)
-    gate.current().preload()  # for the workers
+    maker = BatchMaker(gate, columns, options)
+    current = gate.current()
+    current.preload()  # for the workers
     if isinstance(data, IterableDataset):
         inner = data if hasattr(data, "state_dict") else None
-        given = GivenBatches(data, are_shared_out=False)
-        return GatedIterableDataset(given, judge, known, inner)
+        state = None if inner is None or size is None else _state_of(inner)
+        given = GivenBatches(data, are_shared_out=False, inner_state=state)
+        return GatedIterableDataset(given, maker, known, inner, size)
     if isinstance(data, Dataset):
-        raise ConfigurationError("The data set is asked by index; use filter_by_index.")
+        raise ConfigurationError("The data set gives items by index; use filter_by_index.")
     batches = _batches(data, batch_rows)
     if batches.schema is not None:
-        empty = pa.Table.from_batches([], batches.schema)
-        judge.check(gate.current(), empty)
-    if isinstance(batches, ParquetBatches) and judge.columns is not None:
-        batches = replace(batches, columns=(*judge.columns, *gate.current().judged_columns))
-    return GatedIterableDataset(batches, judge, known)
+        maker.check(batches.schema, current)
+    if isinstance(batches, ParquetBatches):
+        batches = replace(batches, columns=maker.needed_columns(current))
+    return GatedIterableDataset(batches, maker, known, size=size)
 
 
 def filter_by_index(
@@ -128,28 +151,47 @@ def filter_by_index(
 ) -> "GatedDataset":
     """A data set that gives the admitted rows of each Arrow batch of another, by the same index.
 
-    A batch of which nothing is admitted comes without rows. There is no ledger, since there is no
-    end at which one would be complete. For everything else, see `filter`.
+    A batch without an admitted row comes without rows. There is no ledger, because there is no end
+    at which it would be complete. Give it, too, to a `DataLoader` with `batch_size=None`. For
+    everything else, see `filter`.
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
         TypeError: An argument is of a wrong type, or no gate.
         ConfigurationError: `threads` is less than 1, `judged_at` has no time zone, or `columns` is
-            a text or names a column twice.
-        NotArrowError: `data` cannot be asked by index; or, on getting, what it gives holds no Arrow
-            data.
+            a text or names a column twice; on getting: the DataLoader was not made with
+            `batch_size=None`.
+        NotArrowError: `data` gives nothing by index; or, on getting, it gives no Arrow data.
         Whatever `Gate.decide` raises: on getting; from workers, too, with its class.
     """
     need("torch")
-    from consentgate.adapters.torch_dataset import GatedDataset, Judge
+    from consentgate.adapters.torch_batches import BatchMaker
+    from consentgate.adapters.torch_dataset import GatedDataset
 
-    require_options(gate, judged_at=judged_at, threads=threads)
+    require_gate(gate)
+    options = JudgingOptions(judged_at=judged_at, threads=threads)
     if not hasattr(data, "__getitem__"):
         raise NotArrowError(
             f"An object of type '{type(data).__qualname__}' cannot be asked by index; give a data "
             "set with __getitem__, or use filter."
         )
-    return GatedDataset(data, Judge(gate, columns, judged_at=judged_at, threads=threads))
+    return GatedDataset(data, BatchMaker(gate, columns, options))
+
+
+def _check_size(batch_size: int | None, drop_last: bool) -> None:
+    require(drop_last, "drop_last", bool, hint="give True or False")
+    if batch_size is not None:
+        require_count(batch_size, "batch_size")
+    elif drop_last:
+        raise ConfigurationError(
+            "`drop_last` leaves out a batch that is shorter than `batch_size`, but there is none; "
+            "give `batch_size`, too."
+        )
+
+
+def _state_of(dataset: Any) -> Callable[[], Any]:
+    """A function that gives a data set's current state as it is now, whatever comes later."""
+    return lambda: deepcopy(dataset.state_dict())
 
 
 def _batches(data: Any, batch_rows: int) -> Batches:

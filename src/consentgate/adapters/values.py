@@ -1,7 +1,8 @@
 """Python values as Arrow columns, for engines whose rows are Python objects.
 
-Arrow takes what it can make fit: an instant without a zone as one in UTC, 1.0 as an integer, and
-nulls alone as a type of their own. Here every value is what it is, or there is an error.
+Arrow converts values to make them fit: it takes an instant without a zone for one in UTC, and 1.0
+for an integer, and gives nulls alone a type of their own. Here a value that does not fit is an
+error.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -11,7 +12,7 @@ from decimal import Decimal
 from functools import partial
 from itertools import accumulate, chain
 from numbers import Integral
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 from uuid import UUID
 
 import numpy as np
@@ -32,15 +33,15 @@ ErrorClass: TypeAlias = type[ColumnTypeError]
 _BOOLEANS, _INTEGERS, _STRINGS, _UUIDS = "booleans", "integers", "strings", "UUIDs"
 _ZONED, _NAIVE = "instants with a time zone", "instants without a time zone"
 _KINDS: dict[type, str] = {
-    bool: _BOOLEANS,  # which are integers, too, and so come first
+    bool: _BOOLEANS,  # first, because a bool is an Integral, too
     Integral: _INTEGERS,
     str: _STRINGS,
     UUID: _UUIDS,
     bytes: _UUIDS,
 }
-_MAY_BE_NOTHING = (float, Decimal, np.floating, np.datetime64, np.timedelta64)
-_NOTHING = ("NAType", "NaTType")
-"""Types of pandas' own, each of one value."""
+_MAY_BE_NULL = (float, Decimal, np.floating, np.datetime64, np.timedelta64)
+_NULL_TYPES = ("NAType", "NaTType")
+"""Types of pandas that have one value each."""
 _SCALARS = (bool, int, float, str, bytes, UUID, date, time, timedelta, Decimal, np.generic)
 _ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
 
@@ -49,7 +50,8 @@ class ValueColumns:
     """Makes columns of the values of one stream, batch by batch.
 
     A column is of one kind from the stream's beginning to its end, so it makes no difference where
-    a batch ends. None, NaN and NaT are null. A single subject is the same as a list of one.
+    a batch ends. None, NaN and NaT are null. A single subject is the same as a list of one. Lists
+    may be lists, tuples or one-dimensional NumPy arrays.
 
     Args:
         reads_text: whether ISO 8601 text is read as instants.
@@ -60,21 +62,20 @@ class ValueColumns:
         self._kinds: dict[str, str] = {}
 
     def table(self, gate: Gate, columns: Mapping[str, Values]) -> pa.Table:
-        """Those of the columns that the gate looks at.
+        """A table of the columns, each read as the gate uses it.
 
         Args:
-            columns: n values each.
+            columns: n values each; only columns that judging or recording need.
 
         Raises:
             ColumnTypeError: A column holds what does not fit, or different kinds of values.
                 IdFamilyError, NaiveTimestampError and RuleColumnTypeError say more precisely why.
         """
         readers = self._readers(gate)
-        names = [name for name in gate.judged_columns if name in columns]
-        return pa.table({name: readers[name](_with_nulls(columns[name])) for name in names})
+        return pa.table({n: readers[n](_with_nulls(values)) for n, values in columns.items()})
 
     def _readers(self, gate: Gate) -> dict[str, Callable[[Values], pa.Array]]:
-        """The function that makes each column. Of several roles, the last one here counts."""
+        """The function that reads each column. The last one of several roles counts."""
         columns, readers = gate.columns, dict[str, Callable[[Values], pa.Array]]()
         for rule in sorted(gate.policy.record_rules, key=lambda rule: bool(rule.values)):
             readers[rule.column] = partial(self._ruled, rule)
@@ -88,17 +89,17 @@ class ValueColumns:
 
     def _record_ids(self, name: str, values: Values) -> pa.Array:
         ids = self._ids(name, values)
-        if pa.types.is_null(ids.type):  # the ledger must have a type
+        if pa.types.is_null(ids.type):  # the ledger's column needs a type
             return pa.nulls(len(ids), _ID_TYPES[self._kinds.get(name, _STRINGS)])
         return ids
 
     def _subjects(self, name: str, values: Values) -> pa.Array:
-        if not any(isinstance(value, list | tuple) for value in values):
+        if not any(map(_is_list, values)):
             return self._ids(name, values)
-        lists = [v if v is None or isinstance(v, list | tuple) else [v] for v in values]
-        ends = accumulate((len(v or ()) for v in lists), initial=0)
-        items = self._ids(name, _with_nulls([*chain.from_iterable(v or () for v in lists)]))
-        missing = pa.array([v is None for v in lists])
+        lists = [_items(name, value) for value in values]
+        ends = accumulate(map(len, lists), initial=0)
+        items = self._ids(name, _with_nulls([*chain.from_iterable(lists)]))
+        missing = pa.array([value is None for value in values])
         return pa.LargeListArray.from_arrays(pa.array(ends, pa.int64()), items, mask=missing)
 
     def _ids(self, name: str, values: Values) -> pa.Array:
@@ -119,7 +120,7 @@ class ValueColumns:
         if self._reads_text and any(isinstance(value, str) for value in values):
             return self._written_instants(name, values)
         kind = self._kind(name, values, [_ZONED, _NAIVE], NaiveTimestampError)
-        is_finer = any(getattr(value, "nanosecond", 0) for value in values)  # as pandas has them
+        is_finer = any(getattr(value, "nanosecond", 0) for value in values)  # pandas has these
         zone = None if kind == _NAIVE else "UTC"
         values = [_with_whole_offset(name, value) for value in values]
         return _array(name, values, pa.timestamp("ns" if is_finer else "us", zone))
@@ -152,7 +153,7 @@ class ValueColumns:
     def _kind(
         self, name: str, values: Values, fit: Collection[str], error: ErrorClass
     ) -> str | None:
-        """The kind of a column's values, now as before; None where all are null."""
+        """The kind of a column's values, which may not change; None if all are null."""
         kind = _only_kind(name, values, fit, error)
         if kind is not None:
             self._settle(name, kind, error)
@@ -166,20 +167,53 @@ class ValueColumns:
             )
 
 
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
+
+
+def _items(name: str, value: Any) -> Values:
+    """The items of a list; of a single value, the value; of a null, none."""
+    if value is None:
+        return ()
+    if not _is_list(value):
+        return (value,)
+    if isinstance(value, np.ndarray) and value.dtype.kind == "f":
+        return _integers_of(name, value)
+    return cast(Values, value)
+
+
+def _integers_of(name: str, floats: np.ndarray[Any, Any]) -> Values:
+    """The integers of an array that pandas made floats of, as it does if an array holds a null.
+
+    Up to 2**53 (for float64), every integer has a float of its own. Beyond, two ids could have one.
+
+    Raises:
+        ColumnTypeError: A value is no integer, or is so large that it may stand for several.
+    """
+    known = floats[~np.isnan(floats)]
+    beyond = 2 ** (np.finfo(floats.dtype).nmant + 1)
+    if not np.all((np.trunc(known) == known) & (np.abs(known) < beyond)):
+        raise ColumnTypeError(
+            f"Column '{name}' holds arrays of floats that are no integers, or are too large to be "
+            'exact; read the data with dtype_backend="pyarrow", which keeps integers.'
+        )
+    return [None if np.isnan(item) else int(item) for item in floats]
+
+
 def _with_nulls(values: Values) -> Values:
-    """The values with None where others have NaN, NaT or NA."""
+    """The values with None instead of NaN, NaT and NA."""
     kinds = set(map(type, values))
-    if any(issubclass(t, _MAY_BE_NOTHING) or t.__name__ in _NOTHING for t in kinds):
-        return [None if _is_nothing(value) else value for value in values]
+    if any(issubclass(t, _MAY_BE_NULL) or t.__name__ in _NULL_TYPES for t in kinds):
+        return [None if _is_null(value) else value for value in values]
     return values
 
 
-def _is_nothing(value: Any) -> bool:
+def _is_null(value: Any) -> bool:
     if isinstance(value, Decimal):
         return value.is_nan()
-    if isinstance(value, _MAY_BE_NOTHING):
-        return bool(value != value)  # as NaN and NaT are
-    return type(value).__name__ in _NOTHING
+    if isinstance(value, _MAY_BE_NULL):
+        return bool(value != value)  # true for NaN and NaT
+    return type(value).__name__ in _NULL_TYPES
 
 
 def _only_kind(name: str, values: Values, fit: Collection[str], error: ErrorClass) -> str | None:
@@ -195,7 +229,7 @@ def _only_kind(name: str, values: Values, fit: Collection[str], error: ErrorClas
 
 
 def _kinds(values: Values) -> set[str]:
-    """Which kinds of values there are, but for nulls."""
+    """The kinds of the values that are not null."""
     types = set(map(type, values)) - {type(None)}
     moments = [kind for kind in types if issubclass(kind, datetime)]
     kinds = {_kind_of(kind) for kind in types.difference(moments)}
@@ -211,7 +245,10 @@ def _kind_of(kind: type) -> str:
 
 
 def _with_whole_offset(name: str, value: datetime | None) -> datetime | None:
-    """The same instant; pyarrow 26 forgets fractions of a second in an offset from UTC."""
+    """The same instant, in UTC if its offset has fractions of a second.
+
+    pyarrow 26 ignores these fractions.
+    """
     offset = None if value is None else value.utcoffset()
     if value is None or offset is None or not offset.microseconds:
         return value
@@ -229,7 +266,7 @@ def _integers(name: str, values: Values) -> pa.Array:
 
 
 def _array(name: str, values: Values, kind: pa.DataType) -> pa.Array:
-    # Raised within `except`, the error would hold the other one, which can quote values.
+    # An error raised within `except` would hold the other error, whose message can quote values.
     with suppress(pa.ArrowException, OverflowError, ValueError):
         return pa.array(values, kind)
     raise ColumnTypeError(
@@ -246,5 +283,5 @@ def _need_scalars(rule: Rule, values: Values) -> None:
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether a value is a single one that says of itself whether it is null."""
+    """Whether a value is a single one whose own type says whether it is null."""
     return isinstance(value, _SCALARS) and not isinstance(value, np.complexfloating)

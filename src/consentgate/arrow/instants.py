@@ -76,8 +76,17 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
     return Instants(floor, ceil, valid_mask(array))
 
 
-def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = None) -> None:
+def check_instants(
+    kind: pa.DataType,
+    name: str,
+    assume_timezone: str | None = None,
+    *,
+    parameter: str = "Columns.assume_timezone",
+) -> None:
     """Raise an error unless `read_instants` can read a column of that type.
+
+    Args:
+        parameter: the argument that gives the time zone, as messages name it.
 
     Raises:
         ColumnTypeError, NaiveTimestampError: As `read_instants`.
@@ -90,7 +99,7 @@ def check_instants(kind: pa.DataType, name: str, assume_timezone: str | None = N
     if kind.tz is None and assume_timezone is None:
         raise NaiveTimestampError(
             f"Column '{name}' is {kind}, which has no time zone, so its instants are unknown; give "
-            "it one, or for messages say Columns(assume_timezone=…)."
+            f"it one, or name its time zone with `{parameter}`."
         )
 
 

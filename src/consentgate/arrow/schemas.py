@@ -1,5 +1,6 @@
 """Finding columns in schemas, and how messages show columns and their types."""
 
+import json
 from collections.abc import Iterable
 from typing import Any
 
@@ -24,11 +25,14 @@ def refuse_other_schema(first: pa.Schema, other: pa.Schema) -> None:
         )
 
 
-def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
+def find_column(
+    schema: pa.Schema, name: str, *, role: str, hint: str = "say which column to use"
+) -> int:
     """The position of the only column of that name.
 
     Args:
         role: what the column is needed for, in the words of error messages.
+        hint: what else can be done than to rename a column, in the words of error messages.
 
     Raises:
         ColumnMissingError: No column has that name.
@@ -38,7 +42,7 @@ def find_column(schema: pa.Schema, name: str, *, role: str) -> int:
     if not positions:
         raise ColumnMissingError(
             f"Column '{name}' ({role}) is missing; the columns are {quoted(schema.names)}. "
-            "Rename one, or say which column to use."
+            f"Rename one, or {hint}."
         )
     if len(positions) > 1:
         raise ColumnAmbiguousError(
@@ -94,6 +98,18 @@ def plain_layout(kind: pa.DataType) -> pa.DataType | None:
     if pa.types.is_string_view(kind):
         return pa.large_string()
     return pa.large_binary() if pa.types.is_binary_view(kind) else None
+
+
+def pandas_index(schema: pa.Schema) -> set[str]:
+    """The names of the columns that are the index of a pandas data frame, if it was one.
+
+    pandas says so in the schema's metadata, which also gets into Parquet files.
+    """
+    try:
+        description = json.loads((schema.metadata or {}).get(b"pandas", b"{}"))
+        return {name for name in description["index_columns"] if isinstance(name, str)}
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return set()  # pandas did not write this, so it tells nothing about an index
 
 
 def schema_difference(first: pa.Schema, other: pa.Schema) -> str:

@@ -8,9 +8,10 @@ from typing import Annotated, NoReturn
 import typer
 
 from consentgate import __version__
+from consentgate.cli.check import CHECK_EXIT_CODES, check
 from consentgate.cli.compile import compile_gate
 from consentgate.cli.demo import demo
-from consentgate.cli.explain import explain
+from consentgate.cli.explain import TAKES_RECORD_ID, explain
 from consentgate.cli.filter import filter_messages
 from consentgate.cli.ledger import ledger_app
 from consentgate.cli.options import EXIT_CODES
@@ -18,6 +19,7 @@ from consentgate.cli.policy import policy_app
 from consentgate.cli.run import run_files
 from consentgate.cli.text import hold_streams, print_error, print_loss
 from consentgate.cli.verify import verify
+from consentgate.cli.warn import warnings_on_stderr
 from consentgate.errors import ConfigurationError, ConsentGateError
 
 __all__ = ["app", "main"]
@@ -30,11 +32,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command(epilog=EXIT_CODES)(demo)
+app.command(epilog=CHECK_EXIT_CODES)(check)
 app.command("filter", epilog=EXIT_CODES)(filter_messages)
 app.command("compile", epilog=EXIT_CODES)(compile_gate)
 app.command("run", epilog=EXIT_CODES)(run_files)
 app.command(epilog=EXIT_CODES)(verify)
-app.command(epilog=EXIT_CODES)(explain)
+app.command(epilog=EXIT_CODES, context_settings=TAKES_RECORD_ID)(explain)
 app.add_typer(policy_app, name="policy")
 app.add_typer(ledger_app, name="ledger")
 
@@ -46,7 +49,8 @@ def main() -> None:
     """
     hold_streams()
     signal.signal(signal.SIGTERM, _leave)
-    code = _run()
+    with warnings_on_stderr():
+        code = _run()
     was_lost = print_loss(is_done=code == 0)
     sys.exit(code or int(was_lost))
 

@@ -1,4 +1,4 @@
-"""`consentgate compile`: a policy, a snapshot and a registry into one gate file."""
+"""`consentgate compile`: one gate file made of a policy, a snapshot and a registry."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,13 +21,14 @@ def compile_gate(
 ) -> None:
     """Compile a policy, a consent snapshot and a channel registry into one gate file.
 
-    With --judged-at, the gate judges as at that instant wherever it is used. The file opens in
-    milliseconds and is shared by all processes: see --gate of other commands.
-    It can be asked for ids; guard it as you guard the snapshot.
+    With --judged-at, the gate judges as at that instant wherever it is used. Other commands take
+    the file with --gate. It opens in milliseconds, and all processes share its memory.
+    Whoever has the file can test whether an id is in it: guard it as you guard the snapshot.
     """
     if judge.gate_file is not None:
         raise typer.BadParameter(
-            "a saved gate is compiled already; name what a new one is made of instead of --gate."
+            "a saved gate is compiled already; leave --gate out, and name a policy, a snapshot and "
+            "a registry."
         )
     refuse_outputs(out.parent, [out.name], judge.files, overwrite=overwrite)
     gate = judge.gate()

@@ -4,57 +4,75 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Any
 from uuid import UUID
 
 import pyarrow as pa
 import typer
+from pyarrow.fs import FileType
 
 from consentgate.cli.message_files import read_tables
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.text import printable
-from consentgate.errors import RecordNotFoundError
+from consentgate.errors import RecordNotFoundError, SourceError
 from consentgate.gate import Gate
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import MessageFile
-from consentgate.judging import Explanation, RowExplanation
+from consentgate.judging import RowExplanation, record_id_column
+from consentgate.runs import Source, find_source, with_partition
+from consentgate.storage import Folder
+
+RecordId = Annotated[
+    str,
+    typer.Argument(
+        metavar="RECORD_ID",
+        help="The record's id: an integer, a UUID or text, as the files hold it.",
+        show_default=False,
+    ),
+]
+TAKES_RECORD_ID = {"ignore_unknown_options": True}
+"""Settings of a command that takes a record id, which may be a negative number."""
 
 
 @takes_judge
 def explain(
     source: Annotated[
-        Path,
-        typer.Argument(metavar="INPUT", help="A Parquet or Arrow IPC file.", show_default=False),
+        str,
+        typer.Argument(
+            metavar="INPUT",
+            help="A Parquet or Arrow IPC file; or a folder of such files, a quoted pattern (*, **, "
+            "?, [ab]), or a URI.",
+            show_default=False,
+        ),
     ],
-    record_id: Annotated[
-        str, typer.Option(metavar="ID", help="The record to explain.", show_default=False)
-    ],
+    record_id: RecordId,
     *,
     judge: JudgeOptions,
 ) -> None:
     """Say why a record is admitted or excluded.
 
-    Shows every reason and the consent records behind it, subject ids included: for people who
-    may see what is in the snapshot.
+    Shows every reason, where it came from, and the consent records behind it, subject ids included:
+    for people who may see what is in the snapshot. Several files are searched one after the other,
+    until one holds the record.
     """
     if judge.gate_file is not None:
         raise typer.BadParameter(
             "a saved gate holds no consent records to show; name what it was made of instead of "
             "--gate."
         )
-    file = MessageFile.open(source)
+    files = _files(source)
     gate = judge.gate()
-    gate.decide(pa.Table.from_batches([], file.schema), judged_at=judge.judged_at)
-    wanted = parse_id(record_id, file.schema.field(gate.columns.record_id).type)
     now = judge.judged_at or gate.judged_at or datetime.now(UTC)
-    rows = tuple(_explained(gate, file, wanted, now))
-    if not rows:
-        raise RecordNotFoundError(
-            f"No row of '{source}' has the record id asked for in column "
-            f"'{gate.columns.record_id}'; check the id."
-        )
-    typer.echo(printable(str(Explanation(wanted, rows))))
+    for name, tables in files:
+        if rows := list(_explained(gate, tables, record_id, now)):
+            where = "" if name is None else f"file {name}, "
+            text = "\n".join([f"record {record_id}", *(f"{where}{row}" for row in rows)])
+            typer.echo(printable(text))
+            return
+    raise RecordNotFoundError(
+        f"No row of '{source}' has the record id asked for in column '{gate.columns.record_id}'; "
+        "check the id."
+    )
 
 
 def parse_id(text: str, kind: pa.DataType) -> Any:
@@ -67,15 +85,50 @@ def parse_id(text: str, kind: pa.DataType) -> Any:
         article = "a" if family is IdFamily.UUID else "an"
         raise typer.BadParameter(
             f"it is no {family} id, but the file's record ids are {kind}; give {article} {family}.",
-            param_hint="'--record-id'",
+            param_hint="'RECORD_ID'",
         ) from None
 
 
+def _files(source: str) -> Iterator[tuple[str | None, Iterator[pa.Table]]]:
+    """Every file's name and rows; where a single file was named, no name.
+
+    The first table of each file has no rows, only the schema.
+    """
+    if _is_one_file(source):
+        return iter([(None, _tables(MessageFile.open(source)))])
+    return _files_of(find_source(source))
+
+
+def _files_of(found: Source) -> Iterator[tuple[str, Iterator[pa.Table]]]:
+    for file in found.files:
+        with found.folder.fetched(file.name) as path:
+            tables = _tables(MessageFile.open(path))
+            yield file.name, (with_partition(table, file.partition) for table in tables)
+
+
+def _is_one_file(source: str) -> bool:
+    """Whether it is on this machine's disks and no folder."""
+    with suppress(SourceError):  # which `find_source` tells, unless it is a pattern
+        folder = Folder.at(source)
+        return folder.is_local and folder.kind() in (FileType.File, FileType.Unknown)
+    return False
+
+
+def _tables(file: MessageFile) -> Iterator[pa.Table]:
+    yield pa.Table.from_batches([], file.schema)
+    yield from read_tables(file)
+
+
 def _explained(
-    gate: Gate, file: MessageFile, wanted: Any, now: datetime
+    gate: Gate, tables: Iterator[pa.Table], record_id: str, now: datetime
 ) -> Iterator[RowExplanation]:
+    """The rows of one file that have the record id."""
+    schema = next(tables).schema
+    place = record_id_column(schema, gate.columns)
+    gate.decide(schema.empty_table(), judged_at=now)
+    wanted = parse_id(record_id, schema.field(place).type)
     first_row = 0
-    for table in read_tables(file):
+    for table in tables:
         with suppress(RecordNotFoundError):
             for row in gate.explain(table, wanted, judged_at=now).rows:
                 yield replace(row, row=row.row + first_row)

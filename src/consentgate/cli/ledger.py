@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from consentgate.cli.explain import TAKES_RECORD_ID, RecordId
 from consentgate.cli.ledger_files import Ledger, Row, judge_lines, on_one_line
 from consentgate.cli.options import EXIT_CODES
 from consentgate.cli.summary import Summary, print_summary
@@ -44,7 +45,7 @@ def counts(
 ) -> None:
     """Count excluded rows by reason: by the primary one, and by every one that applies.
 
-    Of a run, it also says how many rows were judged and admitted, and whether the run has ended.
+    For a run, it also says how many rows were judged and admitted, and whether the run has ended.
     """
     ledger = Ledger.open(path)
     found = ledger.count()
@@ -69,7 +70,8 @@ def show(
         list[str] | None,
         typer.Option(
             metavar="CODE",
-            help="Only rows to which this reason applies, primary or not; repeatable: or that one.",
+            help="Only rows to which this reason applies, primary or not. Give it several times "
+            "for rows with any of these reasons.",
         ),
     ] = None,
     file: Annotated[
@@ -81,15 +83,15 @@ def show(
         ),
     ] = None,
     limit: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Show so many rows; 0 shows all.")
+        int, typer.Option(min=0, metavar="N", help="How many rows to show; 0 shows all.")
     ] = 20,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Show each row as a JSON object on a line.")
+        bool, typer.Option("--json", help="Show each row as one line of JSON.")
     ] = False,
 ) -> None:
     """List excluded rows: record id, file, row, primary reason, and every reason that applies.
 
-    Columns are aligned on a terminal and parted by tabs elsewhere. How many more rows there are
+    Columns are aligned on a terminal and separated by tabs elsewhere. How many more rows there are
     goes to stderr.
     """
     ledger = Ledger.open(path)
@@ -100,21 +102,16 @@ def show(
     more = sum(part.count_with(wanted) for part in parts) - shown if limit else 0
     if more or not shown:
         typer.echo(
-            f"and {more:,} more; --limit 0 shows all" if more else "no row of the ledger is such",
+            f"and {more:,} more; --limit 0 shows all" if more else "no row of the ledger matches",
             err=True,
         )
 
 
-@ledger_app.command(epilog=EXIT_CODES, context_settings={"ignore_unknown_options": True})
-def explain(
-    path: Place,
-    record_id: Annotated[
-        str, typer.Argument(metavar="RECORD_ID", help="The record's id.", show_default=False)
-    ],
-) -> None:
-    """Say why a record was excluded, and by what it was judged.
+@ledger_app.command(epilog=EXIT_CODES, context_settings=TAKES_RECORD_ID)
+def explain(path: Place, record_id: RecordId) -> None:
+    """Say why a record was excluded, and what judged it.
 
-    Of a record that is not in a run's ledger, it says where among the admitted rows it is.
+    For a record that is not in a run's ledger, it says where among the admitted rows it is.
     """
     ledger = Ledger.open(path)
     lines = chain.from_iterable(ledger.explained(part, record_id) for part in ledger.parts)

@@ -168,7 +168,7 @@ class Ledger:
             UnreadableFileError, SourceError: They cannot be read.
         """
         folder = Folder.at(place)
-        manifest = Manifest.read(folder)
+        manifest = Manifest.find(folder)
         names = list(folder.listing(LEDGER))
         if not names and manifest is None:
             names = [name for name in folder.listing() if not is_hidden(name)]
@@ -328,12 +328,7 @@ def _bits(batch: pa.RecordBatch) -> Bits:
 
 def _rows_with(ids: pa.Array, record_id: str) -> list[int]:
     """Where a record id is, which is compared as the column's own type."""
-    try:
-        wanted = parse_id(record_id, ids.type)
-    except typer.BadParameter as error:
-        error.param_hint = "'RECORD_ID'"
-        raise
-    return rows_with(ids, wanted)
+    return rows_with(ids, parse_id(record_id, ids.type))
 
 
 def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:

@@ -1,4 +1,4 @@
-"""The options that say who judges: written once, given to commands by `takes_judge`."""
+"""The options that describe a gate. They are written once; `takes_judge` adds them to a command."""
 
 import inspect
 from collections.abc import Callable
@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from consentgate.cli.text import CHANNELS_OPTIONS, CONSENT_OPTIONS, options_named
 from consentgate.columns import Columns
 from consentgate.gate import Gate
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
@@ -20,13 +21,15 @@ EXIT_CODES = (
     "all is done but stdout cannot be written; 2 the command line is at fault; 130 interrupted."
 )
 
+_EXAMPLE = "subject_id=user"
+
 
 @dataclass(frozen=True)
-class Translation:
-    """A word of another vocabulary and the word it stands for."""
+class Pair:
+    """The two sides of an option's value that is written with an equals sign."""
 
-    word: str
-    meaning: str
+    left: str
+    right: str
 
 
 def _instant(text: str | datetime) -> datetime:
@@ -45,19 +48,34 @@ def _datetime(text: str) -> datetime | None:
         return None
 
 
-def _translation(text: str | Translation) -> Translation:
-    if isinstance(text, Translation):
+def _translation(text: str | Pair) -> Pair:
+    """A word and its meaning; the word is empty where the option says what an empty cell means."""
+    if isinstance(text, Pair):
         return text
     word, equals, meaning = text.rpartition("=")
-    if not (word and equals and meaning):
-        raise typer.BadParameter(f"'{text}' must be written as WORD=MEANING.")
-    return Translation(word, meaning)
+    if not (equals and meaning):
+        raise typer.BadParameter(
+            f"'{text}' must be written as WORD=MEANING, or as =MEANING for an empty cell."
+        )
+    return Pair(word, meaning)
 
 
-def _as_mapping(translations: list[Translation] | None, option: str) -> dict[str, str]:
-    mapping = {entry.word: entry.meaning for entry in translations or ()}
-    if len(mapping) < len(translations or ()):
-        raise typer.BadParameter("a word is translated twice.", param_hint=f"'{option}'")
+def _column(text: str | Pair) -> Pair:
+    """A column's name here and in the file."""
+    if isinstance(text, Pair):
+        return text
+    name, _, theirs = text.partition("=")
+    if not (name and theirs):
+        raise typer.BadParameter(f"'{text}' must be written as COLUMN=NAME, such as {_EXAMPLE}.")
+    return Pair(name, theirs)
+
+
+def _as_mapping(pairs: list[Pair] | None, option: str) -> dict[str, str]:
+    mapping = {pair.left: pair.right for pair in pairs or ()}
+    if len(mapping) < len(pairs or ()):
+        raise typer.BadParameter(
+            "two values have the same left side; give one of them.", param_hint=f"'{option}'"
+        )
     return mapping
 
 
@@ -95,13 +113,47 @@ class JudgeOptions:
         typer.Option(
             parser=_instant,
             metavar="INSTANT",
-            help="As of when the snapshot speaks, if its file does not say: ISO 8601 with an "
-            "offset.",
+            help="The instant as of which the snapshot is true, if its file does not say: ISO 8601 "
+            "with an offset.",
         ),
     ] = None
     channels_as_of: Annotated[
         datetime | None,
-        typer.Option(parser=_instant, metavar="INSTANT", help="Likewise for the registry."),
+        typer.Option(
+            parser=_instant,
+            metavar="INSTANT",
+            help="The instant as of which the registry is true, if its file does not say.",
+        ),
+    ] = None
+    consent_map: Annotated[
+        list[Pair] | None,
+        typer.Option(
+            parser=_column,
+            metavar="COLUMN=NAME",
+            help="The name that a column of the snapshot has in the file, such as "
+            f"{_EXAMPLE}; repeatable.",
+        ),
+    ] = None
+    channels_map: Annotated[
+        list[Pair] | None,
+        typer.Option(
+            parser=_column,
+            metavar="COLUMN=NAME",
+            help="The name that a column of the registry has in the file, such as "
+            "channel_id=room; repeatable.",
+        ),
+    ] = None
+    consent_timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="The IANA time zone of naive timestamps in the snapshot."
+        ),
+    ] = None
+    channels_timezone: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ZONE", help="The IANA time zone of naive timestamps in the registry."
+        ),
     ] = None
     record_id_column: Annotated[str, typer.Option(metavar="NAME", help="The message's own id.")] = (
         Columns.record_id
@@ -140,19 +192,21 @@ class JudgeOptions:
         ),
     ] = None
     status_map: Annotated[
-        list[Translation] | None,
+        list[Pair] | None,
         typer.Option(
             parser=_translation,
             metavar="WORD=STATUS",
-            help="Translate a status word of the snapshot; repeatable.",
+            help="Translate a status word of the snapshot; =STATUS says what an empty cell means; "
+            "repeatable.",
         ),
     ] = None
     method_map: Annotated[
-        list[Translation] | None,
+        list[Pair] | None,
         typer.Option(
             parser=_translation,
             metavar="WORD=METHOD",
-            help="Translate a method word of the snapshot; repeatable.",
+            help="Translate a method word of the snapshot; =METHOD says what an empty cell means; "
+            "repeatable.",
         ),
     ] = None
 
@@ -163,7 +217,7 @@ class JudgeOptions:
         return tuple(file for file in files if file is not None)
 
     def columns(self) -> Columns:
-        """Where in the messages things are; without a registry, visibility may stand alone."""
+        """The columns of the messages; without a registry, a visibility column is enough."""
         channels = tuple(self.channel_column or Columns.channels)
         if self.channels is None and self.visibility_column and not self.channel_column:
             channels = ()
@@ -177,7 +231,7 @@ class JudgeOptions:
         )
 
     def gate(self) -> Gate:
-        """The gate, opened or made of its files."""
+        """The gate: the saved one, or a new one made of the files."""
         if self.gate_file is not None:
             self._refuse_parts()
             return Gate.open(self.gate_file)
@@ -187,20 +241,44 @@ class JudgeOptions:
                 f"Missing option '{missing}': a gate is made of a policy, a consent snapshot and a "
                 "channel registry. Or name a saved one with --gate."
             )
-        status_map = _as_mapping(self.status_map, "--status-map")
-        method_map = _as_mapping(self.method_map, "--method-map")
         columns = self.columns()
         policy = Policy.load(self.policy)
-        consent = ConsentSnapshot.read(
-            self.consent, as_of=self.consent_as_of, status_map=status_map, method_map=method_map
-        )
-        registry = None
-        if self.channels is not None:
-            registry = ChannelRegistry.read(self.channels, as_of=self.channels_as_of)
+        consent, registry = self._consent(self.consent), self._registry()
         return Gate(policy, consent, registry, columns=columns, judged_at=self.judged_at)
 
+    def _consent(self, path: Path) -> ConsentSnapshot:
+        status_map = _as_mapping(self.status_map, "--status-map")
+        method_map = _as_mapping(self.method_map, "--method-map")
+        columns = _as_mapping(self.consent_map, "--consent-map")
+        with options_named(CONSENT_OPTIONS):
+            return ConsentSnapshot.read(
+                path,
+                as_of=self.consent_as_of,
+                columns=columns,
+                assume_timezone=self.consent_timezone,
+                status_map=status_map,
+                method_map=method_map,
+            )
+
+    def _registry(self) -> ChannelRegistry | None:
+        columns = _as_mapping(self.channels_map, "--channels-map")
+        if self.channels is None:
+            if columns or self.channels_as_of or self.channels_timezone:
+                raise typer.BadParameter(
+                    "--channels-as-of, --channels-map and --channels-timezone are about the "
+                    "registry; name its file with --channels, or leave them out."
+                )
+            return None
+        with options_named(CHANNELS_OPTIONS):
+            return ChannelRegistry.read(
+                self.channels,
+                as_of=self.channels_as_of,
+                columns=columns,
+                assume_timezone=self.channels_timezone,
+            )
+
     def _refuse_parts(self) -> None:
-        """Raise an error if an option names something that a saved gate holds already."""
+        """Raise an error if an option gives something that a saved gate holds already."""
         for option in fields(self):
             if option.name in ("gate_file", "judged_at"):
                 continue

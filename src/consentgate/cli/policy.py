@@ -1,4 +1,4 @@
-"""`consentgate policy`: begin a policy, and look one over."""
+"""`consentgate policy`: write the template of a policy, and check a policy."""
 
 import os
 from datetime import timedelta
@@ -14,8 +14,8 @@ from consentgate.policy import Policy, Rule
 from consentgate.storage import refuse_odd_target, replacing
 
 TEMPLATE = """\
-# A policy says what a training run accepts. Every key has a default, which is what stands here;
-# lines that begin with '#' and no space are examples to uncomment.
+# A policy says what a training run accepts. Every key has a default, which is written here.
+# Lines that begin with '#' and no space are examples to uncomment.
 
 # What people call this policy.
 name = "default"
@@ -24,25 +24,26 @@ name = "default"
 purposes = ["train_ai_system"]
 
 # The ways of indicating consent that count. Silence, pre-ticked boxes and settings that were on by
-# default are no consent (GDPR Recital 32), so think twice before you add a word.
+# default are not consent (GDPR Recital 32), so think twice before you add a word.
 methods = ["explicit"]
 
-# The notices under which consent counts. Without this key, any notice and none will do.
+# The notices under which consent counts. Without this key, consent under any notice counts, and so
+# does consent without a notice.
 #notice_versions = ["2025-11", "2026-03"]
 
 # A consent older than this has expired: an ISO 8601 duration, or "none" for no limit.
 max_consent_age = "none"
 
-# A consent snapshot or channel registry older than this is refused: withdrawals that it does not
-# know of could not be honoured. An ISO 8601 duration, or "none" for no limit.
+# A consent snapshot or channel registry older than this is refused, because it does not know of
+# later withdrawals. An ISO 8601 duration, or "none" for no limit.
 max_snapshot_age = "P7D"
 
 # The words that mean public in the channel registry or the visibility column, compared exactly.
 public_visibilities = ["public"]
 
 # Rules exclude more rows; they never admit one. A rule's name is the reason that the ledger gives.
-# It matches by exactly one of any_of, none_of and is_null = true, and always where it finds a null.
-# There may be 16 rules.
+# A rule has exactly one of any_of, none_of and is_null = true. It always matches a null.
+# At most 16 rules are possible.
 
 # Record rules look at a column of the messages.
 #[record_rules.is_draft]
@@ -65,7 +66,7 @@ public_visibilities = ["public"]
 
 policy_app = typer.Typer(
     name="policy",
-    help="Begin a policy, or look one over.",
+    help="Write the template of a policy, or check a policy.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -81,7 +82,7 @@ def init(
         bool, typer.Option("--overwrite", help="Replace a file that exists.")
     ] = False,
 ) -> None:
-    """Write a commented template, which is the default policy."""
+    """Write a template with comments. It is the default policy."""
     if path.suffix.lower() != ".toml":
         raise typer.BadParameter("the name must end in .toml.", param_hint="'PATH'")
     what = f"Output '{path}'"
@@ -102,7 +103,7 @@ def check(
         bool, typer.Option("--strict", help="Exit with 1 when there are warnings.")
     ] = False,
 ) -> None:
-    """Validate a policy, show what it accepts, and warn of what weakens it."""
+    """Check a policy, show what it accepts, and warn of its weaknesses."""
     policy = Policy.load(path)
     for key, value in describe(policy).items():
         typer.echo(printable(f"{key + ':':<20} {value}").rstrip())
@@ -114,7 +115,7 @@ def check(
 
 
 def describe(policy: Policy) -> dict[str, str]:
-    """A policy's conditions, in words by key."""
+    """The conditions of a policy, in words by key."""
     rules = {"record rule": policy.record_rules, "subject rule": policy.subject_rules}
     return {
         "name": policy.name,

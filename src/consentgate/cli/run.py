@@ -10,7 +10,7 @@ import typer
 from consentgate.cli.options import JudgeOptions, takes_judge
 from consentgate.cli.progress import progress_bar, progress_json
 from consentgate.cli.summary import Summary, print_summary
-from consentgate.cli.text import printable
+from consentgate.cli.text import printable, with_options
 from consentgate.errors import ConsentGateError
 from consentgate.runs import Manifest, Progress, run
 from consentgate.storage import MANIFEST, Folder
@@ -103,9 +103,9 @@ def run_files(
         raise
     except ConsentGateError as error:
         if as_json:
-            fault = {"event": "failed", "code": error.code, "message": str(error)}
+            fault = {"event": "failed", "code": error.code, "message": with_options(str(error))}
             files = [
-                {"path": path, "code": code, "message": text}
+                {"path": path, "code": code, "message": with_options(text)}
                 for path, code, text in getattr(error, "failures", ())
             ]
             typer.echo(json.dumps({**fault, "files": files} if files else fault))

@@ -1,12 +1,15 @@
-"""Text for people: what is printed, and that it says what it is meant to say."""
+"""Text for people: printing it safely, with options in place of the library's parameters."""
 
 import errno
 import io
 import os
+import re
 import select
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -15,9 +18,49 @@ from consentgate.storage import why
 
 _STDERR = 2
 
+_PARAMETER = re.compile(r"`([A-Za-z_.]+)`")
+"""How messages name a parameter of the library."""
+
+_OPTIONS = {
+    "Columns.assume_timezone": "--assume-timezone",
+    "Columns.channels": "--channel-column",
+    "Columns.created_at": "--created-at-column",
+    "Columns.record_id": "--record-id-column",
+    "Columns.subjects": "--subject-column",
+    "Columns.visibility": "--visibility-column",
+    "allow_older_snapshot": "--allow-older-snapshot",
+    "assume_timezone": "--assume-timezone",
+    "channels": "--channel-column",
+    "created_at": "--created-at-column",
+    "judged_at": "--judged-at",
+    "method_map": "--method-map",
+    "public_key": "--public-key",
+    "record_id": "--record-id-column",
+    "sign_with": "--sign-with",
+    "status_map": "--status-map",
+    "subjects": "--subject-column",
+    "threads": "--threads",
+    "visibility": "--visibility-column",
+}
+"""The option for each parameter that messages name."""
+
+CONSENT_OPTIONS = {
+    "as_of": "--consent-as-of",
+    "assume_timezone": "--consent-timezone",
+    "columns": "--consent-map",
+}
+"""The options for parameters of `ConsentSnapshot.read`."""
+
+CHANNELS_OPTIONS = {
+    "as_of": "--channels-as-of",
+    "assume_timezone": "--channels-timezone",
+    "columns": "--channels-map",
+}
+"""The options for parameters of `ChannelRegistry.read`."""
+
 
 def printable(text: str) -> str:
-    """The text with its line breaks, but whatever else does not print escaped.
+    """The text with its line breaks, and every other character that does not print escaped.
 
     Names of columns and files come from elsewhere and must not steer the terminal.
     """
@@ -26,20 +69,52 @@ def printable(text: str) -> str:
     )
 
 
+def with_options(text: str, own: Mapping[str, str] | None = None) -> str:
+    """A message of the library with options in place of the parameters that it names.
+
+    Args:
+        own: the options of the call that failed, which go before those of other calls.
+    """
+    options = {**_OPTIONS, **(own or {})}
+    return _PARAMETER.sub(lambda named: options.get(named[1], named[0]), text)
+
+
+@contextmanager
+def options_named(options: Mapping[str, str]) -> Iterator[None]:
+    """Let the errors of a call name its options instead of its parameters."""
+    try:
+        yield
+    except ConsentGateError as error:
+        for fault in (error, *error.faults):
+            fault.args = (with_options(str(fault), options),)
+        raise
+
+
 def print_error(error: ConsentGateError) -> None:
-    """One paragraph to stderr, as wide as the terminal, or one line where it is none."""
+    """Print an error to stderr: a paragraph for each fault, and options instead of parameters.
+
+    A paragraph is as wide as the terminal. It is one line where stderr is no terminal.
+    """
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
-    text = printable(f"consentgate: {error} [{error.code}]")
-    wrapped = textwrap.fill(text, max(width, 20), break_long_words=False, break_on_hyphens=False)
-    print(wrapped, file=sys.stderr)
+    lines = [str(error)]
+    if error.faults:
+        lines = [str(error).partition("\n")[0], *(f"- {fault}" for fault in error.faults)]
+    lines[0] = f"consentgate: {lines[0]}"
+    lines[-1] += f" [{error.code}]"
+    for line in lines:
+        text = printable(with_options(line))
+        wrapped = textwrap.fill(
+            text, max(width, 20), break_long_words=False, break_on_hyphens=False
+        )
+        print(wrapped, file=sys.stderr)
 
 
 def hold_streams() -> None:
-    """Let stdout and stderr take any text, and never fail, whatever they are connected to.
+    """Let stdout and stderr take any text and never fail, whatever they are connected to.
 
-    What their encoding cannot hold is escaped. Where they were closed, text goes nowhere. Where
-    writing fails, because a disk is full or nobody reads a pipe, the rest of the text goes nowhere,
-    too: a command first finishes its work, and `print_loss` says in the end what was lost.
+    Characters that their encoding does not have are escaped. If a stream was closed, its text is
+    dropped. If writing fails, because a disk is full or nobody reads a pipe, the rest of the text
+    is dropped: the command first finishes its work, and `print_loss` then says what was lost.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass  # a descriptor that was closed is taken, or a file of data would get it
@@ -48,14 +123,14 @@ def hold_streams() -> None:
 
 
 def is_cut_off() -> bool:
-    """Whether text for stdout was lost, so that more of it is in vain."""
+    """Whether text for stdout was lost, so that more text would be lost, too."""
     return _fault(sys.stdout) is not None
 
 
 def print_loss(*, is_done: bool) -> bool:
     """Say on stderr that text for stdout was lost, if it was; returns whether it was.
 
-    Nothing is said where a pipe's reader ended, as `head` does: it has what it wanted.
+    If the reader of a pipe ended, as `head` does, this says nothing: the reader has what it wanted.
 
     Args:
         is_done: whether the command has done all else that it had to do.
@@ -97,7 +172,7 @@ class _Sink(io.RawIOBase):
 
 
 def _held(stream: TextIO | None) -> TextIO:
-    """The stream, or one in its place, which never fails."""
+    """The stream itself, or another one in its place that never fails."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):

@@ -67,7 +67,7 @@ def verify(
 
 
 def _recorded_gate(destination: str, file: Path | None) -> Gate:
-    manifest = Manifest.read(Folder.at(destination))
+    manifest = Manifest.find(Folder.at(destination))
     if manifest is not None:
         refuse_other_rules(manifest)  # before the gate is opened, to say what can be done
     if file is None:
@@ -82,7 +82,7 @@ def _recorded_gate(destination: str, file: Path | None) -> Gate:
 
 def _tell_age(destination: str) -> None:
     """Say that the run was allowed to undo withdrawals, if it was."""
-    manifest = Manifest.read(Folder.at(destination))
+    manifest = Manifest.find(Folder.at(destination))
     if manifest is not None and manifest.allowed_older_snapshot:
         older = manifest.own.what_is_older(manifest.newest)
         typer.echo(f"note: this run is older than one before, which was allowed: {older}")

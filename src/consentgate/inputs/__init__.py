@@ -2,9 +2,15 @@
 
 from consentgate.inputs.channels import ChannelRegistry
 from consentgate.inputs.files import MessageFile, read_faults_named
-from consentgate.inputs.snapshot import STATUSES, VALID_STATUSES, ConsentSnapshot
+from consentgate.inputs.snapshot import (
+    EARLIEST_START,
+    STATUSES,
+    VALID_STATUSES,
+    ConsentSnapshot,
+)
 
 __all__ = [
+    "EARLIEST_START",
     "STATUSES",
     "VALID_STATUSES",
     "ChannelRegistry",

@@ -1,5 +1,6 @@
 """The channel registry: every channel's visibility, as of one instant."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -8,13 +9,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from consentgate.arguments import require_path
-from consentgate.arrow import Validator, as_table
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import tables
-from consentgate.inputs.files import read_table
+from consentgate.inputs.arguments import checked_source
+from consentgate.inputs.digest import content_digest
+from consentgate.inputs.given import GivenTable, Layout
 
-_TEXT_FILE_TYPES = {"visibility": pa.string(), "public_since": pa.timestamp("us", "UTC")}
+_LAYOUT = Layout("channel registry", "channel_id", ("channel_id", "visibility", "public_since"))
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -25,15 +26,21 @@ class ChannelRegistry(tables.DatedTable):
         table: one row per channel, tidied: one chunk a column; `channel_id` as int64, uint64,
             large_string or 16-byte binary; `visibility` dictionary-encoded; `public_since` where
             it was given.
-        as_of: the instant as of which it speaks, in UTC.
-        source: where it came from, in words.
+        as_of: the instant as of which it is true, in UTC.
+        source: a label for where it came from.
     """
 
     _rows = "channels"
 
     @classmethod
     def read(
-        cls, path: str | Path, *, as_of: datetime | None = None, source: str | None = None
+        cls,
+        path: str | Path,
+        *,
+        as_of: datetime | None = None,
+        source: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        assume_timezone: str | None = None,
     ) -> "ChannelRegistry":
         """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
 
@@ -43,20 +50,27 @@ class ChannelRegistry(tables.DatedTable):
 
         Raises:
             TypeError: An argument is of a wrong type.
-            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format, or
+                a file of text has cells that are no timestamps; the message counts them.
             ColumnMissingError: A file of text does not name its columns, or has no `channel_id`.
-            Whatever `from_arrow` raises.
+            ConsentGateError: The other errors of `from_arrow`.
         """
-        require_path(path, "path")
-        table = read_table(path, _TEXT_FILE_TYPES, "channel_id")
-        tables.refuse_headless(table, path, "channel_id")
-        return cls.from_arrow(table, as_of=as_of, source=str(path) if source is None else source)
+        given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)
+        return cls._checked(given, as_of, str(path) if source is None else source)
 
     @classmethod
     def from_arrow(
-        cls, data: Any, *, as_of: datetime | None = None, source: str = "Arrow data"
+        cls,
+        data: Any,
+        *,
+        as_of: datetime | None = None,
+        source: str = "Arrow data",
+        columns: Mapping[str, str] | None = None,
+        assume_timezone: str | None = None,
     ) -> "ChannelRegistry":
         """Check and take over a registry.
+
+        Every column is checked before an error is raised, so that one error reports all faults.
 
         Args:
             data: anything that speaks the Arrow PyCapsule interface. `channel_id` (integers,
@@ -65,38 +79,53 @@ class ChannelRegistry(tables.DatedTable):
                 it were written in private and stay private. Other columns are left out.
             as_of: an instant with a time zone; None takes it from the schema's metadata.
             source: a label for evidence.
+            columns: the names that these columns have in `data`, where they have others, such as
+                `{"channel_id": "room"}`.
+            assume_timezone: the IANA time zone of timestamps that have none. A local time that
+                occurs twice, or never, is read as the later instant. None: such timestamps are an
+                error.
 
         Raises:
             TypeError: An argument is of a wrong type.
             NotArrowError: `data` holds no Arrow data.
-            ConfigurationError: `as_of` has no time zone, or a text holds half of a surrogate pair.
+            ConfigurationError: `as_of` has no time zone, a text holds half of a surrogate pair,
+                `columns` has a key that is none of these columns or gives two of them one column,
+                or the time zone is not known.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             MalformedDataError: A column is not what its type says.
-            AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
-            ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
+            AsOfError: Neither `as_of` nor the metadata gives an instant, or they disagree.
+            ColumnMissingError: A required column, or one that `columns` names, is absent.
+            ColumnAmbiguousError: A column is there twice, or `columns` names another one in its
+                place.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
             NullValueError: A channel id is null.
             DuplicateRecordError: Two rows are about one channel.
-            SnapshotError: A string id is longer than 65,536 bytes.
+            SnapshotError: A string id is longer than 65,536 bytes; or there are faults of several
+                classes, which the message lists and `faults` holds.
         """
-        source = tables.checked_source(source)
-        table = as_table(data)
-        Validator().check(table)
+        given = GivenTable.of(_LAYOUT, data, columns, assume_timezone)
+        return cls._checked(given, as_of, source)
+
+    @classmethod
+    def _checked(cls, given: GivenTable, as_of: datetime | None, source: str) -> "ChannelRegistry":
+        source = checked_source(source)
         columns = {
-            "channel_id": tables.id_column(table, "channel_id"),
-            "visibility": tables.word_column(table, "visibility", nulls=True),
+            "channel_id": given.ids("channel_id"),
+            "visibility": given.words("visibility", nulls=True),
         }
-        if "public_since" in table.column_names:
-            columns["public_since"] = tables.instant_column(table, "public_since")
-        tidy = pa.table(columns)
-        tables.refuse_repeats(tidy, "channel_id", None, "the channel")
-        instant = tables.read_as_of(as_of, table, "channel registry")
-        return cls._made(tidy, instant, source)
+        if given.has("public_since") and (since := given.instants("public_since")) is not None:
+            columns["public_since"] = since.latest
+        if (ids := columns["channel_id"]) is not None:
+            given.note_repeats(ids, None, "the channel")
+        with given.faults.noted():
+            instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
+        given.faults.raise_all()
+        return cls._made(pa.table(columns), instant, source)
 
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the content, in hexadecimal; see `ConsentSnapshot.digest`."""
-        return tables.content_digest(self.table, "channel_id", None)
+        return content_digest(self.table, "channel_id", None)
 
     @property
     def id_family(self) -> IdFamily:

@@ -1,6 +1,6 @@
 """Reading tables from files, and refusing files that are not whole."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,14 +30,13 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines"}
 _BATCH_ROWS = 65_536
 
 
-def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: str) -> pa.Table:
+def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa.Table:
     """A whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
 
-    CSV and JSON lack types, so columns named in `types` are read as told, with an offset from
-    UTC required of timestamps. Another column of text, `id_column` among them, becomes integers
-    or booleans only in a CSV file and only where every value is written in canonical form (`7`,
-    not `007`; `true`). An empty CSV field without quotes is null. JSON may be nested 64 levels
-    deep.
+    CSV and JSON lack types. The columns `as_text` of a CSV file stay text. Another column becomes
+    integers or booleans only if every value is written in canonical form (`7`, not `007`; `true`).
+    In JSON, text stays text, and integers in `id_column` stay exact. An empty CSV field without
+    quotes is null. JSON may be nested 64 levels deep.
 
     Raises:
         UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply, of another
@@ -56,7 +55,16 @@ def read_table(path: str | Path, types: Mapping[str, pa.DataType], id_column: st
             return pa.Table.from_batches(file.batches(), file.schema)
         refuse_odd_names(table.schema)
         table.validate(full=True)
-    return _give_types(table, types, path, form)
+    return _with_plain_types(table, as_text) if form == "csv" else table
+
+
+def is_text_file(path: Path) -> bool:
+    """Whether a file is CSV or JSON lines, whose columns have no types.
+
+    Raises:
+        UnreadableFileError: It cannot be read, or is of an unknown format.
+    """
+    return _format_of(path) in _SUFFIXES.values()
 
 
 @dataclass(frozen=True)
@@ -64,9 +72,9 @@ class MessageFile:
     """A Parquet or Arrow IPC file of messages, read a batch at a time.
 
     Attributes:
-        path: where it is.
+        path: its path.
         schema: its Arrow schema.
-        rows: how many rows it has, or None where only reading it could tell.
+        rows: how many rows it has; None if only reading the whole file could tell.
     """
 
     path: Path
@@ -75,7 +83,7 @@ class MessageFile:
 
     @classmethod
     def open(cls, path: str | Path) -> "MessageFile":
-        """Look at a file's beginning and end.
+        """Read a file's schema and its number of rows, but no row.
 
         Raises:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
@@ -128,26 +136,26 @@ def _unknown_format(path: Path, known: str) -> UnreadableFileError:
 
 @contextmanager
 def read_faults_named(path: str | Path) -> Iterator[None]:
-    """Turn whatever a reader raises into an error that names the file.
+    """Turn an error of a reader into an error that names the file.
 
-    The reader's own words are left out, because they can quote cells.
+    The reader's own message is left out, because it can quote cells.
     """
     try:
         yield
     except MemoryError:
         raise UnreadableFileError(
-            f"File '{path}' takes more memory to decode than there is: long values repeat in it; "
-            "write it anew in smaller row groups."
+            f"File '{path}' takes more memory to decode than there is, because long values repeat; "
+            "write it again in smaller row groups."
         ) from None
     except pa.ArrowNotImplementedError:
         raise UnreadableFileError(
             f"File '{path}' holds a layout that pyarrow {pa.__version__} does not read; write it "
-            "anew with plainer columns."
+            "again with plainer columns."
         ) from None
     except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError) as error:
         raise UnreadableFileError(
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
-            "write it anew."
+            "write it again."
         ) from None
 
 
@@ -177,28 +185,13 @@ def _read_json_lines(path: Path, id_column: str) -> pa.Table:
     return pa.json.read_json(path, parse_options=options)
 
 
-def _give_types(
-    table: pa.Table, types: Mapping[str, pa.DataType], path: Path, form: str
-) -> pa.Table:
-    columns = []
-    for name, column in zip(table.column_names, table.columns, strict=True):
-        if name in types:
-            columns.append(_parse(column, types[name], name, path))
-        else:
-            columns.append(_plainly_written(column) if form == "csv" else column)
-    return pa.table(columns, names=table.column_names)
-
-
-def _parse(column: pa.ChunkedArray, kind: pa.DataType, name: str, path: Path) -> pa.ChunkedArray:
-    finer = [pa.timestamp("ns", kind.tz)] if pa.types.is_timestamp(kind) else []
-    is_number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    for candidate in [kind, *finer] if not is_number else []:  # 5 is no instant, and not true
-        with suppress(pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            return column.cast(candidate)
-    raise UnreadableFileError(
-        f"Column '{name}' of file '{path}' does not hold {kind} throughout; write timestamps as "
-        "ISO 8601 with an offset from UTC, and booleans as true or false."
-    )
+def _with_plain_types(table: pa.Table, as_text: Collection[str]) -> pa.Table:
+    names = table.column_names
+    columns = [
+        column if name in as_text else _plainly_written(column)
+        for name, column in zip(names, table.columns, strict=True)
+    ]
+    return pa.table(columns, names=names)
 
 
 def _plainly_written(column: pa.ChunkedArray) -> pa.ChunkedArray:

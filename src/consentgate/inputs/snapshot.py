@@ -1,21 +1,25 @@
 """The consent snapshot: every subject's standing decision for each purpose, as of one instant."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arguments import require_path
-from consentgate.arrow import Validator, as_table, quoted
+from consentgate.arrow import Bools, quoted
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import tables
-from consentgate.inputs.files import read_table
+from consentgate.inputs.arguments import checked_source, checked_words
+from consentgate.inputs.cells import InstantColumn
+from consentgate.inputs.digest import content_digest
+from consentgate.inputs.faults import rows_text
+from consentgate.inputs.given import GivenTable, Layout
 from consentgate.reasons import Reason
 
 VALID_STATUSES = frozenset({"given", "renewed"})
@@ -34,23 +38,22 @@ STATUSES: dict[str, Reason | None] = {
 }
 """The vocabulary (ISO/IEC TS 27560 through W3C DPV), and the reason that each status gives."""
 
-_TEXT_FILE_TYPES: dict[str, pa.DataType] = {
-    "purpose": pa.string(),
-    "status": pa.string(),
-    "method": pa.string(),
-    "notice_version": pa.string(),
-    "effective_from": pa.timestamp("us", "UTC"),
-    "expires_at": pa.timestamp("us", "UTC"),
-    "covers_prior": pa.bool_(),
-}
+EARLIEST_START = "effective_from_earliest"
+"""A column that the snapshot adds where `effective_from` is uncertain; see `ConsentSnapshot`."""
 
+_LAYOUT = Layout(
+    "consent snapshot",
+    "subject_id",
+    (
+        *("subject_id", "purpose", "status", "method"),
+        *("effective_from", "expires_at", "covers_prior", "notice_version"),
+    ),
+)
 
-_MOST_WORDS = 10
-"""How many unknown status words a message lists."""
 _MOST_DIFFERENT = 50
-"""A column of more different words is no column of statuses; they may be ids."""
+"""A column of more unknown words is no column of statuses; the words may be ids."""
 _MOST_CHARS = 40
-"""No status is longer than that; a longer one may be an id or a text."""
+"""No status is longer; a longer word may be an id or a text."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -60,9 +63,10 @@ class ConsentSnapshot(tables.DatedTable):
     Attributes:
         table: one row per subject and purpose, tidied: one chunk a column; `subject_id` as int64,
             uint64, large_string or 16-byte binary; words dictionary-encoded; the attributes
-            behind the known columns.
-        as_of: the instant as of which it speaks, in UTC.
-        source: where it came from, in words.
+            behind the known columns. Where `assume_timezone` leaves two instants possible,
+            `effective_from` is the later one, and `effective_from_earliest` the earlier one.
+        as_of: the instant as of which it is true, in UTC.
+        source: a label for where it came from.
     """
 
     _rows = "records"
@@ -74,6 +78,8 @@ class ConsentSnapshot(tables.DatedTable):
         *,
         as_of: datetime | None = None,
         source: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        assume_timezone: str | None = None,
         status_map: Mapping[str, str] | None = None,
         method_map: Mapping[str, str] | None = None,
     ) -> "ConsentSnapshot":
@@ -85,20 +91,15 @@ class ConsentSnapshot(tables.DatedTable):
 
         Raises:
             TypeError: An argument is of a wrong type.
-            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format, or
+                a file of text has cells that are no timestamps or booleans; the message counts
+                them.
             ColumnMissingError: A file of text does not name its columns, or has no `subject_id`.
-            Whatever `from_arrow` raises.
+            ConsentGateError: The other errors of `from_arrow`.
         """
-        require_path(path, "path")
-        table = read_table(path, _TEXT_FILE_TYPES, "subject_id")
-        tables.refuse_headless(table, path, "subject_id")
-        return cls.from_arrow(
-            table,
-            as_of=as_of,
-            source=str(path) if source is None else source,
-            status_map=status_map,
-            method_map=method_map,
-        )
+        maps = _checked_maps(status_map, method_map)
+        given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)
+        return cls._checked(given, *maps, as_of, str(path) if source is None else source)
 
     @classmethod
     def from_arrow(
@@ -107,10 +108,14 @@ class ConsentSnapshot(tables.DatedTable):
         *,
         as_of: datetime | None = None,
         source: str = "Arrow data",
+        columns: Mapping[str, str] | None = None,
+        assume_timezone: str | None = None,
         status_map: Mapping[str, str] | None = None,
         method_map: Mapping[str, str] | None = None,
     ) -> "ConsentSnapshot":
         """Check and take over consent records.
+
+        Every column is checked before an error is raised, so that one error reports all faults.
 
         Args:
             data: anything that speaks the Arrow PyCapsule interface. `subject_id` (integers,
@@ -120,45 +125,68 @@ class ConsentSnapshot(tables.DatedTable):
                 `notice_version` may be. Any other column that is not nested is an attribute.
             as_of: an instant with a time zone; None takes it from the schema's metadata.
             source: a label for evidence.
-            status_map: translates status words of another vocabulary.
-            method_map: translates method words.
+            columns: the names that these columns have in `data`, where they have others, such as
+                `{"subject_id": "user"}`.
+            assume_timezone: the IANA time zone of timestamps that have none. A local time that
+                occurs twice, or never, is read as the instant that excludes: a consent begins at
+                the later one, its age counts from the earlier one, and it expires at the earlier
+                one. None: such timestamps are an error.
+            status_map: what status words of another vocabulary mean. The key `""` stands for an
+                empty cell, which is a null or an empty text. An empty cell cannot mean `given` or
+                `renewed`.
+            method_map: what method words mean, likewise. An empty cell cannot mean `explicit`.
 
         Raises:
             TypeError: An argument is of a wrong type.
             NotArrowError: `data` holds no Arrow data.
-            ConfigurationError: `as_of` has no time zone, or a text holds half of a surrogate pair.
+            ConfigurationError: `as_of` has no time zone, a text holds half of a surrogate pair,
+                `columns` has a key that is none of these columns or gives two of them one column,
+                the time zone is not known, or an empty cell is to mean consent.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             MalformedDataError: A column is not what its type says.
-            AsOfError: Nobody says as of when it speaks, or argument and metadata disagree.
-            ColumnMissingError, ColumnAmbiguousError: A required column is absent or there twice.
+            AsOfError: Neither `as_of` nor the metadata gives an instant, or they disagree.
+            ColumnMissingError: A required column, or one that `columns` names, is absent.
+            ColumnAmbiguousError: A column is there twice, or `columns` names another one in its
+                place.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
             NullValueError: A required value is null; the message counts them.
-            SnapshotError: A string id is longer than 65,536 bytes.
-            UnknownStatusError: A status is outside the vocabulary; the message lists up to ten such
-                words, but none where there are so many or so long ones that they may be ids.
+            UnknownStatusError: A status is outside the vocabulary; the message lists these words,
+                but not where there are so many or so long ones that they may be ids.
             DuplicateRecordError: Two rows are about one subject and purpose.
+            SnapshotError: A string id is longer than 65,536 bytes; or there are faults of several
+                classes, which the message lists and `faults` holds.
         """
-        statuses = tables.checked_mapping(status_map, "status_map")
-        methods = tables.checked_mapping(method_map, "method_map")
-        source = tables.checked_source(source)
-        table = as_table(data)
-        Validator().check(table)
+        maps = _checked_maps(status_map, method_map)
+        given = GivenTable.of(_LAYOUT, data, columns, assume_timezone)
+        return cls._checked(given, *maps, as_of, source)
+
+    @classmethod
+    def _checked(
+        cls,
+        given: GivenTable,
+        statuses: Mapping[str, str],
+        methods: Mapping[str, str],
+        as_of: datetime | None,
+        source: str,
+    ) -> "ConsentSnapshot":
+        source = checked_source(source)
+        status = given.words("status", nulls=False, mapping=statuses)
         columns = {
-            "subject_id": tables.id_column(table, "subject_id"),
-            "purpose": tables.word_column(table, "purpose", nulls=False),
-            "status": _translated(tables.word_column(table, "status", nulls=False), statuses),
-            "method": _translated(tables.word_column(table, "method", nulls=True), methods),
+            "subject_id": given.ids("subject_id"),
+            "purpose": given.words("purpose", nulls=False),
+            "status": status,
+            "method": given.words("method", nulls=True, mapping=methods),
+            **_instant_columns(given, status),
+            **_optional_columns(given),
+            **tables.attribute_columns(given.others({*_LAYOUT.columns, EARLIEST_START}), {}),
         }
-        _refuse_unknown_statuses(columns["status"])
-        for name, read in _OPTIONAL.items():
-            if name in table.column_names:
-                columns[name] = read(table, name)
-        _refuse_valid_without_start(columns)
-        columns |= tables.attribute_columns(table, _TEXT_FILE_TYPES | {"subject_id": None})
-        tidy = pa.table(columns)
-        tables.refuse_repeats(tidy, "subject_id", "purpose", "the subject and purpose")
-        instant = tables.read_as_of(as_of, table, "consent snapshot")
-        return cls._made(tidy, instant, source)
+        ids, purposes = columns["subject_id"], columns["purpose"]
+        if ids is not None and purposes is not None:
+            given.note_repeats(ids, purposes, "the subject and purpose")
+        with given.faults.noted():
+            instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
+        given.faults.raise_all()
+        return cls._made(pa.table(columns), instant, source)
 
     @cached_property
     def digest(self) -> str:
@@ -167,7 +195,7 @@ class ConsentSnapshot(tables.DatedTable):
         It depends on the records alone: not on their order, chunking, layout or file format, nor
         on `as_of` and `source`.
         """
-        return tables.content_digest(self.table, "subject_id", "purpose")
+        return content_digest(self.table, "subject_id", "purpose")
 
     @property
     def id_family(self) -> IdFamily:
@@ -177,42 +205,86 @@ class ConsentSnapshot(tables.DatedTable):
         return family
 
 
-_OPTIONAL: dict[str, Callable[[pa.Table, str], pa.Array]] = {
-    "effective_from": tables.instant_column,
-    "expires_at": tables.instant_column,
-    "covers_prior": tables.flag_column,
-    "notice_version": lambda table, name: tables.word_column(table, name, nulls=True),
-}
-
-
-def _translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.DictionaryArray:
-    if not mapping:
-        return words
-    translated = [mapping.get(word, word) for word in words.dictionary.to_pylist()]
-    dictionary = pa.array(translated, pa.large_string())
-    return pa.DictionaryArray.from_arrays(words.indices, dictionary)
-
-
-def _refuse_unknown_statuses(status: pa.DictionaryArray) -> None:
-    if unknown := set(status.dictionary.to_pylist()) - STATUSES.keys():
-        are_words = len(unknown) <= _MOST_DIFFERENT and max(map(len, unknown)) <= _MOST_CHARS
-        listed = f", such as {quoted(sorted(unknown)[:_MOST_WORDS])}," if are_words else ""
-        hint = "" if are_words else " They do not look like statuses: is it the right column?"
-        raise UnknownStatusError(
-            f"Column 'status' holds {len(unknown):,} words outside the vocabulary{listed} instead "
-            f"of {quoted(STATUSES)}; translate them with status_map={{…}}.{hint}"
-        )
-
-
-def _refuse_valid_without_start(columns: Mapping[str, pa.Array]) -> None:
-    is_valid = pc.is_in(
-        columns["status"].dictionary, pa.array(sorted(VALID_STATUSES), pa.large_string())
+def _checked_maps(
+    status_map: Mapping[str, str] | None, method_map: Mapping[str, str] | None
+) -> tuple[dict[str, str], dict[str, str]]:
+    return (
+        checked_words(status_map, "status_map", never_empty=VALID_STATUSES),
+        checked_words(method_map, "method_map", never_empty=frozenset({"explicit"})),
     )
-    is_valid = is_valid.take(columns["status"].indices)
-    starts = columns.get("effective_from")
-    missing = is_valid if starts is None else pc.and_(is_valid, starts.is_null())
-    if count := pc.sum(missing).as_py():
-        raise NullValueError(
-            f"Column 'effective_from' is null in {count} rows whose status is given or renewed; "
-            "say when each of those consents began."
+
+
+def _instant_columns(
+    given: GivenTable, status: pa.DictionaryArray | None
+) -> dict[str, pa.Array | None]:
+    """The columns of timestamps, each as the instant that excludes."""
+    starts, ends = (
+        given.instants(name) if given.has(name) else None
+        for name in ("effective_from", "expires_at")
+    )
+    if status is not None:
+        _note_unknown_statuses(given, status)
+        if starts is not None or not given.has("effective_from"):
+            _note_valid_without_start(given, status, starts)
+    columns = {}
+    if starts is not None:
+        columns["effective_from"] = starts.latest
+        if starts.is_uncertain:
+            columns[EARLIEST_START] = starts.earliest
+    if ends is not None:
+        columns["expires_at"] = ends.earliest
+    return columns
+
+
+def _optional_columns(given: GivenTable) -> dict[str, pa.Array | None]:
+    columns = {}
+    if given.has("covers_prior"):
+        columns["covers_prior"] = given.flags("covers_prior")
+    if given.has("notice_version"):
+        columns["notice_version"] = given.words("notice_version", nulls=True)
+    return columns
+
+
+def _note_unknown_statuses(given: GivenTable, status: pa.DictionaryArray) -> None:
+    words = status.dictionary.to_pylist()
+    if not (unknown := set(words) - STATUSES.keys()):
+        return
+    are_words = len(unknown) <= _MOST_DIFFERENT and max(map(len, unknown)) <= _MOST_CHARS
+    listed = f", {quoted(unknown)}," if are_words else ""
+    hint = " An empty cell is ''." if "" in unknown else ""
+    if not are_words:
+        hint = " They do not look like statuses: is it the right column?"
+    given.note(
+        _has_word(status, unknown),
+        UnknownStatusError,
+        f"Column '{given.shown('status')}' holds {len(unknown):,} words outside the vocabulary"
+        f"{listed}",
+        f" instead of {quoted(STATUSES)}; translate them with `status_map`.{hint}",
+    )
+
+
+def _note_valid_without_start(
+    given: GivenTable, status: pa.DictionaryArray, starts: InstantColumn | None
+) -> None:
+    missing = _has_word(status, VALID_STATUSES)
+    if starts is not None:
+        missing &= ~starts.latest.is_valid().to_numpy(zero_copy_only=False)
+        for noted in (starts.unread, starts.naive):
+            missing &= True if noted is None else ~noted
+    if missing.any():
+        rows = np.flatnonzero(missing)
+        given.faults.add(
+            NullValueError(
+                f"Column '{given.shown('effective_from')}' is "
+                f"{'missing' if starts is None else 'null'} in {len(rows):,} rows whose status is "
+                f"given or renewed ({rows_text(rows)}); say when each of those consents began."
+            )
         )
+
+
+def _has_word(column: pa.DictionaryArray, words: Collection[str]) -> Bools:
+    matches = pc.is_in(column.dictionary, pa.array(sorted(words), pa.large_string()))
+    mask: Bools = (
+        matches.take(column.indices).fill_null(False).to_numpy(zero_copy_only=False).copy()
+    )
+    return mask

@@ -1,6 +1,6 @@
 """Compiling a gate and judging blocks of messages with it."""
 
-from consentgate.judging.explanation import Explanation, RowExplanation, explain
+from consentgate.judging.explanation import ExplainedReason, Explanation, RowExplanation, explain
 from consentgate.judging.gate_file import (
     GateFile,
     SavedGate,
@@ -9,25 +9,39 @@ from consentgate.judging.gate_file import (
     preload,
     save_gate,
 )
-from consentgate.judging.judgement import Judge
+from consentgate.judging.judgement import Judge, record_id_column
 from consentgate.judging.lookup import Lookup
-from consentgate.judging.stream import Held, Sieve, TableOf, admitted_stream, one_batch
+from consentgate.judging.options import JudgingOptions
+from consentgate.judging.stream import (
+    Held,
+    Sieve,
+    StreamGate,
+    TableOf,
+    admitted_stream,
+    check_schema,
+    one_batch,
+)
 
 __all__ = [
+    "ExplainedReason",
     "Explanation",
     "GateFile",
     "Held",
     "Judge",
+    "JudgingOptions",
     "Lookup",
     "RowExplanation",
     "SavedGate",
     "Sieve",
+    "StreamGate",
     "TableOf",
     "admitted_stream",
+    "check_schema",
     "explain",
     "gate_head",
     "one_batch",
     "open_gate",
     "preload",
+    "record_id_column",
     "save_gate",
 ]

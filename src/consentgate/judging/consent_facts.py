@@ -23,7 +23,7 @@ from consentgate.arrow import (
     valid_mask,
 )
 from consentgate.index import Index, Matches, PackedInstants, pack_instants, read_ids, with_rests
-from consentgate.inputs import STATUSES, VALID_STATUSES, ConsentSnapshot
+from consentgate.inputs import EARLIEST_START, STATUSES, VALID_STATUSES, ConsentSnapshot
 from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
 from consentgate.judging.rules import find_rule_column, match_rule
 from consentgate.policy import Policy
@@ -33,7 +33,7 @@ _NO_RECORD = np.uint32(Reason.NO_CONSENT_RECORD)
 _FIRST_BIT = int(_NO_RECORD).bit_length() - 1
 _RECORD_COLUMNS = {
     *("subject_id", "purpose", "status", "method", "notice_version"),
-    *("effective_from", "expires_at", "covers_prior"),
+    *("effective_from", EARLIEST_START, "expires_at", "covers_prior"),
 }
 
 
@@ -270,6 +270,8 @@ def _valid_until(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bool
         until = where_valid(ends.floor, ends.valid, LATEST)
     if policy.max_consent_age is not None and "effective_from" in columns:
         age = min(policy.max_consent_age // timedelta(microseconds=1), LATEST)
-        starts = read_instants(columns["effective_from"], "effective_from")
+        # a consent that begins at one of two instants is as old as the earlier one says
+        name = EARLIEST_START if EARLIEST_START in columns else "effective_from"
+        starts = read_instants(columns[name], name)
         until = np.minimum(until, np.minimum(starts.floor, LATEST - age) + age)
     return where_valid(until, is_valid, LATEST)

@@ -1,7 +1,8 @@
-"""Explaining a decision: every reason in words, and the record behind each.
+"""Explaining a decision: every reason in words, where it came from, and what is on record.
 
-For one record at a time, so here a loop over rows is fine. It shows subject ids and consent
-records, which ledgers never do; but only as text that is asked for (`str`), never in a `repr`.
+An explanation is for one record at a time, so a loop over rows is fine here. It shows subject ids
+and consent records, which ledgers never do, but only as text that is asked for (`str`), never in a
+`repr`.
 """
 
 from collections.abc import Iterator
@@ -13,12 +14,13 @@ import pyarrow as pa
 
 from consentgate.arrow import read_instants
 from consentgate.columns import Columns
-from consentgate.decision import Decision
 from consentgate.errors import RecordNotFoundError
 from consentgate.index import rows_with
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
+from consentgate.judging.judgement import Judge
+from consentgate.judging.origins import Origin, find_origins
 from consentgate.policy import Policy
-from consentgate.reasons import FIRST_RULE_BIT, REASONS
+from consentgate.reasons import FIRST_RULE_BIT, REASONS, reason_names
 
 
 @dataclass(frozen=True, repr=False)
@@ -51,13 +53,34 @@ class Reference:
 
 
 @dataclass(frozen=True, repr=False)
+class ExplainedReason:
+    """A reason against a row, and where it came from.
+
+    Attributes:
+        code: the reason, as ledgers name it.
+        words: what it means.
+        origins: every part of the row that it came from, at least one, in the order of the columns:
+            which column, which subject or channel, and which purpose.
+    """
+
+    code: str
+    words: str
+    origins: tuple[Origin, ...]
+
+    def __repr__(self) -> str:
+        return f"<ExplainedReason: {self.code}, {len(self.origins)} origins>"
+
+    def __str__(self) -> str:
+        return "\n".join([f"{self.code}: {self.words}", *(f"    {o}" for o in self.origins)])
+
+
+@dataclass(frozen=True, repr=False)
 class RowExplanation:
     """Why one row is admitted or excluded.
 
     Attributes:
         row: its position in the table.
-        reasons: the code and the words of every reason that applies, the primary one first; empty
-            when the row is admitted.
+        reasons: every reason that applies, the primary one first; empty when the row is admitted.
         created_at: when it was written, in UTC, as text; None for a null.
         visibility: the row's own, where the gate looks at one.
         channels: the channels that the row names.
@@ -65,7 +88,7 @@ class RowExplanation:
     """
 
     row: int
-    reasons: tuple[tuple[str, str], ...]
+    reasons: tuple[ExplainedReason, ...]
     created_at: str | None
     visibility: str | None
     channels: tuple[Reference, ...]
@@ -77,7 +100,7 @@ class RowExplanation:
     def __str__(self) -> str:
         verdict = "excluded, because" if self.reasons else "admitted"
         lines = [f"row {self.row}, written {_show(self.created_at)}: {verdict}"]
-        lines += [f"  - {code}: {words}" for code, words in self.reasons]
+        lines += [f"  - {reason}" for reason in self.reasons]
         lines += [f"  visibility {self.visibility}"] if self.visibility is not None else []
         lines += [f"  channel {reference}" for reference in self.channels]
         lines += [f"  subject {reference}" for reference in self.subjects]
@@ -102,53 +125,68 @@ class Explanation:
 
 
 def explain(
-    policy: Policy,
+    judge: Judge,
     consent: ConsentSnapshot,
     channels: ChannelRegistry | None,
-    columns: Columns,
     table: pa.Table,
-    decision: Decision,
     record_id: Any,
+    now: int,
 ) -> Explanation:
-    """Explain what was decided of the rows that have a record id.
+    """Explain what is decided of the rows that have a record id.
+
+    Args:
+        judge: what judges.
+        consent, channels: what it was compiled from.
+        table: messages that `Judge.check` has let through, with their record ids.
+        record_id: as the column holds it.
+        now: the instant of judgement, microseconds since 1970 in UTC.
 
     Raises:
-        RecordNotFoundError: None has it.
+        RecordNotFoundError: No row has the id.
     """
-    rows = rows_with(table.column(columns.record_id), record_id)
+    column = table.column(judge.columns.record_id)
+    rows = rows_with(column, record_id)
     if not rows:
         raise RecordNotFoundError(
-            f"No row has the record id asked for in column '{columns.record_id}' "
-            f"({table.column(columns.record_id).type}); check the id and its type."
+            f"No row has the record id asked for in column '{judge.columns.record_id}' "
+            f"({column.type}); check the id and its type."
         )
-    words = _reason_words(policy, decision)
-    explained = []
-    for row in rows:
-        bits = decision.reason_bits[row].as_py()
-        values = _record(table.select(_named_columns(columns)), row)
-        explained.append(
-            RowExplanation(
-                row,
-                tuple(pair for bit, pair in words.items() if bits >> bit & 1),
-                values[columns.created_at],
-                values[columns.visibility] if columns.visibility is not None else None,
-                tuple(_channel_references(columns, channels, values)),
-                tuple(_subject_references(columns, policy, consent, values)),
-            )
-        )
+    judged = table.select(judge.check(table.schema))
+    explained = (
+        _explain_row(judge, consent, channels, judged.slice(row, 1), row, now) for row in rows
+    )
     return Explanation(record_id, tuple(explained))
 
 
-def _reason_words(policy: Policy, decision: Decision) -> dict[int, tuple[str, str]]:
+def _explain_row(
+    judge: Judge,
+    consent: ConsentSnapshot,
+    channels: ChannelRegistry | None,
+    table: pa.Table,
+    row: int,
+    now: int,
+) -> RowExplanation:
+    """Explain one row, which is all that the table holds."""
+    (batch,) = (batch for batch in table.to_batches() if batch.num_rows)
+    columns, values = judge.columns, _record(table, 0)
+    reasons = _reason_words(judge.policy)
+    origins = find_origins(judge, consent, batch, now)
+    return RowExplanation(
+        row,
+        tuple(ExplainedReason(*reasons[bit], found) for bit, found in origins.items()),
+        values[columns.created_at],
+        values[columns.visibility] if columns.visibility is not None else None,
+        tuple(_channel_references(columns, channels, values)),
+        tuple(_subject_references(columns, judge.policy, consent, values)),
+    )
+
+
+def _reason_words(policy: Policy) -> dict[int, tuple[str, str]]:
+    """The code and the words of every reason, by its bit number."""
     words = {reason.bit: reason.sentence for reason in REASONS}
     for at, rule in enumerate(policy.record_rules + policy.subject_rules):
         words[FIRST_RULE_BIT + at] = f"the policy excludes it by a rule on '{rule.column}'"
-    return {bit: (name, words[bit]) for bit, name in decision.reason_names.items()}
-
-
-def _named_columns(columns: Columns) -> list[str]:
-    own = [] if columns.visibility is None else [columns.visibility]
-    return list(dict.fromkeys([*columns.subjects, *columns.channels, columns.created_at, *own]))
+    return {bit: (name, words[bit]) for bit, name in reason_names(policy.rule_names).items()}
 
 
 def _channel_references(

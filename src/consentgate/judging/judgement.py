@@ -1,6 +1,6 @@
-"""The judgement: section 4 of the design, over one block of messages.
+"""The judgement (docs/semantics.md, section 4) over one block of messages.
 
-Pure: the same block, facts and instant give the same bits, and nothing else is looked at.
+It is pure: the same block, facts and instant give the same bits, and nothing else is looked at.
 """
 
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ class Judge:
         )
 
     def check(self, schema: pa.Schema) -> list[str]:
-        """The names of the columns that judging looks at, once they are known to be fit for it.
+        """Check a schema, and return the names of the columns that judging looks at.
 
         Raises:
             ColumnMissingError, ColumnAmbiguousError: A column is absent or there twice.
@@ -89,14 +89,13 @@ class Judge:
                 RuleColumnTypeError say more precisely why.
         """
         columns = self.columns
-        _check_record_id(schema, columns.record_id)
         for name in columns.subjects:
             _check_ids(schema, name, self.subject_family, lists=True)
         for name in columns.channels:
             _check_ids(schema, name, self.channel_family, lists=False)
         if columns.visibility is not None:
             _check_text(schema, columns.visibility)
-        created_at = schema.field(find_column(schema, columns.created_at, role="created_at"))
+        created_at = schema.field(_find(schema, columns.created_at, "created_at"))
         check_instants(created_at.type, columns.created_at, columns.assume_timezone)
         rules = [find_rule_column(schema, rule, "messages") for rule in self.policy.record_rules]
         named = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
@@ -203,18 +202,29 @@ class Judge:
         return bits | flag(begin > created, Reason.PREDATES_CONSENT)
 
 
-def _check_record_id(schema: pa.Schema, name: str) -> None:
-    kind = schema.field(find_column(schema, name, role="record_id")).type
+def record_id_column(schema: pa.Schema, columns: Columns) -> int:
+    """Check that the record ids are fit for a ledger, and return their position.
+
+    Judging does not look at them. Only what records rows needs them: `Gate.filter`, ledgers, runs.
+
+    Raises:
+        ColumnMissingError, ColumnAmbiguousError: The column is absent or there twice.
+        ColumnTypeError: It does not hold ids.
+    """
+    name = columns.record_id
+    at = _find(schema, name, "record_id")
+    kind = schema.field(at).type
     if id_family(kind) is None:
         raise ColumnTypeError(
             f"Column '{name}' (record_id) is {type_text(kind)} but must be an integer, string, "
             "UUID or 16-byte binary; cast it."
         )
+    return at
 
 
 def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: bool) -> None:
-    """A column's ids are of the snapshot's family; a column of nulls alone is of every family."""
-    kind = schema.field(find_column(schema, name, role="ids")).type
+    """Raise an error unless a column's ids are of a family. A column of Arrow's nulls fits all."""
+    kind = schema.field(_find(schema, name, "subjects" if lists else "channels")).type
     item = kind.value_type if lists and is_list(kind) else kind
     own = id_family(item)
     if own is None and not pa.types.is_null(item):
@@ -231,8 +241,13 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
         )
 
 
+def _find(schema: pa.Schema, name: str, role: str) -> int:
+    """The position of a column that `Columns` names in the field `role`."""
+    return find_column(schema, name, role=role, hint=f"name the column in `Columns.{role}`")
+
+
 def _check_text(schema: pa.Schema, name: str) -> None:
-    kind = schema.field(find_column(schema, name, role="visibility")).type
+    kind = schema.field(_find(schema, name, "visibility")).type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (is_text(value) or pa.types.is_null(value)):
         raise ColumnTypeError(

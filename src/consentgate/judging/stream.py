@@ -5,34 +5,31 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from itertools import chain
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import pyarrow as pa
 
-from consentgate.arrow import as_table, keep_rows, one_chunk, read_stream, refuse_other_schema
-from consentgate.columns import Columns
+from consentgate.arrow import (
+    as_table,
+    keep_rows,
+    one_chunk,
+    read_stream,
+    refuse_other_schema,
+)
 from consentgate.decision import Decision
 from consentgate.errors import NotArrowError
-from consentgate.identity import GateIdentity
-from consentgate.ledger import Ledger, excluded_rows
+from consentgate.judging.judgement import record_id_column
+from consentgate.judging.options import ColumnUser, JudgingOptions
+from consentgate.ledger import AmendableLedger, Ledger, LedgerWriter, RecordedGate
 
 Made = TypeVar("Made")
 TableOf: TypeAlias = Callable[[Any], pa.Table]
-"""Gives rows with the columns that a gate judges by: all of them, or those not given out yet."""
+"""Gives rows with the columns that a gate needs: all of them, or those not given out yet."""
 
 
-class Judging(Protocol):
+class StreamGate(ColumnUser, RecordedGate, Protocol):
     """One gate, as far as a stream needs it."""
-
-    @property
-    def columns(self) -> Columns:
-        """Where in the messages things are."""
-
-    @property
-    def identity(self) -> GateIdentity:
-        """What judges, as ledgers carry it in their metadata."""
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -40,21 +37,38 @@ class Judging(Protocol):
         """Judge every row of a batch."""
 
 
-class Current(Protocol):
-    """Knows the gate that judges the next batch: a gate, or a live one."""
+class GateSource(Protocol):
+    """A gate or a live gate: it knows which gate judges the next batch."""
 
-    def current(self) -> Judging:
-        """That gate."""
+    def current(self) -> StreamGate:
+        """The gate that judges the next batch."""
+
+
+def check_schema(schema: pa.Schema, gate: StreamGate, options: JudgingOptions) -> None:
+    """Raise an error unless a gate can judge rows of a schema, and a ledger, if any, record them.
+
+    Raises:
+        ColumnMissingError, ColumnAmbiguousError: There is a ledger, and the column of record ids is
+            absent or there twice.
+        ColumnTypeError: It does not hold ids.
+        Whatever `Gate.decide` raises.
+    """
+    _decide(pa.Table.from_batches([], schema), gate, options)
+
+
+def _decide(table: pa.Table, gate: StreamGate, options: JudgingOptions) -> Decision:
+    if options.ledger is not None:
+        record_id_column(table.schema, gate.columns)
+    return gate.decide(table, judged_at=options.judged_at, threads=options.threads)
 
 
 class Sieve:
     """Judges batch after batch, each by the gate that is current when it comes.
 
     Args:
-        gate: the judge, or a live one, which may be another at every batch.
-        ledger: a directory that gets the excluded rows; see `Ledger`. None keeps no record of them.
-        judged_at: the instant of judgement; None takes the gate's, or else the clock at each batch.
-        threads: as in `Gate.decide`.
+        gate: a gate, or a live one, which may give another gate at every batch.
+        options: how to judge, and where to record.
+        ledger: what writes into the directory that the options name; None: a `Ledger`.
 
     Raises:
         OutputError: The ledger cannot be written, here and in every method.
@@ -62,19 +76,18 @@ class Sieve:
 
     def __init__(
         self,
-        gate: Current,
+        gate: GateSource,
+        options: JudgingOptions | None = None,
         *,
-        ledger: str | Path | None = None,
-        judged_at: datetime | None = None,
-        threads: int | None = None,
+        ledger: LedgerWriter | None = None,
     ) -> None:
-        self._gate = gate
-        self._ledger = None if ledger is None else Ledger(ledger)
-        self._judged_at, self._threads = judged_at, threads
+        self._gate, self._options = gate, options or JudgingOptions()
+        directory = self._options.ledger
+        self._ledger = Ledger(directory) if ledger is None and directory is not None else ledger
         self._next_row = 0
         self._held: list[Held] = []
 
-    def current(self) -> Judging:
+    def current(self) -> StreamGate:
         """The gate that is current now.
 
         Raises:
@@ -82,23 +95,27 @@ class Sieve:
         """
         return self._gate.current()
 
+    def columns(self) -> list[str]:
+        """The names of the columns that the gate that is current now and the ledger need."""
+        return self._options.columns(self.current())
+
     def check(self, schema: pa.Schema) -> None:
-        """Raise an error unless rows of that schema can be judged; begin the ledger's file.
+        """Raise an error unless rows of a schema can be judged and recorded; begin the ledger.
 
         Raises:
-            Whatever `Gate.decide` raises.
+            Whatever `check_schema` raises.
         """
         self.judge(pa.Table.from_batches([], schema))
 
     def judge(
-        self, table: pa.Table, *, gate: Judging | None = None, first_row: int | None = None
+        self, table: pa.Table, *, gate: StreamGate | None = None, first_row: int | None = None
     ) -> Decision:
-        """Judge the next batch; its excluded rows go into the ledger.
+        """Judge the next batch, and write its excluded rows into the ledger.
 
         Use it for rows that are given out at once, and `hold` for rows that are given out later.
 
         Args:
-            gate: the gate that is current, where that has been asked for already.
+            gate: the gate that is current, if the caller has asked for it already.
             first_row: the position of its first row in the whole input; None: it comes right after
                 the batch before.
 
@@ -116,8 +133,8 @@ class Sieve:
         """Judge rows that are given out later, piece by piece; see `Held`.
 
         Args:
-            rows: n rows; or a function that returns them for the gate that is to judge them. Called
-                again, it may return only those that were not given out yet.
+            rows: n rows; or a function that returns them for the gate that is to judge them. If it
+                is called again, it may return only those that were not given out yet.
             first_row: as in `judge`.
 
         Raises:
@@ -129,8 +146,8 @@ class Sieve:
         held.refresh()
         if not held.left:
             held.record()
-        elif self._ledger is not None:  # else there is nothing to be done about it later
-            self._held.append(held)
+        elif self._ledger is not None and not self.writes_ahead:
+            self._held.append(held)  # so that `close` records what was given out of it
         self._next_row = first_row + held.left
         return held
 
@@ -138,16 +155,31 @@ class Sieve:
         """The admitted rows of the next batch; see `judge`."""
         return keep_rows(table, self.judge(table).admitted)
 
-    def decide(self, gate: Judging, table: pa.Table) -> Decision:
+    def decide(self, gate: StreamGate, table: pa.Table) -> Decision:
         """Judge rows by a gate, and record nothing."""
-        return gate.decide(table, judged_at=self._judged_at, threads=self._threads)
+        return _decide(table, gate, self._options)
 
-    def record(self, gate: Judging, table: pa.Table, decision: Decision, first_row: int) -> None:
-        """Write the excluded ones of judged rows into the ledger, if there is one."""
-        if self._ledger is not None:
-            record_ids = table.column(gate.columns.record_id)
-            excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
-            self._ledger.write(excluded)
+    @property
+    def writes_ahead(self) -> bool:
+        """Whether the ledger gets rows as soon as they are judged; see `AmendableLedger`."""
+        return isinstance(self._ledger, AmendableLedger)
+
+    def record(self, gate: StreamGate, table: pa.Table, decision: Decision, first_row: int) -> Any:
+        """Write the excluded ones of judged rows into the ledger, if there is one.
+
+        Returns:
+            The ledger's entry, which `amend` takes.
+        """
+        if self._ledger is None:
+            return None
+        return self._ledger.write(gate, _record_ids(table, gate), decision, first_row)
+
+    def amend(
+        self, entry: Any, done: int, gate: StreamGate, table: pa.Table, decision: Decision
+    ) -> Any:
+        """Replace what the ledger has of rows; see `AmendableLedger`."""
+        assert isinstance(self._ledger, AmendableLedger), "only such a ledger is written ahead"
+        return self._ledger.amend(entry, done, gate, _record_ids(table, gate), decision)
 
     def forget(self, held: "Held") -> None:
         """Forget rows that were all given out and recorded."""
@@ -177,9 +209,10 @@ class Sieve:
 class Held:
     """Rows that were judged together and are given out later, piece by piece, in their order.
 
-    Each piece is given out as the gate decides that is current then. When that is another gate
-    than the one that judged the rows, it judges again all that were not given out yet. The ledger
-    gets every row that was given out once, with the reason of the gate that was current then.
+    Each piece is given out as the current gate decides at that moment. If that is another gate than
+    the one that judged the rows, it judges all rows again that were not given out yet. The ledger
+    gets every row once, with the reason of the gate that was current when the row was given out. An
+    `AmendableLedger` gets it when it is judged, and again if it is judged again.
 
     Whether a consent has expired is checked when rows are judged, and not again when they are given
     out.
@@ -190,28 +223,30 @@ class Held:
         for piece in pieces:                                    # of the table
             admitted = held.take(len(piece), partial(admitted_rows, piece))
 
-    Where the work is done ahead (in another thread, say), use the parts of `take`: `refresh` and
-    `peek` to make something ahead; right before it is handed on, `refresh` again, make it again
-    if that returns True, and `advance`.
+    If the work is done ahead (for example in another thread), use the steps of `take`: `refresh`
+    and `peek` to make something ahead. Right before it is handed on, call `refresh` again, make it
+    again if that returns True, and call `advance`.
 
     Args:
-        sieve: which judges and keeps the ledger.
+        sieve: judges and keeps the ledger.
         table_of: gives the n rows.
         first_row: the position of their first in the whole input.
     """
 
     def __init__(self, sieve: Sieve, table_of: TableOf, first_row: int) -> None:
         self._sieve, self._table_of, self._first_row = sieve, table_of, first_row
-        self._gate: Judging | None = None
+        self._gate: StreamGate | None = None
         self._table, self._decision = pa.table({}), Decision(pa.array([], pa.uint32()), {})
         self._start = 0
         """The first of the n rows that table and decision are about."""
+        self._entry: Any = None
+        """The entry of an amendable ledger."""
         self._is_recorded = False
         self.done = 0
         """How many rows were given out."""
 
     @property
-    def gate(self) -> Judging:
+    def gate(self) -> StreamGate:
         """The gate that judged the rows that are left."""
         assert self._gate is not None, "`Sieve.hold` has judged the rows"
         return self._gate
@@ -221,16 +256,11 @@ class Held:
         """How many rows were not given out yet."""
         return self._start + len(self._decision) - self.done
 
-    @property
-    def table(self) -> pa.Table:
-        """The rows that are left, with the columns that the gate judges by."""
-        return self._table.slice(self.done - self._start)
-
     def refresh(self) -> bool:
         """Judge the rows that are left again, if another gate is current now.
 
         Returns:
-            Whether they were judged again. The caller then has to make again what it made of them.
+            Whether they were judged again. If so, the caller makes again what it made of them.
 
         Raises:
             Whatever `Gate.decide` and a live gate raise. The rows are as before then.
@@ -241,7 +271,9 @@ class Held:
         table = self._table_of(gate)
         left = table if self._gate is None else table.slice(table.num_rows - self.left)
         decision = self._sieve.decide(gate, left)
-        if self.done > self._start:
+        if self._sieve.writes_ahead:
+            self._write_ahead(gate, left, decision)
+        elif self.done > self._start:
             self.record()
         self._gate, self._table, self._decision, self._start = gate, left, decision, self.done
         return True
@@ -279,12 +311,22 @@ class Held:
     def record(self) -> None:
         """Write into the ledger what was given out and is not in there yet."""
         rows = self.done - self._start
-        if self._is_recorded or (not rows and self.left):
+        if self._sieve.writes_ahead or self._is_recorded or (not rows and self.left):
             return
         decision = replace(self._decision, reason_bits=self._decision.reason_bits.slice(0, rows))
         first_row = self._first_row + self._start
         self._sieve.record(self.gate, self._table.slice(0, rows), decision, first_row)
         self._is_recorded = not self.left
+
+    def _write_ahead(self, gate: StreamGate, left: pa.Table, decision: Decision) -> None:
+        if self._gate is None:
+            self._entry = self._sieve.record(gate, left, decision, self._first_row)
+        else:
+            self._entry = self._sieve.amend(self._entry, self.done, gate, left, decision)
+
+
+def _record_ids(table: pa.Table, gate: StreamGate) -> pa.ChunkedArray:
+    return table.column(record_id_column(table.schema, gate.columns))
 
 
 def _same_for_every_gate(table: pa.Table) -> TableOf:
@@ -294,22 +336,22 @@ def _same_for_every_gate(table: pa.Table) -> TableOf:
 def admitted_stream(batches: Any, sieve: Sieve) -> pa.RecordBatchReader:
     """The admitted rows of a stream, judged batch by batch as they are asked for.
 
-    A table of several chunks is judged at once and comes chunk by chunk, each of them as the gate
-    decides that is current then.
+    A table of several chunks is judged at once and comes chunk by chunk, each of them as the
+    current gate decides at that moment.
 
     Args:
         batches: anything that speaks the Arrow PyCapsule stream interface, or an iterable of such
             objects or of record batches, all of one schema.
-        sieve: which is closed when the reader is exhausted or closed.
+        sieve: judges the rows. It is closed when the reader is exhausted or closed.
 
     Raises:
         NotArrowError: `batches` is no stream, or has no schema.
         SchemaMismatchError: While reading: a batch has another schema than the first.
-        Whatever the sieve raises: at once for the schema, else while reading.
+        Whatever `Sieve.judge` raises: at once for the schema, else while reading.
     """
     schema, tables = _open_stream(batches)
     admitted = _admitted(schema, tables, sieve)
-    next(admitted)  # it has begun: from here on, closing the reader completes the ledger
+    next(admitted)  # begins it, so that closing the reader completes the ledger from here on
     return pa.RecordBatchReader.from_batches(schema, admitted)
 
 
@@ -342,7 +384,7 @@ def _kept(piece: pa.RecordBatch, decision: Decision) -> pa.RecordBatch | None:
 
 
 def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema of a stream and its batches, of which the first may have been read."""
+    """The schema of a stream, and its batches; the first one may have been read already."""
     if hasattr(batches, "__arrow_c_stream__"):
         schema, read = read_stream(batches)
         return schema, map(as_table, read)

@@ -13,7 +13,7 @@ from consentgate.arguments import require
 from consentgate.decision import Decision
 from consentgate.errors import ConfigurationError
 from consentgate.gate import Gate
-from consentgate.judging import Sieve, admitted_stream
+from consentgate.judging import JudgingOptions, Sieve, admitted_stream
 from consentgate.publishing.gate_cache import this_process
 from consentgate.publishing.publication import Publication
 
@@ -164,8 +164,8 @@ class LiveGate:
         Raises:
             Whatever `Gate.stream` and `decide` raise.
         """
-        sieve = Sieve(self, ledger=ledger, judged_at=judged_at, threads=threads)
-        return admitted_stream(batches, sieve)
+        options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
+        return admitted_stream(batches, Sieve(self, options))
 
 
 AnyGate: TypeAlias = Gate | LiveGate

@@ -5,7 +5,7 @@ from consentgate.runs.inventory import InputFile, look_at
 from consentgate.runs.manifest import Manifest, PartRecord
 from consentgate.runs.records import parse_record, to_json
 from consentgate.runs.runner import Progress, run
-from consentgate.runs.source import find_source, with_partition
+from consentgate.runs.source import Source, find_source, with_partition
 
 __all__ = [
     "Finding",
@@ -13,6 +13,7 @@ __all__ = [
     "Manifest",
     "PartRecord",
     "Progress",
+    "Source",
     "audit",
     "find_source",
     "look_at",

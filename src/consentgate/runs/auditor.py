@@ -118,7 +118,7 @@ def audit(
     require(gate, "gate", Gate, None, hint="build or open one")
     folder = Folder.at(destination)
     _refuse_odd_manifest(folder)
-    manifest = Manifest.read(folder)
+    manifest = Manifest.find(folder)
     if manifest is None:
         raise ManifestError(
             f"There is no manifest in '{folder}'; check the path, or run again to let the run end."
@@ -426,7 +426,7 @@ def _check_signatures(
         if not present.isdisjoint(names):
             raise ConfigurationError(
                 f"The run in '{folder}', or one that it follows, is signed; give the public key of "
-                "whoever signs (public_key=…, --public-key KEY)."
+                "whoever signs (`public_key`)."
             )
         return
     for name, manifest in zip(names, manifests, strict=True):
@@ -450,7 +450,7 @@ def _followed(
     while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
         try:
-            before = None if odd.holds(name) else Manifest.read(folder, name)
+            before = None if odd.holds(name) else Manifest.find(folder, name)
         except ManifestError as error:
             return chain, [Finding(name, str(error))]
         if before is None:

@@ -102,7 +102,7 @@ class Destination:
                 f"'{printable(name)}' in destination '{folder}' {ODD}; take it away, so that "
                 "nothing is written or removed elsewhere."
             )
-        state, manifest = RunState.read(folder), Manifest.read(folder)
+        state, manifest = RunState.read(folder), Manifest.find(folder)
         present = folder.listing(follow_links=False).keys()
         newest = _joined([state, manifest])
         if newest is None:
@@ -150,7 +150,7 @@ class Destination:
             raise StaleSnapshotError(
                 f"This run is older than one before in destination '{self.folder}', so it could "
                 f"undo withdrawals: {older}. Judge by the newest snapshot and registry, or into "
-                "another folder; or allow it (allow_older_snapshot=True, --allow-older-snapshot)."
+                "another folder; or allow it (`allow_older_snapshot`)."
             )
 
     def is_result(
@@ -236,4 +236,4 @@ def _joined(records: Iterable[RunState | Manifest | None]) -> Newest | None:
 def _past_manifests(folder: Folder, present: Set[str]) -> Iterable[Manifest | None]:
     """Manifests of runs that others followed, where the last one's is gone."""
     names = (name for name in present if name.startswith(f"{PAST}/"))
-    return [Manifest.read(folder, name) for name in names if not name.endswith(".dsse.json")]
+    return [Manifest.find(folder, name) for name in names if not name.endswith(".dsse.json")]

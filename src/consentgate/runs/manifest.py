@@ -8,9 +8,11 @@ from collections.abc import Iterable
 from datetime import datetime
 from enum import StrEnum
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pyarrow as pa
+from pyarrow.fs import FileType
 from pydantic import (
     AfterValidator,
     Field,
@@ -18,7 +20,7 @@ from pydantic import (
     model_validator,
 )
 
-from consentgate.arguments import require
+from consentgate.arguments import require_path
 from consentgate.errors import ConservationError, ManifestError
 from consentgate.identity import DatedInput, Digest, GateIdentity, Instant, Record
 from consentgate.runs.records import parse_record, to_json
@@ -326,6 +328,15 @@ class Manifest(Record):
             raise ValueError("files must be in the order of their paths, each named once")
         return self
 
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """How many files and rows, by what they were judged, and no file's name."""
+        totals = self.totals
+        yield "files", len(self.files)
+        yield from (("rows", totals.rows), ("admitted", totals.admitted))
+        yield from (("excluded", totals.excluded), ("policy", self.policy.get("name")))
+        yield "judged_at", self.judgement.judged_at.isoformat()
+        yield "digest", self.digest[:12]
+
     @classmethod
     def sealed(cls, **fields: Any) -> "Manifest":
         """A manifest of these fields, with its digest.
@@ -338,14 +349,42 @@ class Manifest(Record):
         return draft.model_copy(update={"digest": draft.content_digest()})
 
     @classmethod
-    def read(cls, folder: Folder, name: str = MANIFEST) -> "Manifest | None":
-        """The manifest in a run's destination, if there is one.
+    def read(cls, path: str | Path) -> "Manifest":
+        """Read the manifest of a run.
+
+        It is checked against its own digest, but not against the run's files; `audit` does that.
+
+        Args:
+            path: the run's destination, or the manifest's own file, as a path or as a `file://`,
+                `s3://` or `gs://` URI.
+
+        Raises:
+            TypeError: `path` is no path.
+            SourceError: Nothing can be read there.
+            ManifestError: There is no manifest, or it is malformed, or was altered.
+            UnreadableFileError: It cannot be read.
+        """
+        require_path(path, "path")
+        folder, name = Folder.at(path), MANIFEST
+        if folder.kind() == FileType.File:
+            parent, _, name = folder.root.rpartition("/")
+            folder = Folder(folder.filesystem, parent)
+        manifest = cls.find(folder, name)
+        if manifest is None:
+            raise ManifestError(
+                f"There is no manifest in '{folder}'; check the path, or run again to let the run "
+                "end."
+            )
+        return manifest
+
+    @classmethod
+    def find(cls, folder: Folder, name: str = MANIFEST) -> "Manifest | None":
+        """The manifest in a folder that is open already, or None where there is none.
 
         Raises:
             ManifestError: It is malformed, or was altered.
             UnreadableFileError: It cannot be read.
         """
-        require(folder, "folder", Folder)
         content = folder.read(name)
         if content is None:
             return None

@@ -43,6 +43,7 @@ from consentgate.errors import (
 )
 from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.identity import VERSION
+from consentgate.judging import record_id_column
 from consentgate.runs.destination import Destination, refuse_overlap
 from consentgate.runs.file_judge import FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
@@ -159,6 +160,10 @@ def run(
     Returns:
         The manifest, as written.
 
+    Warns:
+        CoverageWarning: As in `Gate.filter`: of the policy before rows are judged, and of reasons
+            that exclude nearly all rows in the end.
+
     Raises:
         SourceError: The source holds no files, or one file under two names, or cannot be listed.
         ConfigurationError: The source is no data set of whole files; files would share a part of
@@ -212,6 +217,7 @@ def run(
             assert target.manifest is not None
             folder.delete(STATE)  # where the last run was killed before it could
             return target.manifest
+        gate._watch.warn_of_policy()
         state = seals.sealed(target.next_state(judgement, instant.origin, own))
         with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
             target.begin(state, done)
@@ -233,7 +239,9 @@ def run(
         if failures:
             raise _incomplete(failures, len(done), len(files.files))
         check_hold()
-        return _finish(gate, folder, state, own, done, signer)
+        manifest = _finish(gate, folder, state, own, done, signer)
+    gate._watch.warn_of_totals(manifest.totals.rows, manifest.totals.occurrences)
+    return manifest
 
 
 def _check_arguments(
@@ -305,6 +313,7 @@ def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
+        record_id_column(rows.schema, gate.columns)
         gate.decide(rows, judged_at=given)
     if gate.columns.record_id not in found[0].schema.names:
         raise ColumnMissingError(

@@ -20,7 +20,7 @@ _NULL_PARTITION = "__HIVE_DEFAULT_PARTITION__"
 _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PartitionValue:
     """A column that the name of a folder stands for, the same in every row of a file.
 
@@ -33,6 +33,10 @@ class PartitionValue:
     name: str
     type: str
     value: str | None
+
+    def __repr__(self) -> str:
+        """The column, without the value, which can be an id of a person."""
+        return f"<PartitionValue: column '{self.name}', {self.type}>"
 
     @classmethod
     def of(cls, name: str, value: Any, kind: pa.DataType) -> "PartitionValue":

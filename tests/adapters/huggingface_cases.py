@@ -1,25 +1,16 @@
-"""Data sets of Hugging Face and datatrove's documents, for the contract."""
+"""Data sets of Hugging Face, for the contract."""
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Dataset, IterableDataset, concatenate_datasets
-from datatrove.data import Document
 
-import consentgate as cg
-from consentgate.adapters import datatrove, huggingface
-from tests.adapters.contract import Case
-
-
-def slices(table: pa.Table, partitions: int) -> list[pa.Table]:
-    """A table in so many pieces of about the same size."""
-    bounds = [table.num_rows * part // partitions for part in range(partitions + 1)]
-    return [table.slice(a, b - a) for a, b in pairwise(bounds)]
+from consentgate.adapters import huggingface
+from tests.adapters.contract import Case, slices
 
 
 def write_slices(table: pa.Table, folder: Path, partitions: int) -> list[str]:
@@ -89,28 +80,6 @@ def streamed(dataset: IterableDataset) -> pa.Table:
     return rows.replace_schema_metadata({"features": repr(dataset.features)})
 
 
-def documents(table: pa.Table, *_: Any) -> list[Document]:
-    """Documents that have all but their text in their metadata."""
-    rows = table.to_pylist()
-    return [Document(row.pop("text"), f"document {n}", metadata=row) for n, row in enumerate(rows)]
-
-
-def columns_of(found: Any) -> pa.Table:
-    """What documents hold; their types are what Arrow makes of Python's."""
-    return pa.Table.from_pylist([{"text": doc.text, **doc.metadata} for doc in found])
-
-
-class Successive:
-    """What stands for a live gate: another one whenever it is asked, and the last one for ever."""
-
-    def __init__(self, *gates: cg.Gate) -> None:
-        self.gates = list(gates)
-
-    def current(self) -> cg.Gate:
-        """The next one."""
-        return self.gates.pop(0) if len(self.gates) > 1 else self.gates[0]
-
-
 CASES = [
     Case("huggingface-Dataset", huggingface, "datasets", in_memory, rows_of),
     Case("huggingface-Dataset-on-disk", huggingface, "datasets", on_disk, rows_of),
@@ -118,5 +87,4 @@ CASES = [
     Case("huggingface-IterableDataset", huggingface, "datasets", from_memory, streamed),
     Case("huggingface-IterableDataset-of-files", huggingface, "datasets", from_files, streamed),
     Case("huggingface-IterableDataset-of-objects", huggingface, "datasets", generated, streamed),
-    Case("datatrove-documents", datatrove, "datatrove", documents, columns_of, tells_columns=False),
 ]

@@ -1,0 +1,307 @@
+"""Which ids of the messages a gate knows, counted batch by batch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import (
+    Bools,
+    Int64s,
+    Uint64s,
+    dictionary_codes,
+    is_list,
+    is_text,
+    list_items,
+    plain_text,
+    row_blocks,
+    valid_mask,
+    without_views,
+)
+from consentgate.index import IdHasher, Index, Matches, read_ids
+
+IsKnown = Callable[[Matches], Bools]
+"""Tells for n ids whether the gate knows all that it needs to know about each."""
+
+_TOP_BIT = np.uint64(1 << 63)
+_WORTH_UNITING = 1 << 20
+
+
+@dataclass(frozen=True)
+class IdCoverage:
+    """How many ids of the messages a gate knows: those of subjects, or those of channels.
+
+    A gate knows a subject that has a record for every purpose of the policy, and a channel of which
+    the registry says a visibility.
+
+    Attributes:
+        columns: the columns of the messages that hold the ids.
+        distinct: how many different ids the messages name. Nulls do not count.
+        unknown: how many of these the gate does not know.
+        unknown_rows: how many rows name such an id.
+        incomplete: how many of the unknown ids are in the snapshot, but not for every purpose; or
+            in the registry, but without a visibility. None: not checked.
+        alike: how many of the unknown ids are not there at all, but one is that differs from it
+            only in case, in surrounding white space or in Unicode form; 0 where ids are no text.
+            None: not checked.
+        alike_rows: how many rows name such an id. None: not checked.
+        unused: how many ids that the gate knows no message names.
+    """
+
+    columns: tuple[str, ...]
+    distinct: int
+    unknown: int
+    unknown_rows: int
+    incomplete: int | None
+    alike: int | None
+    alike_rows: int | None
+    unused: int
+
+
+class IdCounter:
+    """Counts the ids of one kind: of subjects, or of channels.
+
+    Known ids are counted exactly. Of unknown ids, keyed 64-bit hashes are kept to tell them apart
+    over several batches; for text, the odds that two of n ids have one hash are about n² / 2**65.
+
+    Args:
+        columns: the columns of the messages that hold the ids.
+        index: in which the gate finds them.
+        is_known: whether what is in the index is all that the gate needs to know.
+        listed: all ids of the snapshot or registry, tidied; None where they are not at hand.
+    """
+
+    def __init__(
+        self, columns: Sequence[str], index: Index, is_known: IsKnown, listed: pa.Array | None
+    ) -> None:
+        self._columns, self._index, self._is_known = tuple(columns), index, is_known
+        self._listed = listed
+        self._spellings: _Spellings | None = None
+        self._hasher = IdHasher()
+        self._named = np.zeros(len(index.facts), np.bool_)
+        self._unknown, self._incomplete, self._alike = _Different(), _Different(), _Different()
+        self._unknown_rows = self._alike_rows = 0
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count the ids of n rows."""
+        unknown_rows = np.zeros(batch.num_rows, np.bool_)
+        alike_rows = np.zeros(batch.num_rows, np.bool_)
+        for name in self._columns:
+            mentions = Mentions.read(batch.column(name))
+            unknown, alike = self._looked_up(mentions.ids)
+            unknown_rows |= mentions.rows_with(unknown)
+            alike_rows |= mentions.rows_with(alike)
+        self._unknown_rows += int(np.count_nonzero(unknown_rows))
+        self._alike_rows += int(np.count_nonzero(alike_rows))
+
+    def _looked_up(self, ids: pa.Array) -> tuple[Bools, Bools]:
+        """Which of n different ids are unknown, and which of these are alike to one listed."""
+        unknown, alike = np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
+        for rows in row_blocks(len(ids)):
+            matches = self._index.find(read_ids(ids[rows]))
+            known = self._is_known(matches)
+            self._named[matches.slots[known]] = True
+            unknown[rows] = ~known
+        at = np.flatnonzero(unknown)
+        if at.size:
+            strangers = ids.take(pa.array(at))
+            hashes = _hashes(strangers, self._hasher)
+            self._unknown.add(hashes)
+            if self._listed is not None:
+                alike[at] = self._sorted_out(strangers, hashes, self._listed)
+        return unknown, alike
+
+    def _sorted_out(self, strangers: pa.Array, hashes: Uint64s, listed: pa.Array) -> Bools:
+        """Which of n unknown ids are alike to one that is listed; counts those and the listed."""
+        if self._spellings is None:
+            self._spellings = _Spellings.of(listed, self._hasher)
+        is_listed = _are_in(self._spellings.exact, hashes)
+        self._incomplete.add(hashes[is_listed])
+        if self._spellings.plain is None:
+            return np.zeros(len(hashes), np.bool_)
+        plain = _hashes(_plainly_spelled(strangers), self._hasher)
+        is_alike = ~is_listed & _are_in(self._spellings.plain, plain)
+        self._alike.add(hashes[is_alike])
+        return is_alike
+
+    def result(self) -> IdCoverage:
+        """The counts of all rows so far."""
+        known, has_list = int(np.count_nonzero(self._named)), self._listed is not None
+        return IdCoverage(
+            self._columns,
+            known + self._unknown.count(),
+            self._unknown.count(),
+            self._unknown_rows,
+            self._incomplete.count() if has_list else None,
+            self._alike.count() if has_list else None,
+            self._alike_rows if has_list else None,
+            self._all_known() - known,
+        )
+
+    def _all_known(self) -> int:
+        facts, known = self._index.facts, 0
+        for rows in row_blocks(len(facts)):
+            slots = np.arange(rows.start, rows.stop)
+            known += int(np.count_nonzero(self._is_known(Matches(facts[rows], slots, None))))
+        return known
+
+
+@dataclass(frozen=True, repr=False)
+class Mentions:
+    """The ids that a column of n rows names.
+
+    Attributes:
+        ids: different ones, none null: int64, uint64, large_string or 16-byte binary.
+        codes: for each item of the column, the position of its id; the number of ids for a null,
+            and for an item that no row has.
+        starts, counts: for each row, its first item and how many it has.
+    """
+
+    ids: pa.Array
+    codes: Int64s
+    starts: Int64s
+    counts: Int64s
+
+    @classmethod
+    def read(cls, column: pa.Array) -> "Mentions":
+        """The ids of a column of ids or of lists of ids."""
+        if not is_list(column.type):
+            ids, codes = _different(column, None)
+            return cls(ids, codes, np.arange(len(codes)), np.ones(len(codes), np.int64))
+        items, starts, counts = list_items(column)
+        if (valid := valid_mask(column)) is not None:
+            counts = np.where(valid, counts, 0)
+        ids, codes = _different(items, _used(starts, counts, len(items)))
+        return cls(ids, codes, starts, counts)
+
+    def rows_with(self, flags: Bools) -> Bools:
+        """Which rows name an id for which a flag is true; there is one for each of the ids."""
+        before = np.zeros(len(self.codes) + 1, np.int64)
+        np.cumsum(np.append(flags, False)[self.codes], out=before[1:])
+        starts = np.where(self.counts > 0, self.starts, 0)
+        having: Bools = before[starts + self.counts] > before[starts]
+        return having
+
+
+@dataclass(frozen=True, repr=False)
+class _Spellings:
+    """Hashes of all ids of a snapshot or registry, in ascending order.
+
+    Attributes:
+        exact: as they are spelled.
+        plain: as they are spelled without differences of case, white space and Unicode form; None
+            where ids are no text.
+    """
+
+    exact: Uint64s
+    plain: Uint64s | None
+
+    @classmethod
+    def of(cls, ids: pa.Array, hasher: IdHasher) -> "_Spellings":
+        """The hashes of n ids."""
+        blocks = row_blocks(len(ids))
+        exact = [_hashes(ids[rows], hasher) for rows in blocks]
+        if not is_text(ids.type):
+            return cls(_in_order(exact), None)
+        plain = [_hashes(_plainly_spelled(ids[rows]), hasher) for rows in blocks]
+        return cls(_in_order(exact), _in_order(plain))
+
+
+class _Different:
+    """How many different hashes there are."""
+
+    def __init__(self) -> None:
+        self._united = np.zeros(0, np.uint64)
+        self._more: list[Uint64s] = []
+        self._waiting = 0
+
+    def add(self, hashes: Uint64s) -> None:
+        """Count more of them, which may repeat earlier ones."""
+        self._more.append(hashes)
+        self._waiting += len(hashes)
+        if self._waiting > max(_WORTH_UNITING, len(self._united)):
+            self._unite()
+
+    def count(self) -> int:
+        """How many there are."""
+        self._unite()
+        return len(self._united)
+
+    def _unite(self) -> None:
+        self._united = np.unique(np.concatenate([self._united, *self._more]))
+        self._more, self._waiting = [], 0
+
+
+def _used(starts: Int64s, counts: Int64s, items: int) -> Bools:
+    """Which items some of n lists have; lists may overlap, and leave items out."""
+    holders = np.flatnonzero(counts)
+    begun = np.bincount(starts[holders], minlength=items + 1)
+    begun -= np.bincount((starts + counts)[holders], minlength=items + 1)
+    return np.cumsum(begun)[:items] > 0
+
+
+def _different(items: pa.Array, used: Bools | None) -> tuple[pa.Array, Int64s]:
+    """The different ids of n items, and the position of each item's id among them.
+
+    Args:
+        used: which items count; None where all do.
+    """
+    if pa.types.is_null(items.type):
+        return pa.array([], pa.int64()), np.zeros(len(items), np.int64)
+    if pa.types.is_dictionary(items.type):
+        values, codes = _used_values(items)
+    else:
+        values, codes = _tidy(items), np.arange(len(items))
+    encoded = values.dictionary_encode()
+    codes = dictionary_codes(encoded)[codes]
+    if used is not None:
+        codes = np.where(used, codes, len(encoded.dictionary))
+    present, codes = np.unique(np.append(codes, len(encoded.dictionary)), return_inverse=True)
+    return encoded.dictionary.take(pa.array(present[:-1])), codes[:-1]
+
+
+def _used_values(items: pa.DictionaryArray) -> tuple[pa.Array, Int64s]:
+    """The values of a dictionary that n items have, and which one each has; null for a null."""
+    end = len(items.dictionary)
+    present, codes = np.unique(dictionary_codes(items), return_inverse=True)
+    values = without_views(items.dictionary).take(pa.array(present, mask=present == end))
+    return _tidy(values), codes
+
+
+def _tidy(ids: pa.Array) -> pa.Array:
+    """Ids that are no dictionary as int64, uint64, large_string or 16-byte binary."""
+    if isinstance(ids, pa.ExtensionArray):
+        return ids.storage
+    if is_text(ids.type):
+        return plain_text(ids)
+    if pa.types.is_integer(ids.type):
+        return ids.cast(pa.int64() if pa.types.is_signed_integer(ids.type) else pa.uint64())
+    return ids
+
+
+def _hashes(ids: pa.Array, hasher: IdHasher) -> Uint64s:
+    """Hashes of n tidy ids; equal for equal ones, whatever their width and sign."""
+    hashes = hasher.all_keys(read_ids(ids)).hashes
+    if pa.types.is_uint64(ids.type):  # 2**64 - 1 and -1 have the same bits
+        return np.where(read_ids(ids).values >= _TOP_BIT, ~hashes, hashes)  # type: ignore[union-attr]
+    return hashes
+
+
+def _plainly_spelled(ids: pa.Array) -> pa.Array:
+    """Text without differences of case, surrounding white space and Unicode form."""
+    return pc.utf8_lower(pc.utf8_trim_whitespace(pc.utf8_normalize(ids, "NFC")))
+
+
+def _in_order(blocks: Sequence[Uint64s]) -> Uint64s:
+    return np.sort(np.concatenate([np.zeros(0, np.uint64), *blocks]))
+
+
+def _are_in(ordered: Uint64s, hashes: Uint64s) -> Bools:
+    """Which of n hashes are among ordered ones."""
+    if not len(ordered):
+        return np.zeros(len(hashes), np.bool_)
+    at = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)
+    found: Bools = ordered[at] == hashes
+    return found

@@ -1,0 +1,233 @@
+"""The words that a policy names, held against those that the data uses."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from consentgate.arrow import Bools
+from consentgate.columns import Columns
+from consentgate.coverage.words import MOST_COUNTED, WordCounts, are_alike, are_shown
+from consentgate.inputs import ChannelRegistry, ConsentSnapshot
+from consentgate.policy import Policy, Rule
+
+SNAPSHOT, REGISTRY, MESSAGES = "consent snapshot", "channel registry", "messages"
+ENTRIES = {SNAPSHOT: "records", REGISTRY: "channels", MESSAGES: "messages"}
+"""The word by which the rows of each table are counted."""
+
+
+@dataclass(frozen=True)
+class Alike:
+    """A word of the data that the policy does not name, but spells almost alike.
+
+    Attributes:
+        accepted: the policy's word.
+        word: the data's word; None where words of its column are not shown.
+        entries: how many records, channels or messages have it.
+    """
+
+    accepted: str
+    word: str | None
+    entries: int
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """The words that one setting of the policy names, held against those of one column.
+
+    Words are shown only where a column has at most 50 different ones of at most 40 characters each;
+    of a column that a rule looks at, only those that are spelled almost like one of the rule's.
+
+    Attributes:
+        setting: `purposes`, `methods`, `notice_versions` or `public_visibilities`; or the name of a
+            rule.
+        is_rule: whether the setting is a rule.
+        is_exclusion: whether what matches is excluded, as by `any_of` of a rule. Otherwise what
+            does not match is.
+        column: the column's name.
+        table: `consent snapshot`, `channel registry` or `messages`.
+        named: the words that the policy names; integers and booleans as text; None where the column
+            holds ids.
+        unmatched: how many of them no entry has.
+        unmatched_words: those; None where the column holds ids.
+        entries: how many records, channels or messages have a word. Records for purposes that the
+            policy does not ask for count only under `purposes`.
+        matched_entries: how many have one that the policy names.
+        words: the column's words and how many entries have each, the most frequent first; None
+            where they are not shown.
+        alike: other words of the column that are spelled almost like one that the policy names.
+    """
+
+    setting: str
+    is_rule: bool
+    is_exclusion: bool
+    column: str
+    table: str
+    named: tuple[str, ...] | None
+    unmatched: int
+    unmatched_words: tuple[str, ...] | None
+    entries: int
+    matched_entries: int
+    words: tuple[tuple[str, int], ...] | None
+    alike: tuple[Alike, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A setting of the policy and the column that is compared with its words.
+
+    Attributes:
+        setting, is_exclusion, column, table: as in `Vocabulary`.
+        named: the policy's words.
+        is_rule: whether the setting is a rule, which may look at any column.
+        holds_ids: whether the column holds ids, so that no word of it may be shown.
+        is_text: whether the words are text, and not integers or booleans.
+    """
+
+    setting: str
+    is_exclusion: bool
+    column: str
+    table: str
+    named: frozenset[str]
+    is_rule: bool = False
+    holds_ids: bool = False
+    is_text: bool = True
+
+    def answered(self, counts: WordCounts) -> Vocabulary:
+        """What the column's words come to."""
+        matched = counts.accepted
+        unmatched = tuple(word for word, entries in matched.items() if not entries)
+        return Vocabulary(
+            self.setting,
+            self.is_rule,
+            self.is_exclusion,
+            self.column,
+            self.table,
+            None if self.holds_ids else tuple(matched),
+            len(unmatched),
+            None if self.holds_ids else unmatched,
+            counts.entries,
+            sum(matched.values()),
+            self._shown(counts),
+            self._alike(counts),
+        )
+
+    def _shown(self, counts: WordCounts) -> tuple[tuple[str, int], ...] | None:
+        words = counts.words
+        if self.is_rule or words is None or not are_shown(words):
+            return None
+        return tuple(sorted(words.items(), key=lambda pair: (-pair[1], pair[0])))
+
+    def _alike(self, counts: WordCounts) -> tuple[Alike, ...]:
+        if self.holds_ids or not self.is_text:
+            return ()
+        words = counts.words or {}
+        shows = are_shown(words)
+        alike = [
+            Alike(ours, other if shows else None, words[other])
+            for ours, other in alike_words(self.named, words)
+        ]
+        return tuple(sorted(alike, key=lambda each: (-each.entries, each.accepted)))
+
+
+def alike_words(named: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
+    """Pairs of one of our words and another word that is spelled almost like it."""
+    ours = sorted(named)
+    unnamed = [other for other in others if other not in set(ours)]
+    pairs = ((next((w for w in ours if are_alike(w, other)), None), other) for other in unnamed)
+    return [(word, other) for word, other in pairs if word is not None]
+
+
+def questions(policy: Policy, columns: Columns) -> Iterator[Question]:
+    """Every setting of the policy that names words, with each column that is compared with it."""
+    yield Question("purposes", False, "purpose", SNAPSHOT, policy.purposes)
+    yield Question("methods", False, "method", SNAPSHOT, policy.methods)
+    if policy.notice_versions is not None:
+        notices = policy.notice_versions
+        yield Question("notice_versions", False, "notice_version", SNAPSHOT, notices)
+    public = policy.public_visibilities
+    if columns.channels:
+        yield Question("public_visibilities", False, "visibility", REGISTRY, public)
+    if columns.visibility is not None:
+        yield Question("public_visibilities", False, columns.visibility, MESSAGES, public)
+    ids = {columns.record_id, *columns.subjects, *columns.channels}
+    yield from _rule_questions(policy.record_rules, MESSAGES, ids)
+    yield from _rule_questions(policy.subject_rules, SNAPSHOT, {"subject_id"})
+
+
+def _rule_questions(rules: Iterable[Rule], table: str, ids: set[str]) -> Iterator[Question]:
+    for rule in rules:
+        if rule.values:
+            yield Question(
+                rule.name,
+                rule.any_of is not None,
+                rule.column,
+                table,
+                frozenset(map(_as_text, rule.values)),
+                is_rule=True,
+                holds_ids=rule.column in ids,
+                is_text=isinstance(rule.values[0], str),
+            )
+
+
+def _as_text(value: str | int | bool) -> str:
+    """The value as Arrow writes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def count_words(question: Question, table: pa.Table, where: Bools | None = None) -> WordCounts:
+    """How often each word occurs in the column of a tidy snapshot or registry."""
+    counts = WordCounts(question.named)
+    if question.column in table.column_names:
+        counts.add(table[question.column].chunk(0), where)
+    return counts
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A word that the policy names and that snapshot or registry does not have.
+
+    Attributes:
+        question: the setting, and the column that is compared with it.
+        word: the policy's.
+        alike: words of the column that are spelled almost like it.
+        used: all words of the column; None where they are not shown.
+    """
+
+    question: Question
+    word: str
+    alike: tuple[str, ...]
+    used: tuple[str, ...] | None
+
+
+def words_used(table: pa.Table, column: str) -> tuple[str, ...] | None:
+    """The words of a dictionary-encoded column of a tidy snapshot or registry.
+
+    It takes no time that grows with the rows. None where there are more than 1,000 different ones.
+    """
+    if column not in table.column_names:
+        return ()
+    words = table[column].chunk(0).dictionary
+    return None if len(words) > MOST_COUNTED else tuple(sorted(set(words.to_pylist()) - {None}))
+
+
+def policy_gaps(
+    policy: Policy, columns: Columns, consent: ConsentSnapshot, channels: ChannelRegistry | None
+) -> Iterator[Gap]:
+    """Words of the policy, but not of its rules, that neither snapshot nor registry has.
+
+    They are looked up among the words of all records, whatever their purpose, which takes no time
+    that grows with the rows. Columns of more than 1,000 different words are not looked at.
+    """
+    tables = {SNAPSHOT: consent.table}
+    if channels is not None:
+        tables[REGISTRY] = channels.table
+    for question in questions(policy, columns):
+        if question.is_rule or question.table not in tables:
+            continue
+        used = words_used(tables[question.table], question.column)
+        if used is not None:
+            shown = used if are_shown(used) else None
+            for word in sorted(question.named.difference(used)):
+                alike = tuple(other for _, other in alike_words([word], used))
+                yield Gap(question, word, alike, shown)

@@ -1,0 +1,166 @@
+"""Warnings where a gate excludes rows in mass, and the policy or the data may be at fault.
+
+They cost a few microseconds a batch, come once for each gate and cause, and hold no id.
+"""
+
+import sys
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate.arrow import quoted
+from consentgate.columns import Columns
+from consentgate.coverage.mismatches import MASS_SHARE, gap_text, is_mass, mass_text, purpose_text
+from consentgate.coverage.vocabularies import alike_words, policy_gaps, words_used
+from consentgate.coverage.words import WordCounts, are_shown
+from consentgate.decision import Decision
+from consentgate.inputs import ChannelRegistry, ConsentSnapshot
+from consentgate.policy import Policy
+from consentgate.reasons import Reason
+
+FEWEST_ROWS = 1_000
+"""Fewer rows do not show that a reason excludes rows in mass."""
+_HINTS = (
+    Reason.PRIVATE_CHANNEL,
+    Reason.CHANNEL_UNKNOWN,
+    Reason.SUBJECT_MISSING,
+    Reason.NO_CONSENT_RECORD,
+    Reason.TIMESTAMP_MISSING,
+    Reason.AFTER_SNAPSHOT,
+)
+"""The reasons that apply to nearly all rows where inputs do not fit each other."""
+
+_PACKAGE = __name__.partition(".")[0] + "."
+
+
+class CoverageWarning(UserWarning):
+    """Policy, snapshot, registry and messages seem not to fit each other; see `Gate.coverage`."""
+
+
+class Watch:
+    """Warns for one gate, of each cause once.
+
+    Args:
+        policy, columns: the gate's.
+        consent, channels: what it was compiled from; None for a gate that was opened, whose policy
+            cannot be compared with the words that they hold.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        columns: Columns,
+        consent: ConsentSnapshot | None,
+        channels: ChannelRegistry | None,
+    ) -> None:
+        self._policy, self._columns = policy, columns
+        self._consent, self._channels = consent, channels
+        self._done: dict[str, object] = {}
+        self._begin()
+
+    def warn_of_policy(self) -> None:
+        """Warn of purposes without a record, and of words that are spelled almost alike.
+
+        It takes no time that grows with the rows of snapshot and registry.
+        """
+        if self._consent is None or not self._is_first("policy"):
+            return
+        gaps = list(policy_gaps(self._policy, self._columns, self._consent, self._channels))
+        purposes = [gap for gap in gaps if gap.question.setting == "purposes"]
+        texts = [gap_text(gap) for gap in gaps if gap.alike and gap not in purposes]
+        if purposes:
+            texts.insert(0, purpose_text([gap.word for gap in purposes], purposes[0].used))
+        for text in texts:
+            self._tell(text, text)
+
+    def warn_of_decision(self, decision: Decision, table: pa.Table) -> None:
+        """Warn of a reason that applies to nearly all of the rows that were judged last.
+
+        The rows of small batches are added up until there are 1,000. A batch of which fewer than
+        90 % have such a reason begins the sum anew.
+
+        Args:
+            decision: on n rows.
+            table: those rows, validated.
+        """
+        bits = decision.reason_bits.to_numpy()
+        hints = bits & self._mask
+        if np.count_nonzero(hints) < MASS_SHARE * len(bits):
+            self._begin()
+            return
+        by_reason = self._by_reason  # another thread may begin anew meanwhile
+        for reason in by_reason:
+            by_reason[reason] += int(np.count_nonzero(hints & np.uint32(reason)))
+        self._rows += len(decision)
+        if self._rows >= FEWEST_ROWS:
+            texts = self._mass_texts(self._rows, by_reason, table)
+            self._begin()
+            for code, text in texts.items():
+                self._tell(code, text)
+
+    def warn_of_totals(self, rows: int, occurrences: Mapping[str, int]) -> None:
+        """Warn of a reason that applies to nearly all rows of a run."""
+        if rows >= FEWEST_ROWS:
+            by_reason = {reason: occurrences.get(reason.code, 0) for reason in _HINTS}
+            for code, text in self._mass_texts(rows, by_reason, None).items():
+                self._tell(code, text)
+
+    def _begin(self) -> None:
+        """Count rows from zero, for those reasons that are not done."""
+        self._rows = 0
+        self._by_reason = {reason: 0 for reason in _HINTS if reason.code not in self._done}
+        self._mask = np.uint32(sum(self._by_reason))
+
+    def _mass_texts(
+        self, rows: int, by_reason: Mapping[Reason, int], table: pa.Table | None
+    ) -> dict[str, str]:
+        """What to say of each reason that applies to nearly all rows, by its code."""
+        texts = {
+            reason.code: mass_text(reason.code, rows, excluded)
+            for reason, excluded in by_reason.items()
+            if is_mass(rows, excluded)
+        }
+        private = Reason.PRIVATE_CHANNEL.code
+        if private in texts:
+            alike = self._alike_visibilities(table)
+            if alike is None:  # messages can be private in mass, and nothing be wrong
+                del texts[private]
+                self._is_first(private)
+            else:
+                texts[private] += alike
+        return texts
+
+    def _alike_visibilities(self, table: pa.Table | None) -> str | None:
+        """That registry or messages have visibilities that are spelled almost like a public one."""
+        used: set[str] = set()
+        if self._channels is not None:
+            used.update(words_used(self._channels.table, "visibility") or ())
+        if table is not None and self._columns.visibility is not None:
+            counts = WordCounts(self._policy.public_visibilities)
+            for chunk in table.column(self._columns.visibility).chunks:
+                counts.add(chunk)
+            used.update(counts.words or ())
+        pairs = alike_words(self._policy.public_visibilities, used)
+        if not pairs:
+            return None
+        which = f": {quoted(theirs for _, theirs in pairs)}" if are_shown(used) else ""
+        return f" Some visibilities are spelled almost like a public one{which}."
+
+    def _tell(self, cause: str, text: str) -> None:
+        if self._is_first(cause):
+            warnings.warn(text, CoverageWarning, stacklevel=_caller_level())
+
+    def _is_first(self, cause: str) -> bool:
+        """Whether a cause was not done before, on whatever thread; from now on it is."""
+        mine = object()
+        return self._done.setdefault(cause, mine) is mine
+
+
+def _caller_level() -> int:
+    """How many frames `warnings.warn` has to go up to leave this package."""
+    frame, level = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+        frame, level = frame.f_back, level + 1
+    return level

@@ -1,0 +1,139 @@
+"""Words of a column, counted, and whether two different words are probably meant to be one."""
+
+import unicodedata
+from collections import Counter
+from collections.abc import Collection, Iterable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import Bools, Int64s, dictionary_codes, is_text, plain_text
+
+MOST_LISTED = 50
+"""A column of more different words is shown as a count: its words may be ids."""
+MOST_CHARS = 40
+"""A column with a longer word is shown as a count, too: it may hold ids or texts."""
+MOST_COUNTED = 1_000
+"""Of a column of more different words, only the accepted ones are counted."""
+_FEWEST_LETTERS = 4
+"""Shorter words, such as 'en' and 'es', are often different and one edit apart."""
+
+
+def are_alike(word: str, other: str) -> bool:
+    """Whether two different words are probably meant to be one.
+
+    They are if they differ only in case, Unicode form, spaces, `-` and `_`; or if both have at
+    least 4 letters and one of them becomes the other by one edit: a letter is added, left out or
+    replaced, or two neighbours change places. Digits are never edited: `v1` and `v2` are not alike.
+    """
+    word, other = _spelling(word), _spelling(other)
+    if word == other:
+        return True
+    return _letters(word) and _letters(other) and _is_one_edit(word, other)
+
+
+def _letters(word: str) -> bool:
+    return sum(map(str.isalpha, word)) >= _FEWEST_LETTERS
+
+
+def _spelling(word: str) -> str:
+    """The word without what people spell in several ways."""
+    plain = unicodedata.normalize("NFKC", word).casefold()
+    return "".join(char for char in plain if not char.isspace() and char not in "-_")
+
+
+def _is_one_edit(word: str, other: str) -> bool:
+    longer, shorter = sorted((word, other), key=len, reverse=True)
+    if len(longer) - len(shorter) > 1 or _digits(longer) != _digits(shorter):
+        return False
+    same = next((at for at, char in enumerate(shorter) if char != longer[at]), len(shorter))
+    left, right = longer[same:], shorter[same:]
+    if len(left) > len(right):
+        return left[1:] == right
+    is_swap = left[:2] == right[1::-1] and left[2:] == right[2:]
+    return left[1:] == right[1:] or is_swap
+
+
+def _digits(word: str) -> str:
+    return "".join(filter(str.isdigit, word))
+
+
+def are_shown(words: Collection[str]) -> bool:
+    """Whether a column with these words is shown with them, and not only as a count."""
+    return len(words) <= MOST_LISTED and max(map(len, words), default=0) <= MOST_CHARS
+
+
+class WordCounts:
+    """How often each word occurs in a column, counted batch by batch.
+
+    Args:
+        accepted: the words that are counted in any case. Other words are counted one by one as long
+            as there are few of them and they are short.
+
+    Attributes:
+        entries: how many entries hold a word, and not a null.
+        is_listed: whether every word was counted.
+    """
+
+    def __init__(self, accepted: Iterable[str]) -> None:
+        self._accepted = pa.array(sorted(accepted), pa.large_string())
+        self._accepted_counts: Int64s = np.zeros(len(self._accepted), np.int64)
+        self._others: Counter[str] = Counter()
+        self.entries = 0
+        self.is_listed = True
+
+    def add(self, column: pa.Array, where: Bools | None = None) -> None:
+        """Count the words of a column.
+
+        Args:
+            column: n words, integers or booleans, or a dictionary of them.
+            where: n booleans, true for the entries that count; None counts all.
+        """
+        values, codes = _encoded(column)
+        codes = codes if where is None else codes[where]
+        counts = np.bincount(codes, minlength=len(values) + 1)[:-1]
+        counts[values.is_null().to_numpy(zero_copy_only=False)] = 0
+        self.entries += int(counts.sum())
+        at = pc.index_in(values, self._accepted).fill_null(-1).to_numpy(zero_copy_only=False)
+        np.add.at(self._accepted_counts, at[at >= 0], counts[at >= 0])
+        if self.is_listed:
+            self._add_others(values, counts, np.flatnonzero((at < 0) & (counts > 0)))
+
+    def _add_others(self, values: pa.Array, counts: Int64s, at: Int64s) -> None:
+        are_few = len(at) <= MOST_COUNTED
+        words = values.take(pa.array(at[:MOST_COUNTED], pa.int64()))
+        if are_few and (pc.max(pc.utf8_length(words)).as_py() or 0) <= MOST_CHARS:
+            for word, count in zip(words.to_pylist(), counts[at].tolist(), strict=True):
+                self._others[word] += count
+        else:
+            self.is_listed = False
+        if not self.is_listed or len(self._others) > MOST_COUNTED:
+            self.is_listed = False
+            self._others.clear()
+
+    @property
+    def accepted(self) -> dict[str, int]:
+        """How often each of the accepted words occurs."""
+        pairs = zip(self._accepted.to_pylist(), self._accepted_counts.tolist(), strict=True)
+        return dict(pairs)
+
+    @property
+    def words(self) -> dict[str, int] | None:
+        """How often each word occurs; None unless every word was counted."""
+        if not self.is_listed:
+            return None
+        return {word: count for word, count in self.accepted.items() if count} | self._others
+
+
+def _encoded(column: pa.Array) -> tuple[pa.Array, Int64s]:
+    """A column's values as large_string, perhaps with repeats and nulls, and each entry's position
+    among them; their number for a null.
+    """
+    if pa.types.is_null(column.type):
+        return pa.array([], pa.large_string()), np.zeros(len(column), np.int64)
+    if not pa.types.is_dictionary(column.type):
+        column = (plain_text(column) if is_text(column.type) else column).dictionary_encode()
+    values = column.dictionary
+    text = plain_text(values) if is_text(values.type) else values.cast(pa.large_string())
+    return text, dictionary_codes(column)

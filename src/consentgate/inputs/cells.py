@@ -1,0 +1,186 @@
+"""Cells of CSV and JSON lines files, read as instants and booleans."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import Bools, Instants, is_text, one_chunk, plain_text, read_instants
+
+_DAY = r"^\d{4}-\d{2}-\d{2}[ T]"
+_WITH_OFFSET = _DAY + r"[0-9:.]+(Z|[+-][0-9:]+)$"
+_WITHOUT_OFFSET = _DAY + r"\d{2}:[0-9:.]+$"
+_UNITS = ("us", "ns")
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class InstantColumn:
+    """n timestamps with a time zone, as two columns that differ where an instant is uncertain.
+
+    A local time that occurs twice or never when clocks change is uncertain, and so is one that is
+    finer than a microsecond.
+
+    Attributes:
+        earliest, latest: n timestamps in UTC.
+        unread: n booleans, true where a cell could not be read; the timestamps are null there.
+            None where all cells were read.
+        naive: n booleans, true where a cell has no offset from UTC and no time zone is known for
+            it; the timestamps are null there. None where there is no such cell.
+    """
+
+    earliest: pa.Array
+    latest: pa.Array
+    unread: Bools | None = None
+    naive: Bools | None = None
+
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether the two timestamps of any entry differ."""
+        return self.earliest is not self.latest and not self.earliest.equals(self.latest)
+
+
+def placed(column: pa.Array, name: str, zone: str | None) -> InstantColumn:
+    """A timestamp column as instants.
+
+    Args:
+        name: the column's name, as messages show it.
+        zone: the time zone of a column that has none.
+    """
+    if column.type.tz is None and zone == "UTC":
+        column = column.cast(pa.timestamp(column.type.unit, "UTC"))
+    if column.type.tz is not None:
+        return InstantColumn(column, column)
+    instants = read_instants(column, name, zone)
+    return InstantColumn(*_micros(instants))
+
+
+def read_instant_cells(column: pa.ChunkedArray, name: str, zone: str | None) -> InstantColumn:
+    """Cells of ISO 8601 as instants. Cells that are no such text are not read.
+
+    Args:
+        name: the column's name, as messages show it.
+        zone: the time zone of cells that have no offset from UTC.
+    """
+    if not is_text(column.type):  # numbers, booleans, objects and lists of JSON
+        nulls = pa.nulls(len(column), pa.timestamp("us", "UTC"))
+        return InstantColumn(nulls, nulls, unread=_is_valid(column))
+    cells = one_chunk(plain_text(column))
+    whole = _cast(cells, "UTC")
+    return _read_apart(cells, name, zone) if whole is None else InstantColumn(whole, whole)
+
+
+def read_flag_cells(column: pa.ChunkedArray) -> tuple[pa.Array, Bools | None]:
+    """Cells as booleans, and where they are no booleans, if they are not all."""
+    if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
+        return one_chunk(column.cast(pa.bool_())), None
+    if not is_text(column.type):
+        return pa.nulls(len(column), pa.bool_()), _is_valid(column)
+    cells = one_chunk(plain_text(column))
+    with suppress(pa.ArrowInvalid):
+        return cells.cast(pa.bool_()), None
+    unread = _unreadable(cells, pa.bool_())
+    return _only(cells, ~unread).cast(pa.bool_()), unread
+
+
+def _read_apart(cells: pa.Array, name: str, zone: str | None) -> InstantColumn:
+    """Cells with an offset from UTC, cells without one, and cells that are no timestamps."""
+    has_offset, is_naive = _matches(cells, _WITH_OFFSET), _matches(cells, _WITHOUT_OFFSET)
+    unread = _is_valid(cells) & ~has_offset & ~is_naive
+    with_offset, failed = _read_most(_only(cells, has_offset), "UTC")
+    unread |= failed
+    if zone is None:
+        naive = is_naive if is_naive.any() else None
+        return InstantColumn(with_offset, with_offset, unread, naive)
+    local, failed = _read_most(_only(cells, is_naive), None)
+    unread |= failed
+    placed_local = placed(local, name, zone)
+    if not has_offset.any():
+        return InstantColumn(placed_local.earliest, placed_local.latest, unread)
+    floor, ceil = _micros(read_instants(with_offset, name))
+    floor_local, ceil_local = (
+        _micros(read_instants(side, name))[at]
+        for at, side in enumerate((placed_local.earliest, placed_local.latest))
+    )
+    return InstantColumn(pc.coalesce(floor, floor_local), pc.coalesce(ceil, ceil_local), unread)
+
+
+def _read_most(cells: pa.Array, zone: str | None) -> tuple[pa.Array, Bools]:
+    """As many cells as there are timestamps in, and where the others are."""
+    whole = _cast(cells, zone)
+    if whole is not None:
+        return whole, np.zeros(len(cells), np.bool_)
+    coarse, fine = (_unreadable(cells, pa.timestamp(unit, zone)) for unit in _UNITS)
+    failed = coarse & fine
+    read = _cast(_only(cells, ~failed), zone)
+    if read is None:  # some cells need nanoseconds, and others lie too far from 1970 for those
+        failed = coarse
+        read = _only(cells, ~failed).cast(pa.timestamp("us", zone))
+    return read, failed
+
+
+def _cast(cells: pa.Array, zone: str | None) -> pa.Array | None:
+    """All cells as timestamps, in microseconds if those are fine enough; None if some are none."""
+    for unit in _UNITS:
+        with suppress(pa.ArrowInvalid):
+            return cells.cast(pa.timestamp(unit, zone))
+    return None
+
+
+def _unreadable(cells: pa.Array, kind: pa.DataType) -> Bools:
+    """Where cells cannot be cast. Equal cells are tried once, and many at a time."""
+    encoded = cells.dictionary_encode()
+    values = encoded.dictionary
+    is_bad = np.zeros(len(values) + 1, np.bool_)  # the last one is for nulls
+    ahead = [slice(0, len(values))]
+    while ahead:
+        span = ahead.pop()
+        if _can_cast(values[span], kind):
+            continue
+        middle = (span.start + span.stop) // 2
+        if middle == span.start:
+            is_bad[middle] = True
+        else:
+            ahead += [slice(span.start, middle), slice(middle, span.stop)]
+    codes = encoded.indices.fill_null(len(values)).to_numpy()
+    bad: Bools = is_bad[codes]
+    return bad
+
+
+def _can_cast(values: pa.Array, kind: pa.DataType) -> bool:
+    try:
+        values.cast(kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _matches(cells: pa.Array, pattern: str) -> Bools:
+    matched = pc.match_substring_regex(cells, pattern).fill_null(False)
+    mask: Bools = matched.to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _is_valid(cells: pa.Array | pa.ChunkedArray) -> Bools:
+    valid = pc.is_valid(cells)
+    mask: Bools = np.asarray(
+        valid.to_numpy(zero_copy_only=False) if isinstance(valid, pa.Array) else valid.to_numpy()
+    )
+    return mask
+
+
+def _only(cells: pa.Array, wanted: Bools) -> pa.Array:
+    """The cells with nulls in place of those that are not wanted."""
+    return pc.if_else(pa.array(wanted), cells, pa.scalar(None, cells.type))
+
+
+def _micros(instants: Instants) -> Sequence[pa.Array]:
+    """Floor and ceil as timestamps in UTC."""
+    nulls = None if instants.valid is None else ~instants.valid
+    kind = pa.timestamp("us", "UTC")
+    return [
+        pa.array(side, pa.int64(), mask=nulls).cast(kind)
+        for side in (instants.floor, instants.ceil)
+    ]

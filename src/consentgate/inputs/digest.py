@@ -1,0 +1,52 @@
+"""The digest of the content of a snapshot or registry. It does not depend on the content's form."""
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from consentgate.arrow import is_text, plain_text, read_instants
+from consentgate.index import IdHasher, read_ids
+from consentgate.inputs.words import ranks
+from consentgate.storage import digest_bytes, digest_json
+
+
+def content_digest(table: pa.Table, key: str, word: str | None) -> str:
+    """The SHA-256 of a tidy table's content. It does not depend on the order of rows and columns.
+
+    Rows are put into the order of a fixed hash of their key, and every column is written as
+    values of one width with its nulls zeroed and listed. Columns that hold only nulls do not count.
+    """
+    order = _canonical_order(table, key, word)
+    names = sorted(name for name in table.column_names if table[name].null_count < len(table))
+    parts: list[Any] = [digest_json([table.num_rows, names]).encode()]
+    for name in names:
+        kind, buffers = _canonical_buffers(table.column(name).chunk(0).take(order))
+        parts += [digest_json([kind, [buffer.nbytes for buffer in buffers]]).encode(), *buffers]
+    return digest_bytes(parts)
+
+
+def _canonical_order(table: pa.Table, key: str, word: str | None) -> pa.Array:
+    lanes = IdHasher(bytes(16)).all_keys(read_ids(table.column(key).chunk(0))).lanes
+    if word is not None:
+        lanes = (ranks(table.column(word).chunk(0)), *lanes)
+    return pa.array(np.lexsort(lanes))
+
+
+def _canonical_buffers(column: pa.Array) -> tuple[str, list[np.ndarray[Any, Any]]]:
+    if pa.types.is_dictionary(column.type):
+        column = plain_text(column)
+    valid = column.is_valid().to_numpy(zero_copy_only=False)
+    if is_text(column.type):
+        text = read_ids(column.fill_null(""))
+        first, last = text.offsets[0], text.offsets[-1]  # type: ignore[union-attr]
+        lengths = np.diff(text.offsets).astype(np.int64)  # type: ignore[union-attr]
+        return "text", [valid, lengths, text.data[first:last]]  # type: ignore[union-attr]
+    if pa.types.is_timestamp(column.type):
+        instants = read_instants(column.fill_null(0), "attribute", assume_timezone="UTC")
+        return "instant", [valid, instants.floor, instants.ceil]
+    if pa.types.is_fixed_size_binary(column.type):
+        return "uuid", [valid, read_ids(column).values]  # type: ignore[union-attr]
+    values = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
+    flat = values.to_numpy(zero_copy_only=False)
+    return flat.dtype.kind, [valid, flat]

@@ -1,0 +1,74 @@
+"""The faults of a snapshot or registry, gathered so that one error reports all of them."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from consentgate.errors import (
+    ColumnAmbiguousError,
+    ColumnMissingError,
+    ColumnTypeError,
+    ConsentGateError,
+    SnapshotError,
+)
+
+_MOST_ROWS = 5
+"""How many rows a message numbers."""
+
+
+class Faults:
+    """The faults found so far in one snapshot or registry.
+
+    Args:
+        what: what is read, as messages name it.
+    """
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._found: list[ConsentGateError] = []
+
+    def add(self, fault: ConsentGateError) -> None:
+        """Note a fault, and go on to look for others."""
+        self._found.append(fault)
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note the fault that ends the block, instead of raising it."""
+        try:
+            yield
+        except (ColumnMissingError, ColumnAmbiguousError, ColumnTypeError, SnapshotError) as fault:
+            self.add(fault)
+
+    def raise_all(self) -> None:
+        """Raise one error for all faults, or return if there are none.
+
+        Raises:
+            ConsentGateError: A single fault is raised as it is. Several faults of one class are
+                raised as that class, and faults of several classes as `SnapshotError`. The message
+                then lists them, and `faults` holds them.
+        """
+        if len(self._found) == 1:
+            raise self._found[0]
+        if self._found:
+            raise self._united()
+
+    def _united(self) -> ConsentGateError:
+        classes = {type(fault) for fault in self._found}
+        united = classes.pop() if len(classes) == 1 else SnapshotError
+        listed = "".join(f"\n- {fault}" for fault in self._found)
+        error = united(f"The {self._what} has {len(self._found)} faults:{listed}")
+        error.faults = tuple(self._found)
+        return error
+
+
+def rows_text(rows: npt.NDArray[np.int64]) -> str:
+    """Where faults are, in words: `rows 2, 5, 9, 11, 12 and 7 more, counted from 1`.
+
+    Args:
+        rows: positions from 0 on, in order; at least one.
+    """
+    numbers = ", ".join(f"{row + 1:,}" for row in rows[:_MOST_ROWS].tolist())
+    more = f" and {len(rows) - _MOST_ROWS:,} more" if len(rows) > _MOST_ROWS else ""
+    return f"row{'s' if len(rows) > 1 else ''} {numbers}{more}, counted from 1"

@@ -1,0 +1,345 @@
+"""A snapshot or registry as it was given, whose columns are checked one by one."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from consentgate.arguments import require_path
+from consentgate.arrow import (
+    Bools,
+    Validator,
+    as_table,
+    check_instants,
+    decoded,
+    find_column,
+    is_text,
+    one_chunk,
+    plain_text,
+    type_text,
+)
+from consentgate.errors import (
+    ColumnAmbiguousError,
+    ColumnTypeError,
+    ConsentGateError,
+    DuplicateRecordError,
+    NaiveTimestampError,
+    NullValueError,
+    SnapshotError,
+    UnreadableFileError,
+)
+from consentgate.index import MAX_ID_BYTES, IdFamily, IdHasher, count_repeats, id_family, read_ids
+from consentgate.inputs.arguments import checked_names, checked_zone
+from consentgate.inputs.cells import InstantColumn, placed, read_flag_cells, read_instant_cells
+from consentgate.inputs.faults import Faults, rows_text
+from consentgate.inputs.files import is_text_file, read_table
+from consentgate.inputs.tables import refuse_headless
+from consentgate.inputs.words import encoded, ranks, translated
+
+_HINT = "say with `columns` which column to use"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns that a snapshot or registry has (docs/semantics.md, sections 2.6 and 2.7).
+
+    Attributes:
+        what: its name in messages.
+        key: the column of ids.
+        columns: all columns with a meaning, the key among them.
+    """
+
+    what: str
+    key: str
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class GivenTable:
+    """A table whose columns are checked under the names of a layout.
+
+    Each method notes in `faults` what is wrong with its column. It returns None if the column
+    cannot be used, and otherwise a column in which later checks can find more faults.
+
+    Attributes:
+        table: the table, with the names of the file.
+        faults: what is wrong.
+        names: the file's names by the layout's, where they differ.
+        zone: the time zone of timestamps that have none; None: they are faults.
+        text_file: the CSV or JSON lines file that the table comes from; None if the columns have
+            types of their own.
+    """
+
+    table: pa.Table
+    faults: Faults
+    names: Mapping[str, str]
+    zone: str | None
+    text_file: Path | None
+
+    @classmethod
+    def of(
+        cls, layout: Layout, data: Any, columns: Mapping[str, str] | None, zone: str | None
+    ) -> "GivenTable":
+        """The table that an Arrow object holds, once its data is known to be well-formed.
+
+        Raises:
+            TypeError, ConfigurationError: `columns` or `zone` cannot be used.
+            NotArrowError: `data` holds no Arrow data.
+            SchemaMismatchError: A batch of a stream has another schema than the stream.
+            MalformedDataError: A column is not what its type says.
+        """
+        names = checked_names(columns, layout.columns, layout.what)
+        return cls._checked(layout, as_table(data), names, checked_zone(zone), None)
+
+    @classmethod
+    def read(
+        cls, layout: Layout, path: str | Path, columns: Mapping[str, str] | None, zone: str | None
+    ) -> "GivenTable":
+        """The table that a file holds, once its data is known to be well-formed.
+
+        Raises:
+            TypeError, ConfigurationError: `path`, `columns` or `zone` cannot be used.
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format.
+            ColumnMissingError: A file of text does not name its columns, or not the one of ids.
+            MalformedDataError: A column is not what its type says.
+        """
+        require_path(path, "path")
+        path = Path(path)
+        names = checked_names(columns, layout.columns, layout.what)
+        zone = checked_zone(zone)
+        key = names.get(layout.key, layout.key)
+        as_text = {names.get(name, name) for name in layout.columns} - {key}
+        table = read_table(path, as_text, key)
+        text_file = path if is_text_file(path) else None
+        if text_file is not None:
+            refuse_headless(table, text_file, key)
+        return cls._checked(layout, table, names, zone, text_file)
+
+    @classmethod
+    def _checked(
+        cls,
+        layout: Layout,
+        table: pa.Table,
+        names: Mapping[str, str],
+        zone: str | None,
+        text_file: Path | None,
+    ) -> "GivenTable":
+        Validator().check(table)
+        given = cls(table, Faults(layout.what), names, zone, text_file)
+        given._note_displaced()
+        return given
+
+    def has(self, name: str) -> bool:
+        """Whether there is a column of that name, or is to be one."""
+        return name in self.names or name in self.table.column_names
+
+    def ids(self, name: str) -> pa.Array | None:
+        """The ids as int64, uint64, large_string or 16-byte binary."""
+        column = self._column(name)
+        if column is None:
+            return None
+        family = id_family(column.type)
+        if family is None:
+            self._refuse_type(name, column, "must hold ids: integers, strings or UUIDs")
+            return None
+        ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
+        self._note_nulls(ids, name)
+        if family is IdFamily.INTEGER:
+            fits_signed = pa.types.is_signed_integer(ids.type) or _max(ids) < 2**63
+            return ids.cast(pa.int64() if fits_signed else pa.uint64())
+        if family is IdFamily.UUID:
+            return ids.storage if isinstance(ids, pa.ExtensionArray) else ids
+        self._note_long_ids(ids, name)
+        return ids
+
+    def words(
+        self, name: str, *, nulls: bool, mapping: Mapping[str, str] | None = None
+    ) -> pa.DictionaryArray | None:
+        """A column of few different words, translated and dictionary-encoded.
+
+        Args:
+            nulls: whether a word may be null.
+            mapping: what words mean; the key `""` stands for an empty cell. None: the column
+                cannot be translated.
+        """
+        column = self._column(name)
+        if column is None:
+            return None
+        if self.text_file is not None and pa.types.is_boolean(column.type):  # true in JSON
+            column = column.cast(pa.string())
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if not (is_text(kind) or pa.types.is_null(kind)):
+            self._refuse_type(name, column, "must be text")
+            return None
+        words = translated(encoded(column), mapping or {})
+        if not nulls:
+            can_map = "" if mapping is None else f", or say with `{name}_map` what '' stands for"
+            self._note_nulls(words, name, can_map)
+        return words
+
+    def instants(self, name: str) -> InstantColumn | None:
+        """A column of timestamps with a time zone."""
+        column = self._column(name)
+        if column is None:
+            return None
+        if pa.types.is_null(column.type):
+            nulls = pa.nulls(len(column), pa.timestamp("us", "UTC"))
+            return InstantColumn(nulls, nulls)
+        if self.text_file is not None and not pa.types.is_timestamp(column.type):
+            return self._instants_of_cells(column, name)
+        shown, zone = self.shown(name), self.zone
+        with self.faults.noted():
+            check_instants(column.type, shown, zone, parameter="assume_timezone")
+        if not pa.types.is_timestamp(column.type):
+            return None
+        return placed(one_chunk(column), shown, zone or "UTC")
+
+    def flags(self, name: str) -> pa.Array | None:
+        """A column of booleans. Nulls stay, because policy rules may look for them."""
+        column = self._column(name)
+        if column is None:
+            return None
+        if self.text_file is not None:
+            flags, unread = read_flag_cells(column)
+            self._note_unread(unread, name, "is neither true nor false", "write true or false")
+            return flags
+        if not (pa.types.is_boolean(column.type) or pa.types.is_null(column.type)):
+            self._refuse_type(name, column, "must be boolean")
+            return None
+        return one_chunk(column.cast(pa.bool_()))
+
+    def others(self, known: Collection[str]) -> pa.Table:
+        """The columns that have none of the known names, each there once."""
+        used = {*known, *self.names.values()}
+        names = [name for name in self.table.column_names if name not in used]
+        counts = {name: names.count(name) for name in names}
+        for name, count in counts.items():
+            if count > 1:
+                with self.faults.noted():
+                    find_column(self.table.schema, name, role="attribute")
+        return self.table.select([name for name, count in counts.items() if count == 1])
+
+    def _note_displaced(self) -> None:
+        """Note columns that bear our names while `columns` names other ones in their place."""
+        for name, theirs in self.names.items():
+            if name in self.table.column_names and name not in self.names.values():
+                self.faults.add(
+                    ColumnAmbiguousError(
+                        f"`columns` says that '{theirs}' is '{name}', but there is a column "
+                        f"'{name}', too; drop or rename one of them, or do not map '{name}'."
+                    )
+                )
+
+    def note_repeats(self, key: pa.Array, word: pa.DictionaryArray | None, what: str) -> None:
+        """Note rows that share their key with an earlier row; a null is like no other."""
+        columns = [key] if word is None else [key, word]
+        rows = None
+        if any(column.null_count for column in columns):
+            rows = np.flatnonzero(np.logical_and.reduce([_valid(column) for column in columns]))
+            columns = [column.take(pa.array(rows)) for column in columns]
+        lanes = IdHasher().all_keys(read_ids(columns[0])).lanes
+        if word is not None:
+            lanes += (ranks(columns[1]),)
+        if count := count_repeats(lanes):
+            repeats = _repeats(lanes)
+            repeats = repeats if rows is None else rows[repeats]
+            self.faults.add(
+                DuplicateRecordError(
+                    f"{count:,} rows of {len(key):,} repeat {what} of an earlier row "
+                    f"({rows_text(repeats)}); which one holds is never guessed. Keep one row each."
+                )
+            )
+
+    def note(self, mask: Bools, error: type[ConsentGateError], found: str, needed: str) -> None:
+        """Note a fault of the rows where the mask is true, if there are any.
+
+        Args:
+            found: what was found, without the rows: "Column 'a' is null".
+            needed: what was needed and what to do.
+        """
+        if mask.any():
+            rows = np.flatnonzero(mask)
+            where = f"in {len(rows):,} of {len(mask):,} rows ({rows_text(rows)})"
+            self.faults.add(error(f"{found} {where}{needed}"))
+
+    def _column(self, name: str) -> pa.ChunkedArray | None:
+        theirs = self.names.get(name, name)
+        role = "required" if theirs == name else f"'{name}'"
+        with self.faults.noted():
+            return self.table.column(find_column(self.table.schema, theirs, role=role, hint=_HINT))
+        return None
+
+    def shown(self, name: str) -> str:
+        """The column's name in the file, which messages show."""
+        return self.names.get(name, name)
+
+    def _refuse_type(self, name: str, column: pa.ChunkedArray, needed: str) -> None:
+        self.faults.add(
+            ColumnTypeError(
+                f"Column '{self.shown(name)}' is {type_text(column.type)} but {needed}; cast it."
+            )
+        )
+
+    def _note_nulls(self, column: pa.Array, name: str, can_map: str = "") -> None:
+        if column.null_count:
+            self.note(
+                ~_valid(column),
+                NullValueError,
+                f"Column '{self.shown(name)}' is null",
+                f" but must never be; complete or remove those rows{can_map}.",
+            )
+
+    def _note_long_ids(self, ids: pa.Array, name: str) -> None:
+        lengths = np.diff(read_ids(ids).offsets)  # type: ignore[union-attr]
+        if lengths.max(initial=0) > MAX_ID_BYTES:
+            is_long = (lengths > MAX_ID_BYTES) & _valid(ids)
+            longest = lengths[is_long].max(initial=0)
+            self.note(
+                is_long,
+                SnapshotError,
+                f"Column '{self.shown(name)}' holds ids of up to {longest} bytes",
+                f"; at most {MAX_ID_BYTES} are taken for an id. Check that the right column was "
+                "named.",
+            )
+
+    def _instants_of_cells(self, column: pa.ChunkedArray, name: str) -> InstantColumn:
+        instants = read_instant_cells(column, self.shown(name), self.zone)
+        needed = "write instants such as 2026-01-31T00:00:00Z"
+        self._note_unread(instants.unread, name, "is no ISO 8601 timestamp", needed)
+        if instants.naive is not None:
+            self.note(
+                instants.naive,
+                NaiveTimestampError,
+                f"Column '{self.shown(name)}' of file '{self.text_file}' has no offset from UTC",
+                "; add the offset, or name the time zone with `assume_timezone`.",
+            )
+        return instants
+
+    def _note_unread(self, unread: Bools | None, name: str, found: str, needed: str) -> None:
+        if unread is not None:
+            self.note(
+                unread,
+                UnreadableFileError,
+                f"Column '{self.shown(name)}' of file '{self.text_file}' {found}",
+                f"; {needed}.",
+            )
+
+
+def _valid(column: pa.Array) -> Bools:
+    mask: Bools = column.is_valid().to_numpy(zero_copy_only=False)
+    return mask
+
+
+def _repeats(lanes: tuple[npt.NDArray[np.uint64], ...]) -> npt.NDArray[np.int64]:
+    """The positions of keys that are equal to an earlier one, in order."""
+    order = np.lexsort(lanes)
+    is_same = np.logical_and.reduce([lane[order][1:] == lane[order][:-1] for lane in lanes])
+    return np.sort(order[1:][is_same])
+
+
+def _max(ids: pa.Array) -> int:
+    return int(read_ids(ids).values.max(initial=0))  # type: ignore[union-attr]

@@ -1,0 +1,47 @@
+"""Columns of words: encoded, translated and put in order."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from consentgate.arrow import Uint64s, one_chunk, plain_text
+
+EMPTY = ""
+"""The key of a mapping that stands for an empty cell: a null or an empty text."""
+
+
+def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
+    """Text of any layout, dictionary-encoded with no value that is not used."""
+    chunks = [_encoded_chunk(chunk) for chunk in column.chunks if len(chunk)]
+    words = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.large_string()))
+    return one_chunk(words.unify_dictionaries())
+
+
+def translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.DictionaryArray:
+    """The words that others stand for; words that the mapping does not name stay."""
+    if not mapping:
+        return words
+    meanings = [mapping.get(word, word) for word in words.dictionary.to_pylist()]
+    codes = words.indices
+    if EMPTY in mapping and codes.null_count:
+        codes = codes.fill_null(len(meanings))
+        meanings.append(mapping[EMPTY])
+    return pa.DictionaryArray.from_arrays(codes, pa.array(meanings, pa.large_string()))
+
+
+def ranks(words: pa.DictionaryArray) -> Uint64s:
+    """Each word's position among the dictionary's words in order."""
+    rank = np.argsort(np.argsort(np.array(words.dictionary.to_pylist(), dtype=object)))
+    in_order: Uint64s = rank.astype(np.uint64)[words.indices.to_numpy(zero_copy_only=False)]
+    return in_order
+
+
+def _encoded_chunk(chunk: pa.Array) -> pa.DictionaryArray:
+    if not pa.types.is_dictionary(chunk.type):
+        return plain_text(chunk).dictionary_encode()
+    used = chunk.indices.unique().drop_null()
+    values = plain_text(chunk.dictionary).take(used).dictionary_encode()
+    codes = values.indices.take(pc.index_in(chunk.indices, used))
+    return pa.DictionaryArray.from_arrays(codes, values.dictionary)

@@ -227,13 +227,13 @@ class Gate:
 
     @property
     def judged_columns(self) -> list[str]:
-        """The names of the columns that judging and ledgers look at, the record id's first.
+        """The names of the columns that judging looks at.
 
-        Judging does not look at the record ids. Only what records rows needs them.
+        The record ids are not among them. Only what records rows needs them.
         """
         columns, rules = self.columns, self.policy.record_rules
-        names = [columns.record_id, *columns.subjects, *columns.channels, columns.visibility]
-        names += [columns.created_at, *(rule.column for rule in rules)]
+        names = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
+        names += [rule.column for rule in rules]
         return list(dict.fromkeys(name for name in names if name is not None))
 
     @property

@@ -38,6 +38,11 @@ EVERY_CASE = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 WITH_LEDGER = pytest.mark.parametrize(
     "case", [case for case in CASES if case.keeps_ledger], ids=lambda case: case.name
 )
+WITHOUT_IDS = pytest.mark.parametrize(
+    "case",
+    [case for case in CASES if case.keeps_ledger and not case.brings_ids],
+    ids=lambda case: case.name,
+)
 WITH_ENGINE = pytest.mark.parametrize(
     "case", [case for case in CASES if case.engine], ids=lambda case: case.name
 )
@@ -192,12 +197,10 @@ def test_record_ids_are_not_needed_without_a_ledger(
     assert sorted(found["text"].to_pylist()) == sorted(wanted["text"].to_pylist())
 
 
-@WITH_LEDGER
+@WITHOUT_IDS
 def test_record_ids_are_needed_with_a_ledger(
     case: Case, gate: cg.Gate, folder: Path, tmp_path: Path
 ) -> None:
-    if case.brings_ids:
-        pytest.skip("its rows have record ids of their own")
     data = case.give(messages(ROWS).drop("message_id"), folder, 3)
     with pytest.raises(cg.ColumnMissingError, match="Column 'message_id'"):
         case.take(case.filter(data, gate, ledger=tmp_path / "ledger"))

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -116,20 +117,55 @@ def test_rows_are_made_anew_for_a_gate_that_looks_at_other_columns(
 ) -> None:
     rule = cg.Rule(name="foreign", column="lang", any_of=("de",))
     live, asked = Newest(make_gate()), list[list[str]]()
+    options = JudgingOptions(ledger=tmp_path)
     table = message_table(lang=["en", "de", "en", "de"])
 
     def columns_of(gate: cg.Gate) -> pa.Table:
-        asked.append(gate.judged_columns)
+        names = options.columns(gate)
+        asked.append(names)
         given_out = 2 * len(asked[1:]) if leaves_out else 0
-        return table.select(gate.judged_columns).slice(given_out)
+        return table.select(names).slice(given_out)
 
-    with Sieve(live, JudgingOptions(ledger=tmp_path)) as sieve:
+    with Sieve(live, options) as sieve:
         held = sieve.hold(columns_of)
         assert held.take(2, lambda decision: decision.num_admitted) == 2
         live.gate = make_gate(record_rules=(rule,))
         assert held.take(2, lambda decision: decision.num_admitted) == 1
     assert ["lang" in columns for columns in asked] == [False, True]
     assert {row: reason for row, (_, reason, _) in ledger_of(tmp_path).items()} == {3: "foreign"}
+
+
+def test_record_ids_are_a_needed_column_if_something_looks_at_them(tmp_path: Path) -> None:
+    gate, rule = make_gate(), cg.Rule(name="first", column="message_id", any_of=(0,))
+    assert JudgingOptions().columns(gate) == ["sender_id", "channel_id", "created_at"]
+    assert JudgingOptions(ledger=tmp_path).columns(gate)[0] == "message_id"
+    assert "message_id" in JudgingOptions().columns(make_gate(record_rules=(rule,)))
+
+
+def test_rows_without_record_ids_can_be_sieved_but_not_recorded(tmp_path: Path) -> None:
+    table = message_table(sender_id=[1, 2]).drop("message_id")
+    assert Sieve(make_gate()).judge(table).num_admitted == 1
+    with Sieve(make_gate(), JudgingOptions(ledger=tmp_path)) as sieve:
+        for judge in (sieve.judge, sieve.hold):
+            with pytest.raises(cg.ColumnMissingError, match=r"'message_id' \(record_id\)"):
+                judge(table)
+
+
+ODD_OPTIONS: list[tuple[dict[str, Any], type[Exception], str]] = [
+    ({"ledger": 3}, TypeError, "`ledger` is of type 'int'"),
+    ({"threads": "2"}, TypeError, "`threads` is of type 'str'"),
+    ({"threads": 0}, cg.ConfigurationError, "`threads` is 0"),
+    ({"judged_at": "2026-01-01"}, TypeError, "`judged_at` is of type 'str'"),
+    ({"judged_at": datetime(2026, 1, 1)}, cg.ConfigurationError, "`judged_at` must be"),
+]
+
+
+@pytest.mark.parametrize(("options", "error", "message"), ODD_OPTIONS)
+def test_options_are_checked_when_they_are_made(
+    options: dict[str, Any], error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        JudgingOptions(**options)
 
 
 def test_an_error_of_the_newer_gate_leaves_what_was_given_out_in_the_ledger(tmp_path: Path) -> None:

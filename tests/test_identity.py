@@ -11,6 +11,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.identity import DatedInput, GateIdentity, instant_text
+from consentgate.reasons import RULES_VERSION
 from tests.build import AS_OF, NOW, make_consent, make_gate
 
 RULES = [{"name": "quiet", "column": "word", "is_null": True}]
@@ -95,7 +96,7 @@ def test_reasons_are_in_the_order_of_their_bits_whatever_the_order_in_a_file() -
         {"channels": None},
         {"columns": vars(cg.Columns(record_id="other"))},
         {"reason_names": {0: "private_channel"}},
-        {"rules_version": 2},
+        {"rules_version": RULES_VERSION + 1},
     ],
     ids=lambda changes: "".join(changes),
 )

@@ -168,6 +168,7 @@ def test_faults_are_killed_or_survive(tmp_path: Path, monkeypatch: pytest.Monkey
         "from consentgate.thing import double\ndef test_it(): assert double(2) == 4\n"
     )
     (project / "pyproject.toml").write_text("")
+    (project / "docs").mkdir()
     monkeypatch.setattr(checkout_module, "PROJECT", project)
     checkout = Checkout(copy)
     assert checkout.imported_from() == copy / "src" / "consentgate" / "__init__.py"

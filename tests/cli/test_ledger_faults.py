@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
+from consentgate.ledger import ledger_schema
 from tests.build import make_consent, make_gate, message_table
 from tests.cli.ledgers import (
     HOSTILE,
@@ -28,6 +29,11 @@ from tests.run_data import mixed_gate, write_files
 pytestmark = pytest.mark.usefixtures("small_batches")
 
 # what is said of people, and to terminals
+
+
+def metadata_of(gate: cg.GateIdentity) -> dict[bytes, bytes]:
+    """The metadata of a ledger that a gate wrote."""
+    return dict(ledger_schema(pa.int64(), gate).metadata)
 
 
 @pytest.mark.parametrize("command", [["counts"], ["show", "--limit", "0"], ["explain", "1"]])
@@ -71,7 +77,7 @@ def test_a_reasons_name_cannot_steer_the_terminal(ledger: Command, command: list
     table = pq.ParquetFile(part).read()
     names = {bit: HOSTILE + str(bit) for bit in range(32)}
     hostile = mixed_gate().identity.model_copy(update={"reason_names": names})
-    pq.write_table(table.replace_schema_metadata(hostile.to_metadata()), part)
+    pq.write_table(table.replace_schema_metadata(metadata_of(hostile)), part)
     outcome = ledger(*command, "streamed")
     assert_harmless(outcome.out + outcome.err)
 
@@ -131,14 +137,14 @@ def test_a_row_without_a_reason_that_has_a_name_is_refused(ledger: Command, bits
 @pytest.mark.parametrize("names", ["", "[]", '{"32": "x"}', '{"1": 2}', "{"])
 def test_a_part_whose_reasons_have_no_names_is_refused(ledger: Command, names: str) -> None:
     run_mixed()
-    metadata = mixed_gate().identity.to_metadata() | {"consentgate.reason_names": names}
+    metadata = metadata_of(mixed_gate().identity) | {b"consentgate.reason_names": names.encode()}
     rewrite_part(lambda t: t.replace_schema_metadata(metadata))
     assert_error(ledger("counts", "out"), "manifest", NAMES[0], "which gate judged")
 
 
 def test_a_part_of_a_run_must_say_what_became_of_its_file(ledger: Command) -> None:
     run_mixed()
-    metadata = mixed_gate().identity.to_metadata()
+    metadata = metadata_of(mixed_gate().identity)
     rewrite_part(lambda t: t.replace_schema_metadata(metadata))
     assert_error(ledger("counts", "out"), "manifest", NAMES[0], "PartRecord")
 

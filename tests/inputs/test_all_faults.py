@@ -144,6 +144,14 @@ def test_rows_are_counted_over_chunks(size: int) -> None:
     assert [str(f).partition("(row ")[2][0] for f in error.faults] == ["5", "6", "6"]
 
 
+def test_a_null_is_no_long_id_whatever_its_cell_holds() -> None:
+    bits, offsets, data = pa.array([ID, LONG]).buffers()
+    assert bits is None
+    ids = pa.Array.from_buffers(pa.string(), 2, [pa.py_buffer(b"\x01"), offsets, data])
+    error = fault_of(cg.ConsentSnapshot, consent_table(subject_id=ids))
+    assert (type(error), error.faults) == (cg.NullValueError, ())
+
+
 # --- files of text --------------------------------------------------------------------------
 
 CSV = f"""\
@@ -215,6 +223,7 @@ def test_a_status_of_json_that_is_a_number_is_of_a_wrong_type(tmp_path: Path) ->
     error = fault_of_text(tmp_path, "x.jsonl", line)
     assert type(error) is cg.ColumnTypeError
     assert "Column 'status' is int64 but must be text" in str(error)
+    assert error.faults == ()  # a method of true is a word
 
 
 def instants_with(count: int) -> Iterator[tuple[str, bool]]:

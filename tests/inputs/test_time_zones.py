@@ -231,6 +231,13 @@ def test_text_is_uncertain_as_columns_are(tmp_path: Path) -> None:
     assert table["effective_from_earliest"].to_pylist() == [EARLIER, WRITTEN, WRITTEN]
 
 
+def test_local_nanoseconds_beside_an_offset_are_rounded_both_ways(tmp_path: Path) -> None:
+    texts = ["2025-06-01T00:00:00.000000001", "2025-06-01T00:00:00Z"]
+    table = read(tmp_path, *texts, zone="UTC").table
+    assert table["effective_from"].to_pylist() == [WRITTEN + MICRO, WRITTEN]
+    assert table["effective_from_earliest"].to_pylist() == [WRITTEN, WRITTEN]
+
+
 @pytest.mark.parametrize("text", ["2025-06-01", "2025-06-01T02", "02:00", "June 1 2025"])
 def test_a_day_or_an_hour_is_no_instant_in_any_zone(text: str, tmp_path: Path) -> None:
     with pytest.raises(cg.UnreadableFileError, match=r"no ISO 8601 timestamp in 1 of 1 rows"):

@@ -24,6 +24,9 @@ _PARAMETER = re.compile(r"`([A-Za-z_.]+)`")
 _OPTIONS = {
     "Columns.assume_timezone": "--assume-timezone",
     "Columns.channels": "--channel-column",
+    "Columns.created_at": "--created-at-column",
+    "Columns.record_id": "--record-id-column",
+    "Columns.subjects": "--subject-column",
     "Columns.visibility": "--visibility-column",
     "allow_older_snapshot": "--allow-older-snapshot",
     "assume_timezone": "--assume-timezone",

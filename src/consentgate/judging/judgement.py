@@ -95,7 +95,7 @@ class Judge:
             _check_ids(schema, name, self.channel_family, lists=False)
         if columns.visibility is not None:
             _check_text(schema, columns.visibility)
-        created_at = schema.field(find_column(schema, columns.created_at, role="created_at"))
+        created_at = schema.field(_find(schema, columns.created_at, "created_at"))
         check_instants(created_at.type, columns.created_at, columns.assume_timezone)
         rules = [find_rule_column(schema, rule, "messages") for rule in self.policy.record_rules]
         named = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
@@ -212,7 +212,7 @@ def record_id_column(schema: pa.Schema, columns: Columns) -> int:
         ColumnTypeError: It does not hold ids.
     """
     name = columns.record_id
-    at = find_column(schema, name, role="record_id")
+    at = _find(schema, name, "record_id")
     kind = schema.field(at).type
     if id_family(kind) is None:
         raise ColumnTypeError(
@@ -224,7 +224,7 @@ def record_id_column(schema: pa.Schema, columns: Columns) -> int:
 
 def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: bool) -> None:
     """Raise an error unless a column's ids are of a family. A column of Arrow's nulls fits all."""
-    kind = schema.field(find_column(schema, name, role="subjects" if lists else "channels")).type
+    kind = schema.field(_find(schema, name, "subjects" if lists else "channels")).type
     item = kind.value_type if lists and is_list(kind) else kind
     own = id_family(item)
     if own is None and not pa.types.is_null(item):
@@ -241,8 +241,13 @@ def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: 
         )
 
 
+def _find(schema: pa.Schema, name: str, role: str) -> int:
+    """The position of a column that `Columns` names in the field `role`."""
+    return find_column(schema, name, role=role, hint=f"name the column in `Columns.{role}`")
+
+
 def _check_text(schema: pa.Schema, name: str) -> None:
-    kind = schema.field(find_column(schema, name, role="visibility")).type
+    kind = schema.field(_find(schema, name, "visibility")).type
     value = kind.value_type if pa.types.is_dictionary(kind) else kind
     if not (is_text(value) or pa.types.is_null(value)):
         raise ColumnTypeError(

@@ -380,11 +380,11 @@ def test_what_does_not_fit_is_an_error_wherever_it_comes(
 
 @pytest.mark.parametrize(("metadata", "error", "match"), UNFIT)
 def test_no_error_holds_a_value(
-    metadata: dict[str, Any], error: type[Exception], match: str
+    metadata: dict[str, Any], error: type[Exception], match: str, tmp_path: Path
 ) -> None:
     del match
     with pytest.raises(error) as caught:  # that it matches, the test above holds
-        verdicts([document(0), document(1, **metadata)], make_gate())
+        verdicts([document(0), document(1, **metadata)], make_gate(), ledger=tmp_path)
     assert caught.value.__cause__ is caught.value.__context__ is None
     value = next(iter(metadata.values()))
     if isinstance(value, int) and value > 1:

@@ -60,7 +60,7 @@ def filter(
     batch of the input, and batches without an admitted row are left out.
 
     The workers of all ranks share the input out, so that every row is judged once. Parquet files
-    are shared out by row group, or by parts of row groups if there are fewer of them than workers.
+    are shared out by row group, or by pieces of row groups if there are fewer than workers.
     Other data is shared out batch by batch: every worker iterates over all, and skips those of the
     others. Ranks may get unequal numbers of batches.
 

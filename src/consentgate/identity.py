@@ -30,6 +30,8 @@ VERSION = version("consentgate")
 _PREFIX = "consentgate."
 _INPUTS = {"consent": "snapshot", "channels": "registry"}
 """The words for a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
+_PARTS = ("digest", "as_of")
+"""The fields of `DatedInput` that metadata hold."""
 
 
 def instant_text(instant: datetime) -> str:
@@ -203,6 +205,13 @@ class GateIdentity(Record):
             metadata[f"{_PREFIX}{field}"] = json.dumps(fields[field])
         return metadata
 
+    def is_named_by(self, metadata: Mapping[bytes, bytes]) -> bool:
+        """Whether the metadata of a file or schema says this identity; its labels are not there."""
+        own = self.to_metadata()
+        keys = {*own, *(f"{_PREFIX}{what}_{part}" for what in _INPUTS.values() for part in _PARTS)}
+        said = {key: metadata[key.encode()] for key in keys if key.encode() in metadata}
+        return said == {key: text.encode() for key, text in own.items()}
+
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
         """The identity in the metadata of a file or schema; other keys are not looked at.
@@ -239,7 +248,7 @@ def _fields_in(metadata: Mapping[str, str]) -> dict[str, object]:
     """
     fields: dict[str, object] = {"policy_digest": metadata[f"{_PREFIX}policy_digest"]}
     for field, what in _INPUTS.items():
-        parts = {part: metadata.get(f"{_PREFIX}{what}_{part}") for part in ("digest", "as_of")}
+        parts = {part: metadata.get(f"{_PREFIX}{what}_{part}") for part in _PARTS}
         is_absent = field == "channels" and not any(parts.values())
         fields[field] = None if is_absent else {**parts, "source": ""}
     for field in ("columns", "reason_names", "reason_width", "rules_version"):

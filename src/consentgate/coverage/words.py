@@ -1,6 +1,5 @@
-"""Words of a column, counted, and whether two different words are probably meant to be one."""
+"""Words of a column, counted."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -16,52 +15,16 @@ MOST_CHARS = 40
 """A column with a longer word is shown as a count, too: it may hold ids or texts."""
 MOST_COUNTED = 1_000
 """Of a column of more different words, only the accepted ones are counted."""
-_FEWEST_LETTERS = 4
-"""Shorter words, such as 'en' and 'es', are often different and one edit apart."""
-
-
-def are_alike(word: str, other: str) -> bool:
-    """Whether two different words are probably meant to be one.
-
-    They are if they differ only in case, Unicode form, spaces, `-` and `_`; or if both have at
-    least 4 letters and one of them becomes the other by one edit: a letter is added, left out or
-    replaced, or two neighbours change places. Digits are never edited: `v1` and `v2` are not alike.
-    """
-    word, other = _spelling(word), _spelling(other)
-    if word == other:
-        return True
-    return _letters(word) and _letters(other) and _is_one_edit(word, other)
-
-
-def _letters(word: str) -> bool:
-    return sum(map(str.isalpha, word)) >= _FEWEST_LETTERS
-
-
-def _spelling(word: str) -> str:
-    """The word without what people spell in several ways."""
-    plain = unicodedata.normalize("NFKC", word).casefold()
-    return "".join(char for char in plain if not char.isspace() and char not in "-_")
-
-
-def _is_one_edit(word: str, other: str) -> bool:
-    longer, shorter = sorted((word, other), key=len, reverse=True)
-    if len(longer) - len(shorter) > 1 or _digits(longer) != _digits(shorter):
-        return False
-    same = next((at for at, char in enumerate(shorter) if char != longer[at]), len(shorter))
-    left, right = longer[same:], shorter[same:]
-    if len(left) > len(right):
-        return left[1:] == right
-    is_swap = left[:2] == right[1::-1] and left[2:] == right[2:]
-    return left[1:] == right[1:] or is_swap
-
-
-def _digits(word: str) -> str:
-    return "".join(filter(str.isdigit, word))
 
 
 def are_shown(words: Collection[str]) -> bool:
     """Whether a column with these words is shown with them, and not only as a count."""
     return len(words) <= MOST_LISTED and max(map(len, words), default=0) <= MOST_CHARS
+
+
+def on_one_line(text: str) -> str:
+    """The text with every character that does not print escaped, line breaks included."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class WordCounts:

@@ -240,6 +240,10 @@ class Newest(Record):
             judged_at=max(self.judged_at, later.judged_at),
         )
 
+    def covers(self, other: "Newest") -> bool:
+        """Whether nothing of another is newer than this, or is missing here."""
+        return self.joined(other) == self
+
     def what_is_older(self, before: "Newest") -> str:
         """How this is older than what judged before, in words; empty where it is not."""
         for what, own, other in (

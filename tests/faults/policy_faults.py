@@ -66,7 +66,7 @@ POLICY_FAULTS = [
     Fault(
         "two rules of one name",
         cg.PolicyError,
-        ("share a name",),
+        ("have the same name",),
         policy=record_rule("is_null = true") + "\n" + subject_rule("is_null = true"),
     ),
     Fault("17 rules", cg.PolicyError, ("17 rules", "16"), policy=many_rules(17)),

@@ -1,4 +1,4 @@
-"""Words of a column, counted, and whether two different words are probably meant to be one."""
+"""Counts the words of a column, and tells whether two words are probably meant to be the same."""
 
 import unicodedata
 from collections import Counter
@@ -11,21 +11,22 @@ import pyarrow.compute as pc
 from consentgate.arrow import Bools, Int64s, dictionary_codes, is_text, plain_text
 
 MOST_LISTED = 50
-"""A column of more different words is shown as a count: its words may be ids."""
+"""The words of a column with more different ones are not shown, because they may be ids."""
 MOST_CHARS = 40
-"""A column with a longer word is shown as a count, too: it may hold ids or texts."""
+"""The words of a column with a longer one are not shown, because they may be ids or texts."""
 MOST_COUNTED = 1_000
-"""Of a column of more different words, only the accepted ones are counted."""
+"""In a column of more different words, only the accepted ones are counted."""
 _FEWEST_LETTERS = 4
-"""Shorter words, such as 'en' and 'es', are often different and one edit apart."""
+"""Shorter words are never alike, because words such as 'en' and 'es' often differ by one letter."""
 
 
 def are_alike(word: str, other: str) -> bool:
-    """Whether two different words are probably meant to be one.
+    """Whether two different words are probably meant to be the same.
 
-    They are if they differ only in case, Unicode form, spaces, `-` and `_`; or if both have at
-    least 4 letters and one of them becomes the other by one edit: a letter is added, left out or
-    replaced, or two neighbours change places. Digits are never edited: `v1` and `v2` are not alike.
+    They are alike if they differ only in case, Unicode form, white space, `-` and `_`. They are
+    also alike if both have at least 4 letters and one becomes the other by adding, leaving out or
+    replacing one letter, or by swapping two neighbours. Their digits must be the same: `v1` and
+    `v2` are not alike.
     """
     word, other = _spelling(word), _spelling(other)
     if word == other:
@@ -38,7 +39,7 @@ def _letters(word: str) -> bool:
 
 
 def _spelling(word: str) -> str:
-    """The word without what people spell in several ways."""
+    """The word without case, Unicode form, white space, `-` and `_`."""
     plain = unicodedata.normalize("NFKC", word).casefold()
     return "".join(char for char in plain if not char.isspace() and char not in "-_")
 
@@ -60,7 +61,7 @@ def _digits(word: str) -> str:
 
 
 def are_shown(words: Collection[str]) -> bool:
-    """Whether a column with these words is shown with them, and not only as a count."""
+    """Whether the words of a column may be shown, because they are few and short."""
     return len(words) <= MOST_LISTED and max(map(len, words), default=0) <= MOST_CHARS
 
 
@@ -68,12 +69,12 @@ class WordCounts:
     """How often each word occurs in a column, counted batch by batch.
 
     Args:
-        accepted: the words that are counted in any case. Other words are counted one by one as long
-            as there are few of them and they are short.
+        accepted: the words that are always counted. Other words are counted one by one as long as
+            they are few and short.
 
     Attributes:
-        entries: how many entries hold a word, and not a null.
-        is_listed: whether every word was counted.
+        entries: how many entries hold a word and not a null.
+        is_listed: whether the other words were counted one by one, too.
     """
 
     def __init__(self, accepted: Iterable[str]) -> None:
@@ -88,7 +89,7 @@ class WordCounts:
 
         Args:
             column: n words, integers or booleans, or a dictionary of them.
-            where: n booleans, true for the entries that count; None counts all.
+            where: n booleans, true for the entries that are counted; None counts all.
         """
         values, codes = _encoded(column)
         codes = codes if where is None else codes[where]
@@ -114,21 +115,24 @@ class WordCounts:
 
     @property
     def accepted(self) -> dict[str, int]:
-        """How often each of the accepted words occurs."""
+        """The number of entries with each of the accepted words."""
         pairs = zip(self._accepted.to_pylist(), self._accepted_counts.tolist(), strict=True)
         return dict(pairs)
 
     @property
     def words(self) -> dict[str, int] | None:
-        """How often each word occurs; None unless every word was counted."""
+        """The number of entries with each word; None if not all words were counted one by one."""
         if not self.is_listed:
             return None
         return {word: count for word, count in self.accepted.items() if count} | self._others
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, Int64s]:
-    """A column's values as large_string, perhaps with repeats and nulls, and each entry's position
-    among them; their number for a null.
+    """Encode a column as values and codes.
+
+    Returns:
+        The values as large_string, which may repeat and may hold nulls. And for each entry the
+        position of its value; for a null, the number of values.
     """
     if pa.types.is_null(column.type):
         return pa.array([], pa.large_string()), np.zeros(len(column), np.int64)

@@ -81,7 +81,7 @@ def test_one_error_lists_every_fault_of_a_snapshot() -> None:
             (cg.ColumnTypeError, "Column 'notice_version' is int64"),
             (cg.ColumnAmbiguousError, "2 columns are named 'tier'"),
             (cg.DuplicateRecordError, "1 rows of 6 repeat the subject and purpose"),
-            (cg.AsOfError, "does not say as of which"),
+            (cg.AsOfError, "does not say which instant"),
         ],
     )
 
@@ -98,7 +98,7 @@ def test_one_error_lists_every_fault_of_a_registry() -> None:
             (cg.ColumnTypeError, "Column 'visibility' is int64"),
             (cg.ColumnTypeError, "Column 'public_since' is string"),
             (cg.DuplicateRecordError, "1 rows of 4 repeat the channel of an earlier row (row 3,"),
-            (cg.AsOfError, "The channel registry does not say as of which"),
+            (cg.AsOfError, "The channel registry does not say which instant"),
         ],
     )
 

@@ -127,7 +127,7 @@ def test_the_audit_follows_no_path_out_of_the_destination(
 
     assert not reseal(place / "dst", change)
     for audit in (cg.audit, lambda dst: cg.audit(dst, source=made / "src")):
-        with pytest.raises(cg.ManifestError, match=r"is no valid Manifest.*must lead down"):
+        with pytest.raises(cg.ManifestError, match=r"is not a valid Manifest.*must lead down"):
             audit(place / "dst")
 
 

@@ -186,7 +186,7 @@ def test_a_manifest_that_forgets_one_of_two_is_a_finding(src: Path, dst: Path) -
     forged = reseal(manifest, {"newest": manifest.own, "allowed_older_snapshot": False})
     (dst / EVIDENCE / "manifest.json").write_bytes(forged)
     (finding,) = cg.audit(dst)
-    assert "leaves out what the run that it follows was judged by" in str(finding)
+    assert "leaves out what the run before it was judged by" in str(finding)
 
 
 @pytest.mark.parametrize("order", [["b", "a"], ["a", "a"], []])
@@ -269,7 +269,7 @@ def test_the_command_line_refuses_and_allows(run: Runner, src: Path) -> None:
     assert allowed.code == 0
     verified = run("verify", "dst", "--rejudge")
     assert verified.code == 0
-    assert "older than one before, which was allowed: its consent snapshot" in verified.out
+    assert "older than an earlier one, which was allowed: its consent snapshot" in verified.out
 
 
 def test_gates_of_one_snapshot_and_more_are_told_apart(src: Path, dst: Path) -> None:

@@ -39,7 +39,7 @@ def verify(
     public_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="KEY", help="The Ed25519 public key (PEM file) of whoever signs the runs."
+            metavar="KEY", help="The Ed25519 public key (PEM file) of the signer of the runs."
         ),
     ] = None,
     threads: Annotated[
@@ -85,7 +85,7 @@ def _tell_age(destination: str) -> None:
     manifest = Manifest.find(Folder.at(destination))
     if manifest is not None and manifest.allowed_older_snapshot:
         older = manifest.own.what_is_older(manifest.newest)
-        typer.echo(f"note: this run is older than one before, which was allowed: {older}")
+        typer.echo(f"note: this run is older than an earlier one, which was allowed: {older}")
 
 
 def _tell(findings: tuple[Finding, ...], *, rejudged: bool) -> None:

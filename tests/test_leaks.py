@@ -234,11 +234,11 @@ def test_a_field_of_a_column_that_cannot_be_taken_out_is_not_quoted() -> None:
 
 
 def test_a_few_words_outside_the_vocabulary_are_listed_and_many_are_not() -> None:
-    for count, listed in ((1, "'word-0'"), (50, "such as 'word-0', 'word-1', 'word-10'")):
+    for count, listed in ((1, "'word-0'"), (50, "'word-0', 'word-1', 'word-10', .*'word-9', in 50")):
         table = consent_table(subject_id=range(count), status=[f"word-{n}" for n in range(count)])
         with pytest.raises(cg.UnknownStatusError, match=listed) as caught:
             cg.ConsentSnapshot.from_arrow(table, as_of=AS_OF)
-        assert str(caught.value).count("word-") == min(count, 10)
+        assert str(caught.value).count("word-") == count
     for words in ([f"word-{n}" for n in range(51)], ["word-" * 9]):
         table = consent_table(subject_id=range(len(words)), status=words)
         with pytest.raises(cg.UnknownStatusError, match="is it the right column") as caught:

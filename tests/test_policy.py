@@ -467,7 +467,6 @@ LINT: list[Any] = [
     ({"max_snapshot_age": "P31D"}, []),
     ({"max_snapshot_age": "P32D"}, ["32 days"]),
     ({"public_visibilities": ["public", "Friends only"]}, ["'Friends only'"]),
-    ({"public_visibilities": ["", "open"]}, ["''"]),
     ({"public_visibilities": ["members"], "max_snapshot_age": "none"}, ["no limit", "'members'"]),
 ]
 
@@ -502,3 +501,10 @@ def test_a_copy_with_changes_has_a_digest_of_its_own() -> None:
     assert policy.model_copy() == policy
     assert policy.digest != cg.Policy(**{**policy.model_dump(), "name": "other"}).digest
     assert policy.digest == cg.Policy(**policy.model_dump(mode="json")).digest
+
+
+@pytest.mark.parametrize("word", ["", "  ", "\t"])
+@pytest.mark.parametrize("field", ["purposes", "methods", "notice_versions", "public_visibilities"])
+def test_a_blank_word_is_never_accepted(field: str, word: str) -> None:
+    with pytest.raises(cg.PolicyError, match=f"'{field}.*an empty or blank word says nothing"):
+        cg.Policy(**{field: {"public", word}})

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib.metadata import version
 from typing import Annotated, Any, Literal, Protocol, Self
 
@@ -125,6 +126,8 @@ class GateIdentity(Record):
             rows are admitted.
     """
 
+    model_config = ConfigDict(ignored_types=(cached_property,))
+
     policy_digest: Digest
     consent: DatedInput
     channels: DatedInput | None
@@ -152,7 +155,13 @@ class GateIdentity(Record):
             rules_version=RULES_VERSION,
         )
 
-    @property
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy with changes, which are checked; nothing computed before is taken over."""
+        del deep  # fields are never changed
+        fields = {name: getattr(self, name) for name in type(self).model_fields}
+        return type(self)(**fields | dict(update or {}))
+
+    @cached_property
     def digest(self) -> str:
         """The SHA-256 of the identity without its `source` labels, in hexadecimal."""
         labels = {field: {"source"} for field in _INPUTS}
@@ -184,6 +193,11 @@ class GateIdentity(Record):
 
         Keys begin with `consentgate.`. `columns` and `reason_names` are JSON.
         """
+        return dict(self._metadata)
+
+    @cached_property
+    def _metadata(self) -> dict[str, str]:
+        """Made once, because every batch has a ledger's schema."""
         fields = self.model_dump(mode="json")
         metadata = {GATE_KEY: self.digest, f"{_PREFIX}policy_digest": self.policy_digest}
         for field, what in _INPUTS.items():

@@ -36,6 +36,12 @@ def _check_text(word: str) -> str:
     return word
 
 
+def _check_not_blank(word: str) -> str:
+    if not word.strip():
+        raise ValueError("an empty or blank word says nothing, so it cannot be accepted")
+    return word
+
+
 def _one_or_several(values: Any) -> Any:
     """A single word, number or boolean as a sequence of one; anything else is left to pydantic."""
     return (values,) if isinstance(values, str | int) else values
@@ -212,7 +218,11 @@ def _age(age: Any) -> Any:
 Rules = Annotated[tuple[Rule, ...], BeforeValidator(_named_rules)]
 Duration = Annotated[timedelta, Field(ge=timedelta(0))]
 Age = Annotated[Duration | None, BeforeValidator(_age)]
-Words = Annotated[frozenset[Word], Field(min_length=1), BeforeValidator(_one_or_several)]
+Words = Annotated[
+    frozenset[Annotated[Word, AfterValidator(_check_not_blank)]],
+    Field(min_length=1),
+    BeforeValidator(_one_or_several),
+]
 
 
 class Policy(_Strict):
@@ -317,7 +327,7 @@ class Policy(_Strict):
         findings += [
             f"Visibility '{word}' counts as public, but it sounds private."
             for word in sorted(self.public_visibilities)
-            if not word.strip() or any(hint in word.lower() for hint in _SOUNDS_PRIVATE)
+            if any(hint in word.lower() for hint in _SOUNDS_PRIVATE)
         ]
         return tuple(findings)
 

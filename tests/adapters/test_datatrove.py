@@ -369,22 +369,22 @@ UNFIT = [
 @BATCHES
 @pytest.mark.parametrize(("metadata", "error", "match"), UNFIT)
 def test_what_does_not_fit_is_an_error_wherever_it_comes(
-    metadata: dict[str, Any], error: type[Exception], match: str, batch_size: int
+    metadata: dict[str, Any], error: type[Exception], match: str, batch_size: int, tmp_path: Path
 ) -> None:
     seen: list[Document] = []
     documents = [document(0), document(1, **metadata), document(2)]
     with pytest.raises(error, match=match):
-        seen.extend(gated(documents, make_gate(), batch_size=batch_size))
+        seen.extend(gated(documents, make_gate(), batch_size=batch_size, ledger=tmp_path))
     assert [doc.metadata["message_id"] for doc in seen] == [0][: batch_size == 1]
 
 
 @pytest.mark.parametrize(("metadata", "error", "match"), UNFIT)
 def test_no_error_holds_a_value(
-    metadata: dict[str, Any], error: type[Exception], match: str
+    metadata: dict[str, Any], error: type[Exception], match: str, tmp_path: Path
 ) -> None:
     del match
     with pytest.raises(error) as caught:  # that it matches, the test above holds
-        verdicts([document(0), document(1, **metadata)], make_gate())
+        verdicts([document(0), document(1, **metadata)], make_gate(), ledger=tmp_path)
     assert caught.value.__cause__ is caught.value.__context__ is None
     value = next(iter(metadata.values()))
     if isinstance(value, int) and value > 1:

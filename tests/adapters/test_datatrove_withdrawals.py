@@ -125,7 +125,7 @@ def test_a_document_without_metadata_is_excluded(batch_size: int, tmp_path: Path
     writer = JsonlWriter(str(tmp_path / "excluded"), compression=None)
     options: dict[str, Any] = {"batch_size": batch_size, "exclusion_writer": writer}
     with pytest.raises(cg.IdFamilyError, match="'message_id'"):  # its id is text, others' integers
-        list(gated([*known, odd], gate_without(), **options))
+        list(gated([*known, odd], gate_without(), ledger=tmp_path / "ledger", **options))
     for document in known:
         document.metadata["message_id"] = document.id
     assert list(gated([*known, odd], gate_without(), **options)) == known

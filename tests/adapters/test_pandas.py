@@ -441,7 +441,11 @@ ODD_ITEMS = [
     np.array([1], "M8[us]"),
     [1.0],
     [[1]],
+    np.array([1], "m8[us]"),
+    [np.timedelta64(1, "us")],
+    np.timedelta64(1, "us"),
     np.ma.masked_array([1, 2], [True, False]),
+    np.ma.masked_array([1.0, 2.0], [True, False]),
 ]
 
 

@@ -217,6 +217,28 @@ def test_a_loader_goes_on_after_the_batch_that_was_seen_last(
         assert sorted(seen) == everything
 
 
+@pytest.mark.parametrize("kind", ["files", "list", "resumable"])
+def test_workers_that_are_spawned_go_on_after_the_batch_that_was_seen_last(
+    kind: str, files: Path, tmp_path: Path
+) -> None:
+    GATE.save(tmp_path / "gate")
+
+    def start() -> Any:
+        data, gate = inputs(kind, files), cg.Gate.open(tmp_path / "gate")
+        dataset = gated.filter(data, gate, batch_size=48, batch_rows=50)
+        return StatefulDataLoader(
+            dataset, batch_size=None, num_workers=1, multiprocessing_context="spawn"
+        )
+
+    started = start()
+    iterator = iter(started)
+    seen = [*ids(next(iterator)), *ids(next(iterator))]
+    resumed = start()
+    resumed.load_state_dict(started.state_dict())
+    del iterator
+    assert seen + [number for batch in resumed for number in ids(batch)] == ADMITTED
+
+
 @pytest.mark.parametrize("kind", ["files", "resumable"])
 def test_a_pause_after_a_pause_loses_no_row(kind: str, files: Path) -> None:
     seen, state = list[int](), None

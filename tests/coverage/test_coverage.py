@@ -312,7 +312,7 @@ def test_a_snapshot_of_another_gate_is_refused() -> None:
 
 def test_a_stream_of_a_schema_that_cannot_be_judged_is_refused() -> None:
     empty = pa.RecordBatchReader.from_batches(pa.schema({"x": pa.int8()}), [])
-    with pytest.raises(cg.ColumnMissingError, match="'message_id'"):
+    with pytest.raises(cg.ColumnMissingError, match="'sender_id'"):
         make_gate().coverage(empty)
 
 

@@ -272,6 +272,7 @@ def test_the_command_line_refuses_and_allows(run: Runner, src: Path) -> None:
     assert "older than an earlier one, which was allowed: its consent snapshot" in verified.out
 
 
+@pytest.mark.filterwarnings("ignore::consentgate.CoverageWarning")  # few subjects have a record
 def test_gates_of_one_snapshot_and_more_are_told_apart(src: Path, dst: Path) -> None:
     cg.run(as_of(make_gate(make_consent(subject_id=[1]))), src, dst)
     refused(make_gate(make_consent(subject_id=[1, 2])), src, dst)

@@ -291,7 +291,7 @@ class GivenBatches:
         inner_state: Callable[[], Any] | None = None,
     ) -> None:
         self.schema, self.identity = schema, identity
-        self._inner_state = inner_state or (lambda: None)
+        self._inner_state = inner_state or _no_state  # no lambda, because it is pickled
         self._batches, self._are_shared_out = batches, are_shared_out
         self._is_spent = False
 
@@ -323,6 +323,10 @@ class GivenBatches:
                 "processes; give a list, a path, or an object whose __iter__ begins anew."
             )
         self._is_spent = True
+
+
+def _no_state() -> None:
+    """Give no state."""
 
 
 def _is_due(shard: Shard, number: int) -> bool:

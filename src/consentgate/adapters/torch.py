@@ -7,10 +7,11 @@
 ...     texts = batch.column("text").to_pylist()
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,7 +129,7 @@ def filter(
     current.preload()  # for the workers
     if isinstance(data, IterableDataset):
         inner = data if hasattr(data, "state_dict") else None
-        state = None if inner is None or size is None else _state_of(inner)
+        state = None if inner is None or size is None else partial(_state_of, inner)
         given = GivenBatches(data, are_shared_out=False, inner_state=state)
         return GatedIterableDataset(given, maker, known, inner, size)
     if isinstance(data, Dataset):
@@ -189,9 +190,9 @@ def _check_size(batch_size: int | None, drop_last: bool) -> None:
         )
 
 
-def _state_of(dataset: Any) -> Callable[[], Any]:
-    """A function that gives a data set's current state as it is now, whatever comes later."""
-    return lambda: deepcopy(dataset.state_dict())
+def _state_of(dataset: Any) -> Any:
+    """A copy of a data set's current state, which later changes do not reach."""
+    return deepcopy(dataset.state_dict())
 
 
 def _batches(data: Any, batch_rows: int) -> Batches:

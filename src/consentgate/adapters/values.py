@@ -168,6 +168,8 @@ class ValueColumns:
 
 
 def _is_list(value: Any) -> bool:
+    if isinstance(value, np.ma.MaskedArray):  # it also holds the values that are masked
+        return False
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
@@ -240,7 +242,9 @@ def _kinds(values: Values) -> set[str]:
 
 
 def _kind_of(kind: type) -> str:
-    known = (word for base, word in _KINDS.items() if issubclass(kind, base))
+    # a duration of NumPy counts as an integer there
+    bases = {} if issubclass(kind, np.timedelta64) else _KINDS
+    known = (word for base, word in bases.items() if issubclass(kind, base))
     return next(known, f"values of type '{kind.__qualname__}'")
 
 

@@ -7,6 +7,7 @@ from consentgate.inputs.snapshot import (
     STATUSES,
     VALID_STATUSES,
     ConsentSnapshot,
+    only_rows,
 )
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "ChannelRegistry",
     "ConsentSnapshot",
     "MessageFile",
+    "only_rows",
     "read_faults_named",
 ]

@@ -1,6 +1,7 @@
 """Checks of the arguments with which snapshots and registries are read."""
 
 from collections.abc import Collection, Mapping
+from unicodedata import category
 
 from consentgate.arguments import is_utf8, require
 from consentgate.arrow import check_time_zone, quoted
@@ -58,7 +59,7 @@ def checked_words(
         for text in (word, meaning):
             require(text, name, str, hint=_WORDS_HINT)
             _check_text(text, name)
-        if not word.strip() and meaning in never_empty:
+        if _is_blank(word) and meaning in never_empty:
             raise ConfigurationError(
                 f"`{name}` lets an empty cell mean '{meaning}', but a person who said nothing has "
                 "not consented; map it to 'unknown', or complete those cells."
@@ -105,6 +106,11 @@ def _refuse_shared(names: Mapping[str, str], known: Collection[str]) -> None:
                 f"`columns` would make the column '{theirs}' {' and '.join(map(repr, ours))}; map "
                 "each of those names to a column of its own."
             )
+
+
+def _is_blank(word: str) -> bool:
+    """Whether nothing of a word can be seen: only spaces, control and format characters."""
+    return all(character.isspace() or category(character)[0] in "ZC" for character in word)
 
 
 def _check_text(text: str, name: str) -> None:

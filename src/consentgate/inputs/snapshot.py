@@ -1,6 +1,6 @@
 """The consent snapshot: every subject's standing decision for each purpose, as of one instant."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Bools, quoted
+from consentgate.arrow import Bools, one_chunk, quoted
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import tables
@@ -210,6 +210,19 @@ class ConsentSnapshot(tables.DatedTable):
         family = id_family(self.table.schema.field("subject_id").type)
         assert family is not None
         return family
+
+
+def only_rows(consent: ConsentSnapshot, rows: Sequence[int]) -> ConsentSnapshot:
+    """A snapshot with some rows of another, every column as it is there.
+
+    `from_arrow` would leave out `effective_from_earliest`, because that is no column of an input.
+
+    Args:
+        rows: their positions, each once.
+    """
+    taken = consent.table.take(pa.array(rows, pa.int64()))
+    columns = {name: one_chunk(taken[name]) for name in taken.column_names}
+    return ConsentSnapshot._made(pa.table(columns), consent.as_of, consent.source)
 
 
 def _checked_maps(

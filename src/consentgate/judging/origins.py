@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from consentgate.arrow import is_list, list_items, valid_mask
 from consentgate.index import rows_with
-from consentgate.inputs import ConsentSnapshot
+from consentgate.inputs import ConsentSnapshot, only_rows
 from consentgate.judging.consent_facts import ConsentFacts
 from consentgate.judging.judgement import Judge
 from consentgate.judging.lookup import Lookup
@@ -132,8 +132,7 @@ class _Candidates:
         """The snapshot's records about some subjects."""
         table = self.consent.table
         found = {row for subject in subjects for row in rows_with(table["subject_id"], subject)}
-        rows = pa.array(sorted(found), pa.int64())
-        return ConsentSnapshot.from_arrow(table.take(rows), as_of=self.consent.as_of)
+        return only_rows(self.consent, sorted(found))
 
     def _judge_of(self, purpose: str, records: ConsentSnapshot) -> Judge:
         """A judge that only looks at the consent for one purpose."""

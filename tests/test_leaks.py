@@ -234,7 +234,10 @@ def test_a_field_of_a_column_that_cannot_be_taken_out_is_not_quoted() -> None:
 
 
 def test_a_few_words_outside_the_vocabulary_are_listed_and_many_are_not() -> None:
-    for count, listed in ((1, "'word-0'"), (50, "'word-0', 'word-1', 'word-10', .*'word-9', in 50")):
+    for count, listed in (
+        (1, "'word-0'"),
+        (50, "'word-0', 'word-1', 'word-10', .*'word-9', in 50"),
+    ):
         table = consent_table(subject_id=range(count), status=[f"word-{n}" for n in range(count)])
         with pytest.raises(cg.UnknownStatusError, match=listed) as caught:
             cg.ConsentSnapshot.from_arrow(table, as_of=AS_OF)

@@ -60,7 +60,7 @@ POLICY_FAULTS = [
     Fault(
         "rule named as a reason",
         cg.PolicyError,
-        ("private_channel", "built-in"),
+        ("private_channel", "built in"),
         policy='record_rules = [{ name = "private_channel", column = "x", is_null = true }]',
     ),
     Fault(

@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 Advance: TypeAlias = Callable[[int, int, int | None], None]
-"""A function that takes the number of rows judged so far, how many of them are admitted, and how many
-there will be (None if that is not known).
+"""A function that takes the number of rows judged so far, how many of them are admitted, and how
+many there will be (None if that is not known).
 """
 
 LINE_EVERY_S = 60.0

@@ -22,14 +22,14 @@ def run_files(
         str,
         typer.Argument(
             help="Parquet files: a file, a folder, a quoted pattern (*, **, ?, [ab]), or a URI of "
-            "one (file://, s3://, gs://). In a URI, ? is not a wildcard.",
+            "one (file://, s3://, gs://). In a URI, ? is a plain character.",
             show_default=False,
         ),
     ],
     destination: Annotated[
         str,
         typer.Argument(
-            help="A folder or its URI. It is empty, is not there yet, or holds a run of this source.",
+            help="A folder or its URI: empty, not there yet, or with a run of this source.",
             show_default=False,
         ),
     ],
@@ -40,14 +40,14 @@ def run_files(
         typer.Option(
             min=1,
             metavar="N",
-            help="How many files are judged at the same time, at most 4; one for each core by default.",
+            help="How many files are judged at once, at most 4; one for each core by default.",
         ),
     ] = None,
     fail_fast: Annotated[
         bool,
         typer.Option(
             "--fail-fast",
-            help="Stop at the first file that cannot be judged, instead of judging the others first.",
+            help="Stop at the first file that cannot be judged. Other files are left for later.",
         ),
     ] = False,
     sign_with: Annotated[

@@ -310,7 +310,7 @@ def test_a_ledger_of_no_format_is_no_ledger(said: str, kept: Path, run: Runner) 
     (part,) = (kept / "stream").iterdir()
     rewrite_metadata(part, format=said)
     outcome = run("ledger", "counts", kept / "stream")
-    assert outcome.code == 1 and "is no part of a ledger" in outcome.err
+    assert outcome.code == 1 and "is not a part of a ledger" in outcome.err
 
 
 def test_records_are_written_as_they_were(kept: Path) -> None:

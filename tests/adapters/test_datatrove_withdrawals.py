@@ -143,7 +143,7 @@ def test_metadata_that_is_no_dict_is_an_error(metadata: Any, batch_size: int) ->
 
 @pytest.mark.parametrize("odd", ["text", 3, None, {"text": "a"}, object()])
 def test_what_is_no_document_is_an_error(odd: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no datatrove Document"):
+    with pytest.raises(cg.NotArrowError, match="is not a datatrove Document"):
         list(gated([odd], gate_without()))
 
 

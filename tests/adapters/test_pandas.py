@@ -238,7 +238,7 @@ def test_other_columns_may_be_there_twice(gate: cg.Gate) -> None:
 
 @pytest.mark.parametrize("data", [pd.Series([1]), messages(3), 3])
 def test_only_data_frames_are_taken(gate: cg.Gate, data: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no pandas DataFrame"):
+    with pytest.raises(cg.NotArrowError, match="is not a pandas DataFrame"):
         gated.filter(data, gate)
 
 

@@ -439,7 +439,7 @@ def forge_metadata(path: Path, to_arrow: dict[str, str], to_all: dict[str, str])
     [
         ({}, {"version": "9.9"}, "was written by another version of consentgate than"),
         ({}, {"format": "consentgate-ledger-9"}, "has the format 'consentgate-ledger-9'"),
-        ({}, {"format": "x"}, "no part of a ledger"),
+        ({}, {"format": "x"}, "not a part of a ledger"),
         ({"reason_names": '{"0": "x"}'}, {}, "was written for another gate"),
         ({}, {}, None),
     ],

@@ -235,7 +235,7 @@ def test_everything_has_its_place_in_the_order() -> None:
 def sections_of_folders() -> dict[str, str]:
     """What the architecture page says about each folder; the key of the package's root is empty."""
     chapter = ARCHITECTURE.partition("\n## 2. ")[2].partition("\n## 3. ")[0]
-    sections = {}
+    sections: dict[str, str] = {}
     for section in chapter.split("\n### ")[1:]:
         heading, _, text = section.partition("\n")
         sections |= dict.fromkeys(re.findall(r"`(\w+)/`", heading) or [""], text)

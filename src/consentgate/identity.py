@@ -30,6 +30,8 @@ VERSION = version("consentgate")
 _PREFIX = "consentgate."
 _INPUTS = {"consent": "snapshot", "channels": "registry"}
 """How keys of metadata call a gate's inputs, by the fields of `GateIdentity`."""
+_INPUT_FIELDS = ("digest", "as_of")
+"""The fields of `DatedInput` that metadata hold."""
 
 
 def instant_text(instant: datetime) -> str:
@@ -208,6 +210,16 @@ class GateIdentity(Record):
             metadata[f"{_PREFIX}{field}"] = json.dumps(fields[field])
         return metadata
 
+    def is_named_by(self, metadata: Mapping[bytes, bytes]) -> bool:
+        """Whether the metadata of a file or schema holds this identity, without its labels."""
+        own = self.to_metadata()
+        inputs = (
+            f"{_PREFIX}{what}_{field}" for what in _INPUTS.values() for field in _INPUT_FIELDS
+        )
+        keys = {*own, *inputs}
+        said = {key: metadata[key.encode()] for key in keys if key.encode() in metadata}
+        return said == {key: text.encode() for key, text in own.items()}
+
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
         """Read the identity from the metadata of a file or schema. Other keys are ignored.
@@ -244,7 +256,7 @@ def _fields_in(metadata: Mapping[str, str]) -> dict[str, object]:
     """
     fields: dict[str, object] = {"policy_digest": metadata[f"{_PREFIX}policy_digest"]}
     for field, what in _INPUTS.items():
-        found = {key: metadata.get(f"{_PREFIX}{what}_{key}") for key in ("digest", "as_of")}
+        found = {name: metadata.get(f"{_PREFIX}{what}_{name}") for name in _INPUT_FIELDS}
         is_absent = field == "channels" and not any(found.values())
         fields[field] = None if is_absent else {**found, "source": ""}
     for field in ("columns", "reason_names", "reason_width", "rules_version"):

@@ -457,6 +457,15 @@ def test_text_without_a_zone_is_an_error_unless_one_is_assumed(batch_size: int) 
             verdicts([document(created_at=one), document(created_at=other)], gate, batch_size)
 
 
+@BATCHES
+@pytest.mark.parametrize("day", ["2025-06-01", "2025-06-01T00"])
+def test_a_day_alone_is_no_instant_of_an_assumed_zone(day: str, batch_size: int) -> None:
+    gate = make_gate(columns=cg.Columns(assume_timezone="UTC"))
+    documents = [document(created_at="2025-06-01T00:00:00"), document(created_at=day)]
+    with pytest.raises(cg.ColumnTypeError, match="is no instant, such as a day alone"):
+        verdicts(documents, gate, batch_size)
+
+
 def test_an_assumed_zone_is_judged_at_both_ends_of_a_doubled_hour() -> None:
     columns = cg.Columns(assume_timezone="Europe/Berlin")
     since = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)  # 02:30 for the first time

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -10,6 +11,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.ledger import ledger_schema
+from consentgate.runs.records import to_json
 from tests.build import make_consent, make_gate, message_table
 from tests.cli.ledgers import (
     HOSTILE,
@@ -119,6 +121,17 @@ def test_a_manifest_that_was_altered_is_refused(ledger: Command) -> None:
     path = Path("out/_consentgate/manifest.json")
     path.write_text(path.read_text().replace('"admitted": ', '"admitted": 1'))
     assert_error(ledger("counts", "out"), "manifest", "was altered")
+
+
+@pytest.mark.parametrize("name", [[], {}, None, 1])
+def test_a_policys_rule_that_is_none_has_no_words(ledger: Command, name: Any) -> None:
+    manifest = run_mixed()
+    rule = {"name": name, "column": "word"}
+    draft = manifest.model_copy(update={"policy": {**manifest.policy, "record_rules": [rule]}})
+    sealed = draft.model_copy(update={"digest": draft.content_digest()})
+    Path("out/_consentgate/manifest.json").write_bytes(to_json(sealed))
+    outcome = ledger("counts", "out")
+    assert (outcome.code, outcome.err) == (0, "")
 
 
 @pytest.mark.parametrize("bits", [0, 1 << 14])

@@ -122,6 +122,21 @@ def test_no_id_is_ever_shown(senders: list[int], spelled: Any, ruled: str, metho
     assert coverage.subjects.distinct == len(set(senders))
 
 
+def test_a_visibility_in_a_column_of_ids_is_only_counted() -> None:
+    columns = cg.Columns(channels=(), visibility="sender_id")
+    gate = make_gate(make_consent(subject_id=[MARK]), columns=columns)
+    coverage = gate.coverage(message_table(sender_id=[MARK]))
+    assert MARK not in f"{coverage} {coverage!r} {json.dumps(asdict(coverage))}"
+    assert [v.entries for v in coverage.vocabularies if v.column == "sender_id"] == [1]
+
+
+def test_a_word_with_line_breaks_adds_no_line_to_the_text() -> None:
+    registry = make_channels(visibility=["Public\n\x1b[31m"])
+    coverage = make_gate(None, registry).coverage(message_table())
+    assert "'Public\\n\\x1b[31m' 1" in str(coverage)
+    assert "\x1b" not in str(coverage)
+
+
 def test_a_column_of_many_words_is_shown_as_a_count() -> None:
     people = [f"{MARK}-{n}" for n in range(60)]
     coverage = make_gate(make_consent(subject_id=range(60), method=people)).coverage(

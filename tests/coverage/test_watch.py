@@ -79,6 +79,7 @@ def test_words_spelled_almost_alike_are_told(
     [
         ({"methods": {"explicit", "Explicit"}}, BOTH),
         ({"methods": {"explicit"}}, BOTH),
+        ({"methods": {"explicit", "Explicit"}}, {}),
         ({"methods": {"explicit", "imported"}}, {}),
         ({"notice_versions": {"v2"}}, {"notice_version": ["v1"]}),
         ({}, {"subject_id": [1, 1], "purpose": ["train_ai_system", "train_ai_systems"]}),
@@ -178,6 +179,7 @@ def test_threads_that_share_a_gate_tell_once() -> None:
         list(pool.map(lambda _: gate.filter(table, threads=1), range(200)))
     told = [str(warning.message).partition(":")[0].rpartition(" ")[2] for warning in caught]
     assert sorted(told) == ["channel_unknown", "no_consent_record"]
+    assert all(str(warning.message).startswith("All ") for warning in caught)
 
 
 @pytest.mark.parametrize(
@@ -224,6 +226,29 @@ def test_no_warning_holds_an_id() -> None:
     told = filtered(gate, message_table(sender_id=strangers, channel_id=strangers))
     assert len(told) == 2
     assert not any(re.search(MARK, text, re.IGNORECASE) for text in told)
+
+
+def test_visibilities_in_a_column_of_ids_are_not_shown() -> None:
+    columns = cg.Columns(channels=(), visibility="sender_id")
+    consent, public = make_consent(subject_id=[MARK.lower()]), {MARK.upper()}
+    gate = make_gate(consent, columns=columns, public_visibilities=public)
+    (text,) = filtered(gate, message_table(sender_id=[MARK.lower()] * MANY))
+    assert text.endswith("Some visibilities are spelled almost like a public one.")
+
+
+def test_a_word_with_line_breaks_is_told_on_one_line() -> None:
+    registry = make_channels(visibility=["pub\nlic\x1b"])
+    (text,) = filtered(
+        make_gate(None, registry, public_visibilities={"pub lic\x1b"}), message_table()
+    )
+    assert text.isprintable()
+    assert "'pub\\nlic\\x1b'" in text
+
+
+def test_code_that_has_no_module_is_warned() -> None:
+    gate, table = mismatched_gate(), message_table()
+    with pytest.warns(cg.CoverageWarning, match="has no 'Public'"):
+        exec("gate.filter(table)", {"gate": gate, "table": table})
 
 
 # runs

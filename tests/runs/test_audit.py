@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import shutil
@@ -19,6 +20,7 @@ import consentgate as cg
 from consentgate.runs import source
 from consentgate.runs.manifest import FileRecord, Manifest, RunState, Totals
 from consentgate.runs.records import to_json
+from consentgate.storage.digests import digest_file
 from tests.build import AS_OF, NOW, make_consent, make_gate, message_table
 from tests.run_data import EVIDENCE, all_files, mixed_gate, write_files
 
@@ -317,6 +319,12 @@ def identity(manifest: Manifest, **changes: Any) -> dict[str, Any]:
     return {"identity": manifest.identity.model_copy(update=changes)}
 
 
+def of_another_size(record: FileRecord) -> FileRecord:
+    """The record, with a part of the ledger that has a byte more."""
+    ledger = record.ledger.model_copy(update={"size_bytes": record.ledger.size_bytes + 1})
+    return record.model_copy(update={"ledger": ledger})
+
+
 LEDGERS = {f"{EVIDENCE}/ledger/{name}" for name in NAMES}
 EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
 
@@ -336,10 +344,13 @@ EVERYTHING = {MANIFEST, *LEDGERS, *NAMES}
             {MANIFEST, *LEDGERS},
         ),
         (lambda _m: {"previous": None}, {f"{EVIDENCE}/manifests/{{}}.json"}),
+        (lambda m: {"newest": m.newest.model_copy(update={"channels": None})}, {MANIFEST}),
+        (lambda m: {"newest": m.newest.model_copy(update={"judged_at": AS_OF})}, {MANIFEST}),
+        (lambda m: {"files": tuple(map(of_another_size, m.files))}, LEDGERS),
     ],
     ids=[
-        *("policy", "columns", "consent", "channels", "reasons", "rules"),
-        *("totals", "judged_at", "previous"),
+        *("policy", "columns", "consent", "channels", "reasons", "rules", "totals"),
+        *("judged_at", "previous", "no newest registry", "an older newest", "size of a part"),
     ],
 )
 def test_a_manifest_that_was_altered_and_sealed_anew(
@@ -351,18 +362,21 @@ def test_a_manifest_that_was_altered_and_sealed_anew(
 
 
 def write_over(dst: Path, name: str, table: pa.Table) -> None:
-    """Replace a file, and its size, rows and digest in the manifest, as a forger would."""
-    from consentgate.storage.digests import digest_file
-
+    """Replace a file, and what the manifest says of it."""
     metadata = pq.read_schema(dst / name).metadata
     pq.write_table(table.replace_schema_metadata(metadata), dst / name)
-    manifest = read(dst)
+    sign_off(dst, name)
+
+
+def sign_off(dst: Path, name: str) -> None:
+    """Put a file's size, rows and digest into the manifest, as a forger would."""
+    manifest, rows = read(dst), pq.read_metadata(dst / name).num_rows
     files = []
     for record in manifest.files:
         for part in ("output", "ledger"):
             old = getattr(record, part)
             if old.path == name:
-                new = {"size_bytes": (dst / name).stat().st_size, "rows": table.num_rows}
+                new: dict[str, Any] = {"size_bytes": (dst / name).stat().st_size, "rows": rows}
                 new |= {"sha256": digest_file(dst / name)}
                 record = record.model_copy(update={part: old.model_copy(update=new)})
         files.append(record)
@@ -404,6 +418,53 @@ def test_a_ledger_that_was_altered_and_sealed(
     write_over(dst, name, forge(table))
     findings = [finding for finding in cg.audit(dst) if finding.path == name]
     assert findings
+
+
+def forge_metadata(path: Path, to_arrow: dict[str, str], to_all: dict[str, str]) -> None:
+    """Change a Parquet file's metadata: those that only Arrow reads, or those that all read."""
+    file, keyed = pq.ParquetFile(path), {f"consentgate.{k}": v for k, v in to_all.items()}
+    metadata = {**file.metadata.metadata, **{k.encode(): v.encode() for k, v in keyed.items()}}
+    shown = file.schema_arrow.with_metadata(
+        metadata | {f"consentgate.{k}".encode(): v.encode() for k, v in to_arrow.items()}
+    )
+    metadata[b"ARROW:schema"] = base64.b64encode(shown.serialize().to_pybytes())
+    table = file.read().replace_schema_metadata(None)
+    with pq.ParquetWriter(path, table.schema, store_schema=False) as writer:
+        writer.write_table(table)
+        writer.add_key_value_metadata(metadata)
+
+
+@pytest.mark.parametrize(
+    ("to_arrow", "to_all", "what"),
+    [
+        ({}, {"version": "9.9"}, "was written by another version of consentgate than"),
+        ({}, {"format": "consentgate-ledger-9"}, "has the format 'consentgate-ledger-9'"),
+        ({}, {"format": "x"}, "no part of a ledger"),
+        ({"reason_names": '{"0": "x"}'}, {}, "was written for another gate"),
+        ({}, {}, None),
+    ],
+    ids=["version", "later format", "no format", "names that Arrow reads", "nothing"],
+)
+def test_a_ledger_that_says_another_thing_of_itself(
+    to_arrow: dict[str, str], to_all: dict[str, str], what: str | None, dst: Path
+) -> None:
+    name = f"{EVIDENCE}/ledger/a.parquet"
+    forge_metadata(dst / name, to_arrow, to_all)
+    sign_off(dst, name)
+    findings = found(dst)
+    assert findings.keys() == ({name} if what else set())
+    assert what is None or what in findings[name]
+
+
+def test_an_output_that_names_a_registry_where_there_is_none(tmp_path: Path) -> None:
+    gate = make_gate(columns=cg.Columns(channels=(), visibility="seen"))
+    (tmp_path / "src").mkdir()
+    pq.write_table(message_table(seen=["public"]), tmp_path / "src" / "a.parquet")
+    cg.run(gate, tmp_path / "src", tmp_path / "dst")
+    assert cg.audit(tmp_path / "dst") == ()
+    forge_metadata(tmp_path / "dst" / "a.parquet", {}, {"registry_digest": "0" * 64})
+    sign_off(tmp_path / "dst", "a.parquet")
+    assert found(tmp_path / "dst")["a.parquet"] == "names another gate than the manifest"
 
 
 # judging anew

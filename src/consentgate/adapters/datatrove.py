@@ -51,7 +51,7 @@ def consent_filter(
     Values are not converted. `None` and NaN are null. A value that is not an id is an error, and so
     are values of several kinds (such as integers and strings) in one column of a task. Subjects may
     be lists. Instants are `datetime`s, or ISO 8601 text with an offset from UTC, because JSON has
-    no instants. Without an offset, they are naive.
+    no instants. Without an offset, they are naive. A day without a time of day is an error.
 
     datatrove counts documents by their primary reason (`dropped_consent_withdrawn`) and writes it
     into the metadata (`filter_reason`) of documents that go to the `exclusion_writer`.

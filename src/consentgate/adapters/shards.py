@@ -146,10 +146,10 @@ class ParquetBatches:
             UnreadableFileError: A file cannot be read.
         """
         source = find_source(data)
-        found, failures = look_at(source)
+        files, failures = look_at(source)
         if failures:
             raise failures[0].error
-        return cls(source.folder, tuple(found), batch_rows)
+        return cls(source.folder, tuple(files), batch_rows)
 
     @property
     def identity(self) -> str:

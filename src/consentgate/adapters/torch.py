@@ -60,7 +60,7 @@ def filter(
     batch of the input, and batches without an admitted row are left out.
 
     The workers of all ranks share the input, so every row is judged once. Parquet files are shared
-    out by row groups, or by parts of row groups if there are fewer row groups than workers. Other
+    out by row groups, or by pieces of row groups if there are fewer row groups than workers. Other
     data is shared out by batches: every worker iterates over all batches, and skips those of other
     workers. Ranks may get unequal numbers of batches.
 

@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consentgate.errors import (
     ColumnTypeError,
@@ -129,15 +130,17 @@ class ValueColumns:
     def _written_instants(self, name: str, values: Values) -> pa.Array:
         _only_kind(name, values, [_STRINGS], ColumnTypeError)
         text = _array(name, values, pa.large_string())
-        for kind, zone in ((_ZONED, "UTC"), (_NAIVE, None)):
+        zones = {_ZONED: "UTC", _NAIVE: None} if _has_times_of_day(text) else {_ZONED: "UTC"}
+        for kind, zone in zones.items():
             for unit in ("us", "ns"):
                 with suppress(pa.ArrowInvalid):
                     instants = text.cast(pa.timestamp(unit, zone))
                     self._settle(name, kind, NaiveTimestampError)
                     return instants
         raise ColumnTypeError(
-            f"Column '{name}' holds text that is not an instant, or some with a time zone and some "
-            "without; write all as ISO 8601 with an offset from UTC, as 2026-01-31T12:00:00Z."
+            f"Column '{name}' holds text that is not an instant, such as a day alone, or some with "
+            "a time zone and some without; write all as ISO 8601 with an offset from UTC, as "
+            "2026-01-31T12:00:00Z."
         )
 
     def _ruled(self, rule: Rule, values: Values) -> pa.Array:
@@ -166,6 +169,11 @@ class ValueColumns:
             raise error(
                 f"Column '{name}' holds {kind}, but held {before} before; make all of one kind."
             )
+
+
+def _has_times_of_day(text: pa.Array) -> bool:
+    """Whether every text has an hour and minutes. Arrow takes a day alone for its midnight."""
+    return bool(pc.all(pc.match_substring_regex(text, r"[ T]\d{2}:")).as_py())
 
 
 def _is_list(value: Any) -> bool:

@@ -32,6 +32,7 @@ _OPTIONS = {
     "assume_timezone": "--assume-timezone",
     "channels": "--channel-column",
     "created_at": "--created-at-column",
+    "gate": "--gate and --rejudge",
     "judged_at": "--judged-at",
     "method_map": "--method-map",
     "public_key": "--public-key",

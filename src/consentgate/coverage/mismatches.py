@@ -14,6 +14,7 @@ from consentgate.coverage.vocabularies import (
     Question,
     Vocabulary,
 )
+from consentgate.coverage.words import on_one_line
 from consentgate.reasons import Reason
 
 MASS_SHARE = 0.9
@@ -56,7 +57,7 @@ class Mismatch:
     is_warning: bool
 
     def __str__(self) -> str:
-        return self.message
+        return on_one_line(self.message)
 
 
 def of_reasons(rows: int, admitted: int, reasons: Mapping[str, int]) -> Iterator[Mismatch]:

@@ -7,6 +7,7 @@ from itertools import chain
 from consentgate.coverage.ids import IdCoverage
 from consentgate.coverage.mismatches import Mismatch, in_words, of_consents, of_ids, of_reasons
 from consentgate.coverage.vocabularies import ENTRIES, REGISTRY, SNAPSHOT, Vocabulary
+from consentgate.coverage.words import on_one_line
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Coverage:
         return tuple(mismatch for mismatch in self.mismatches if mismatch.is_warning)
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return "\n".join(map(on_one_line, _lines(self)))
 
 
 def _lines(coverage: Coverage) -> Iterator[str]:

@@ -7,7 +7,8 @@ import pyarrow as pa
 
 from consentgate.arrow import Bools
 from consentgate.columns import Columns
-from consentgate.coverage.words import MOST_COUNTED, WordCounts, are_alike, are_shown
+from consentgate.coverage.spelling import Spellings
+from consentgate.coverage.words import MOST_COUNTED, WordCounts, are_shown
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.policy import Policy, Rule
 
@@ -114,7 +115,8 @@ class Question:
 
     def _shown(self, counts: WordCounts) -> tuple[tuple[str, int], ...] | None:
         words = counts.words
-        if self.is_rule or words is None or not are_shown(words):
+        is_hidden = self.is_rule or self.holds_ids
+        if is_hidden or words is None or not are_shown(words):
             return None
         return tuple(sorted(words.items(), key=lambda pair: (-pair[1], pair[0])))
 
@@ -132,14 +134,23 @@ class Question:
 
 def alike_words(named: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
     """Pairs of a named word and one of the others that is spelled almost like it."""
-    names = sorted(named)
-    unnamed = [other for other in others if other not in set(names)]
-    pairs = ((next((w for w in names if are_alike(w, other)), None), other) for other in unnamed)
-    return [(word, other) for word, other in pairs if word is not None]
+    names = frozenset(named)
+    unnamed = [other for other in others if other not in names]
+    spellings, first = Spellings(unnamed), dict[str, str]()
+    for word in sorted(names):
+        for other in spellings.alike(word):
+            first.setdefault(other, word)
+    return [(first[other], other) for other in unnamed if other in first]
+
+
+def id_columns(columns: Columns) -> set[str]:
+    """The columns of the messages that hold ids. No word of them may be shown."""
+    return {columns.record_id, *columns.subjects, *columns.channels}
 
 
 def questions(policy: Policy, columns: Columns) -> Iterator[Question]:
     """Every setting of the policy that names words, with each column that is compared with it."""
+    ids = id_columns(columns)
     yield Question("purposes", False, "purpose", SNAPSHOT, policy.purposes)
     yield Question("methods", False, "method", SNAPSHOT, policy.methods)
     if policy.notice_versions is not None:
@@ -149,8 +160,14 @@ def questions(policy: Policy, columns: Columns) -> Iterator[Question]:
     if columns.channels:
         yield Question("public_visibilities", False, "visibility", REGISTRY, public)
     if columns.visibility is not None:
-        yield Question("public_visibilities", False, columns.visibility, MESSAGES, public)
-    ids = {columns.record_id, *columns.subjects, *columns.channels}
+        yield Question(
+            "public_visibilities",
+            False,
+            columns.visibility,
+            MESSAGES,
+            public,
+            holds_ids=columns.visibility in ids,
+        )
     yield from _rule_questions(policy.record_rules, MESSAGES, ids)
     yield from _rule_questions(policy.subject_rules, SNAPSHOT, {"subject_id"})
 
@@ -190,7 +207,8 @@ class Gap:
     Attributes:
         question: the setting, and the column that is compared with it.
         word: the policy's word.
-        alike: words of the column that are spelled almost like it.
+        alike: words of the column that are spelled almost like it, and that the policy does not
+            name.
         used: all words of the column; None if they are not shown.
     """
 
@@ -228,6 +246,6 @@ def policy_gaps(
         used = words_used(tables[question.table], question.column)
         if used is not None:
             shown = used if are_shown(used) else None
+            spellings = Spellings(word for word in used if word not in question.named)
             for word in sorted(question.named.difference(used)):
-                alike = tuple(other for _, other in alike_words([word], used))
-                yield Gap(question, word, alike, shown)
+                yield Gap(question, word, tuple(spellings.alike(word)), shown)

@@ -7,6 +7,7 @@ no id.
 import sys
 import warnings
 from collections.abc import Mapping
+from types import FrameType
 
 import numpy as np
 import pyarrow as pa
@@ -14,8 +15,8 @@ import pyarrow as pa
 from consentgate.arrow import quoted
 from consentgate.columns import Columns
 from consentgate.coverage.mismatches import MASS_SHARE, gap_text, is_mass, mass_text, purpose_text
-from consentgate.coverage.vocabularies import alike_words, policy_gaps, words_used
-from consentgate.coverage.words import WordCounts, are_shown
+from consentgate.coverage.vocabularies import alike_words, id_columns, policy_gaps, words_used
+from consentgate.coverage.words import WordCounts, are_shown, on_one_line
 from consentgate.decision import Decision
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.policy import Policy
@@ -62,6 +63,8 @@ class Watch:
         self._policy, self._columns = policy, columns
         self._consent, self._channels = consent, channels
         self._done: dict[str, object] = {}
+        self._sum: tuple[int, dict[Reason, int]]
+        self._mask: np.uint32
         self._begin()
 
     def warn_of_policy(self) -> None:
@@ -94,12 +97,15 @@ class Watch:
         if np.count_nonzero(hints) < MASS_SHARE * len(bits):
             self._begin()
             return
-        by_reason = self._by_reason  # another thread may begin anew meanwhile
-        for reason in by_reason:
-            by_reason[reason] += int(np.count_nonzero(hints & np.uint32(reason)))
-        self._rows += len(decision)
-        if self._rows >= FEWEST_ROWS:
-            texts = self._mass_texts(self._rows, by_reason, table)
+        rows, before = self._sum  # read once: another thread may replace it meanwhile
+        rows += len(decision)
+        by_reason = {
+            reason: count + int(np.count_nonzero(hints & np.uint32(reason)))
+            for reason, count in before.items()
+        }
+        self._sum = rows, by_reason
+        if rows >= FEWEST_ROWS:
+            texts = self._mass_texts(rows, by_reason, table)
             self._begin()
             for code, text in texts.items():
                 self._tell(code, text)
@@ -113,9 +119,9 @@ class Watch:
 
     def _begin(self) -> None:
         """Count rows from zero, for the reasons that were not warned of yet."""
-        self._rows = 0
-        self._by_reason = {reason: 0 for reason in _HINTS if reason.code not in self._done}
-        self._mask = np.uint32(sum(self._by_reason))
+        by_reason = {reason: 0 for reason in _HINTS if reason.code not in self._done}
+        self._sum = 0, by_reason
+        self._mask = np.uint32(sum(by_reason))
 
     def _mass_texts(
         self, rows: int, by_reason: Mapping[Reason, int], table: pa.Table | None
@@ -149,12 +155,13 @@ class Watch:
         pairs = alike_words(self._policy.public_visibilities, used)
         if not pairs:
             return None
-        which = f": {quoted(theirs for _, theirs in pairs)}" if are_shown(used) else ""
+        is_shown = are_shown(used) and self._columns.visibility not in id_columns(self._columns)
+        which = f": {quoted(theirs for _, theirs in pairs)}" if is_shown else ""
         return f" Some visibilities are spelled almost like a public one{which}."
 
     def _tell(self, cause: str, text: str) -> None:
         if self._is_first(cause):
-            warnings.warn(text, CoverageWarning, stacklevel=_caller_level())
+            warnings.warn(on_one_line(text), CoverageWarning, stacklevel=_caller_level())
 
     def _is_first(self, cause: str) -> bool:
         """Note that a cause was warned of. Return whether it is the first time, on any thread."""
@@ -165,6 +172,11 @@ class Watch:
 def _caller_level() -> int:
     """The number of frames between `warnings.warn` and the caller outside of this package."""
     frame, level = sys._getframe(1), 1
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+    while frame.f_back is not None and _is_own(frame):
         frame, level = frame.f_back, level + 1
     return level
+
+
+def _is_own(frame: FrameType) -> bool:
+    """Whether code of this package runs in a frame. Code that `exec` runs may have no name."""
+    return str(frame.f_globals.get("__name__")).startswith(_PACKAGE)

@@ -1,6 +1,5 @@
-"""Counts the words of a column, and tells whether two words are probably meant to be the same."""
+"""Counts the words of a column."""
 
-import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable
 
@@ -16,53 +15,16 @@ MOST_CHARS = 40
 """The words of a column with a longer one are not shown, because they may be ids or texts."""
 MOST_COUNTED = 1_000
 """In a column of more different words, only the accepted ones are counted."""
-_FEWEST_LETTERS = 4
-"""Shorter words are never alike, because words such as 'en' and 'es' often differ by one letter."""
-
-
-def are_alike(word: str, other: str) -> bool:
-    """Whether two different words are probably meant to be the same.
-
-    They are alike if they differ only in case, Unicode form, white space, `-` and `_`. They are
-    also alike if both have at least 4 letters and one becomes the other by adding, leaving out or
-    replacing one letter, or by swapping two neighbours. Their digits must be the same: `v1` and
-    `v2` are not alike.
-    """
-    word, other = _spelling(word), _spelling(other)
-    if word == other:
-        return True
-    return _letters(word) and _letters(other) and _is_one_edit(word, other)
-
-
-def _letters(word: str) -> bool:
-    return sum(map(str.isalpha, word)) >= _FEWEST_LETTERS
-
-
-def _spelling(word: str) -> str:
-    """The word without case, Unicode form, white space, `-` and `_`."""
-    plain = unicodedata.normalize("NFKC", word).casefold()
-    return "".join(char for char in plain if not char.isspace() and char not in "-_")
-
-
-def _is_one_edit(word: str, other: str) -> bool:
-    longer, shorter = sorted((word, other), key=len, reverse=True)
-    if len(longer) - len(shorter) > 1 or _digits(longer) != _digits(shorter):
-        return False
-    same = next((at for at, char in enumerate(shorter) if char != longer[at]), len(shorter))
-    left, right = longer[same:], shorter[same:]
-    if len(left) > len(right):
-        return left[1:] == right
-    is_swap = left[:2] == right[1::-1] and left[2:] == right[2:]
-    return left[1:] == right[1:] or is_swap
-
-
-def _digits(word: str) -> str:
-    return "".join(filter(str.isdigit, word))
 
 
 def are_shown(words: Collection[str]) -> bool:
     """Whether the words of a column may be shown, because they are few and short."""
     return len(words) <= MOST_LISTED and max(map(len, words), default=0) <= MOST_CHARS
+
+
+def on_one_line(text: str) -> str:
+    """The text with every character that does not print escaped, line breaks included."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
 
 
 class WordCounts:

@@ -28,7 +28,7 @@ from consentgate.gate import Gate
 from consentgate.identity import GateIdentity
 from consentgate.index import id_family
 from consentgate.inputs import read_faults_named
-from consentgate.ledger import ledger_schema
+from consentgate.ledger import ledger_schema, read_ledger_head
 from consentgate.runs.manifest import (
     FileRecord,
     Manifest,
@@ -166,8 +166,8 @@ def refuse_other_rules(manifest: Manifest) -> None:
         version = manifest.judgement.version
         raise ConfigurationError(
             f"The run was judged by consentgate {version} {how}. Its rows cannot be judged again "
-            f"as they were judged then; install consentgate {version} to do so, or leave the gate "
-            "out (gate=None, no --rejudge) to check everything else."
+            f"as they were judged then; install consentgate {version} to do so, or leave out "
+            "`gate` to check everything else."
         )
 
 
@@ -248,11 +248,10 @@ class _Check:
         files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
         return {file.sha256: file.path for file in files}
 
-    @cached_property
-    def _identity(self) -> dict[bytes, bytes]:
-        """The metadata with which outputs and parts of the ledger name the gate."""
-        metadata = self.manifest.identity.to_metadata()
-        return {key.encode(): value.encode() for key, value in metadata.items()}
+    def _names_gate(self, file: pq.ParquetFile) -> bool:
+        """Whether a file names the manifest's gate, both to Arrow and to other readers."""
+        said = (file.metadata.metadata, file.schema_arrow.metadata)
+        return all(self.manifest.identity.is_named_by(metadata or {}) for metadata in said)
 
     def file(self, record: FileRecord) -> list[Finding]:
         """The findings about a file's output, its part of the ledger, and its seal."""
@@ -278,12 +277,11 @@ class _Check:
 
     def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
         with open_parquet(path, columns=1) as parquet:
-            metadata = parquet.metadata.metadata or {}
-            rows = parquet.metadata.num_rows
+            names_gate, rows = self._names_gate(parquet), parquet.metadata.num_rows
             columns = len(parquet.schema_arrow)
         if rows != record.output.rows:
             yield f"holds {rows} rows instead of {record.output.rows}"
-        if self._identity.items() - metadata.items():
+        if not names_gate:
             yield "names another gate than the manifest"
         if self.gate is not None:
             yield from self._rejudge(self.gate, record.input.partition, path, columns)
@@ -302,8 +300,10 @@ class _Check:
         manifest = self.manifest
         with open_parquet(path, columns=4) as parquet:
             metadata = parquet.metadata.metadata or {}
-            if self._identity.items() - metadata.items():
+            if not self._names_gate(parquet):
                 yield "was written for another gate than the manifest names"
+            elif read_ledger_head(metadata, "The part").version != manifest.judgement.version:
+                yield "was written by another version of consentgate than the manifest names"
             part = parse_record(PartRecord, metadata.get(RECORD_KEY.encode(), b""), path.name)
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
@@ -360,7 +360,8 @@ def _look(
             digest, size = digest_file(path), path.stat().st_size
             if digest == file.sha256:
                 with read_faults_named(folder.shown(file.path)):
-                    return [Finding(file.path, what) for what in look(path)]
+                    found = (*_size_fault(file, size), *look(path))
+                    return [Finding(file.path, what) for what in found]
     except (FileNotFoundError, SourceChangedError):
         return [Finding(file.path, "is missing")]
     except OSError as error:
@@ -371,6 +372,11 @@ def _look(
     if owner is not None:
         return [Finding(file.path, f"holds what '{owner}' should hold")]
     return [Finding(file.path, f"was altered: {size:,} bytes, {file.size_bytes:,} were written")]
+
+
+def _size_fault(file: WrittenFile, size: int) -> Iterator[str]:
+    if size != file.size_bytes:
+        yield f"has {size:,} bytes, but the manifest says {file.size_bytes:,}"
 
 
 def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
@@ -423,8 +429,11 @@ def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
         is_older = bool(manifest.own.what_is_older(manifest.newest))
         if is_older != manifest.allowed_older_snapshot:
             yield Finding(name, "contradicts itself on whether an older snapshot was allowed")
+        if not manifest.newest.covers(manifest.own):
+            yield Finding(name, "contradicts itself on the newest that has judged")
     for name, (manifest, before) in zip(names, pairwise(manifests), strict=False):
-        if older := manifest.newest.what_is_older(before.newest):
+        if not manifest.newest.covers(before.newest):
+            older = manifest.newest.what_is_older(before.newest) or "it had a channel registry"
             yield Finding(name, f"leaves out what the run before it was judged by: {older}")
 
 

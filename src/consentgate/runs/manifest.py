@@ -240,6 +240,10 @@ class Newest(Record):
             judged_at=max(self.judged_at, later.judged_at),
         )
 
+    def covers(self, other: "Newest") -> bool:
+        """Whether this is at least as new as another, and leaves out nothing of it."""
+        return self.joined(other) == self
+
     def what_is_older(self, before: "Newest") -> str:
         """A phrase that says how this is older than what judged before. Empty if it is not."""
         for what, own, other in (

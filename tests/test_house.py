@@ -1,4 +1,4 @@
-"""What the code looks like from outside: its names, its docstrings, and who imports whom."""
+"""The order of the code: its names, its docstrings, its pages, and who imports whom."""
 
 from __future__ import annotations
 
@@ -233,7 +233,7 @@ def test_everything_has_its_place_in_the_order() -> None:
 
 
 def sections_of_folders() -> dict[str, str]:
-    """What the architecture page says about each folder; the key of the package's root is empty."""
+    """The section of the architecture page on each folder. The key of the root is empty."""
     chapter = ARCHITECTURE.partition("\n## 2. ")[2].partition("\n## 3. ")[0]
     sections: dict[str, str] = {}
     for section in chapter.split("\n### ")[1:]:

@@ -241,7 +241,7 @@ class Newest(Record):
         )
 
     def covers(self, other: "Newest") -> bool:
-        """Whether this is at least as new as another, and leaves out nothing of it."""
+        """Whether joining another one to this changes nothing."""
         return self.joined(other) == self
 
     def what_is_older(self, before: "Newest") -> str:

@@ -1,4 +1,4 @@
-"""Snapshots, registries, messages and gates in a line each.
+"""Functions that make snapshots, registries, messages and gates in one line.
 
 A column is a list, a range or an Arrow array; anything else is repeated in every row, and ABSENT
 leaves the column out. What is not said is such that the row is admitted.

@@ -1,4 +1,4 @@
-"""The command line, as tests give it and see how it ends."""
+"""Functions that run the command line and return how it ended."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Runner = Callable[..., "Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a command ended and what it said."""
+    """The exit code of a command and its output."""
 
     code: int
     out: str
@@ -45,7 +45,7 @@ def run_process(*arguments: str, **options: Any) -> Outcome:
 
 
 def shown_on_terminal(*arguments: str, stream: str = "stderr", **environment: str) -> str:
-    """What the command writes to a terminal that is its stdout or stderr; it has to end well."""
+    """Run a command on a terminal. Returns what it writes there. The command must succeed."""
     command = [sys.executable, "-m", "consentgate", *arguments]
     ours, theirs = pty.openpty()
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, stream: theirs}

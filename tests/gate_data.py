@@ -1,4 +1,4 @@
-"""A gate, a table of messages, and what the gate decides of each."""
+"""A gate, a table of messages, and the gate's decision on each of them."""
 
 from __future__ import annotations
 

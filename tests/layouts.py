@@ -1,4 +1,4 @@
-"""The same logical columns in every Arrow layout that means the same.
+"""Turns columns into every Arrow layout that has the same meaning.
 
 A layout is a string of bytes, each of which is read as a small choice. No bytes, or zeros, are the
 plain layout, so that a failing example shrinks towards it. Some layouts are put together from

@@ -1,4 +1,4 @@
-"""Ids and texts that nobody may see, and where an error or an object could show them."""
+"""Searches errors and objects for ids and texts that they must not show."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ids(kind: str, *numbers: int) -> pa.Array:
 
 
 def texts(error: BaseException | None) -> Iterator[str]:
-    """All that an error shows, and all that those show that a traceback shows with it."""
+    """The text of an error and of all errors that a traceback shows with it."""
     while error is not None:
         yield from (str(error), repr(error), repr(error.args), repr(vars(error)))
         yield from getattr(error, "__notes__", ())
@@ -46,7 +46,7 @@ def texts(error: BaseException | None) -> Iterator[str]:
 
 
 def shown_by(error: BaseException, *marks: str) -> list[str]:
-    """What an error, or what it came from, shows of ids and texts."""
+    """The ids and texts that an error, or an error that it came from, shows."""
     return [text for text in texts(error) if any(mark in text for mark in marks or MARKS)]
 
 
@@ -73,7 +73,7 @@ def is_ours(thing: Any) -> bool:
 
 
 def displays(thing: Any) -> Iterator[str]:
-    """All that a notebook, a log or a traceback could show of an object."""
+    """Every text that a notebook, a log or a traceback could show for an object."""
     yield from (repr(thing), f"{thing!r}", pprint.pformat(thing), rich.pretty.pretty_repr(thing))
     yield from (repr([thing]), repr({"x": thing}), ascii(thing))
     for name in ("_repr_html_", "_repr_markdown_", "_repr_pretty_", "_repr_mimebundle_"):

@@ -1,4 +1,4 @@
-"""Files that are no regular files, and all that reads or writes one."""
+"""Files that are not regular files, and all functions that read or write a file."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.build import AS_OF, consent_table, make_gate
 
 
 def make_odd(kind: str, path: Path) -> None:
-    """Something that is no regular file."""
+    """A file that is not a regular file."""
     if kind == "pipe":
         os.mkfifo(path)
     elif kind == "link to a pipe":

@@ -1,4 +1,4 @@
-"""Processes that are forked, waited for, or run as a user without rights."""
+"""Functions that fork processes, wait for them, or run code as a user without rights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fork(work: Callable[[], object]) -> int:
 
 
 def end_of(process: int) -> int:
-    """How a process ended: its exit code, or minus the signal that killed it."""
+    """The exit code of a process, or minus the number of the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 

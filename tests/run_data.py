@@ -1,4 +1,4 @@
-"""Data sets to run on, and what is in a run's destination."""
+"""Data sets to run on, and functions that read a run's destination."""
 
 from __future__ import annotations
 

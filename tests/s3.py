@@ -1,4 +1,4 @@
-"""A real S3 server on loopback, with a hand on what it answers."""
+"""A real S3 server on this machine, whose answers tests can replace."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Step = Callable[["Request"], int | None]
 
 @dataclass(frozen=True)
 class Request:
-    """What a client asks of the server."""
+    """A request of a client."""
 
     method: str
     path: str
@@ -49,7 +49,7 @@ class Request:
 
 @dataclass
 class Server:
-    """A server, and a hand on what it answers.
+    """A server whose answers tests can replace.
 
     Attributes:
         before: sees each request first, and may answer it with a status.
@@ -105,7 +105,7 @@ class Store:
 
     @property
     def options(self) -> str:
-        """What leads pyarrow to this server."""
+        """The settings by which pyarrow reaches this server."""
         return f"endpoint_override=localhost:{self.server.port}&scheme=http&region=us-east-1"
 
     def ask(self, method: str, key: str, body: bytes = b"") -> bytes:
@@ -130,7 +130,7 @@ class Store:
             self.ask("PUT", f"{below}/{name}", content)
 
     def objects(self, below: str) -> dict[str, bytes]:
-        """What is stored below a folder; pyarrow's marks of folders are left out."""
+        """The objects that are stored below a folder, without pyarrow's marks of folders."""
         prefix = quote(f"{below}/", safe="")
         listing = ElementTree.fromstring(self.ask("GET", f"?list-type=2&prefix={prefix}"))
         keys = [str(each.text) for each in listing.iter() if each.tag.endswith("}Key")]
@@ -151,7 +151,7 @@ class Store:
         return s3_backends[ACCOUNT]["aws"].buckets[self.bucket].keys[key]
 
     def written(self, below: str = "out") -> set[str]:
-        """What has been written or deleted below a folder, leases and marks of folders aside."""
+        """The objects written or deleted below a folder, without leases and marks of folders."""
         place = f"/{self.bucket}/{below}/"
         paths = {request.path for request in self.server.seen if request.is_write}
         names = {p.removeprefix(place) for p in paths if p.startswith(place) and p[-1] != "/"}

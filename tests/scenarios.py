@@ -1,4 +1,4 @@
-"""A scenario: everything that a judgement needs, both for the reference and for the package."""
+"""A scenario: all that a judgement needs, for the reference and for the package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keys that sign runs, and where a run's signature lies."""
+"""Keys that sign runs, and the path of a run's signature."""
 
 from __future__ import annotations
 

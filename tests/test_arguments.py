@@ -1,4 +1,4 @@
-"""Arguments of the wrong type: refused by name, before anything is done with them."""
+"""Arguments of the wrong type are refused by name before anything is done with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where things are in the messages: names that will do, and what is refused at once."""
+"""The names of columns in `Columns`: those that are accepted, and those that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Junk in place of any argument of any public function: the library's errors, or a TypeError.
+"""Junk for any argument of any public function is an error of the library or a TypeError.
 
 No error holds an id or a text of the data that was given: not in its message, not in its causes.
 """

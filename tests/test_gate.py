@@ -1,4 +1,4 @@
-"""The gate's faces: what each gives, in which schema, and from whatever speaks Arrow."""
+"""The methods of a gate: their results and schemas, for all objects that speak Arrow."""
 
 from __future__ import annotations
 

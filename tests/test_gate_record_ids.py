@@ -1,4 +1,4 @@
-"""Record ids: only what records rows needs them, and it says so before any row comes out."""
+"""Record ids are only needed where rows are recorded, which is said before any row comes out."""
 
 from __future__ import annotations
 

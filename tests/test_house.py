@@ -1,4 +1,4 @@
-"""What the code looks like from outside: its names, its docstrings, and who imports whom."""
+"""The order of the code: its names, its docstrings, its pages, and who imports whom."""
 
 from __future__ import annotations
 
@@ -104,6 +104,7 @@ ADAPTERS = {
     "torch": ["filter", "filter_by_index"],
 }
 """All that the adapters offer."""
+ARCHITECTURE = (ROOT.parents[1] / "docs" / "architecture.md").read_text(encoding="utf-8")
 MOST_LINES = 600
 # pandas is left out: pyarrow itself loads it, where it is installed, to look at Python lists.
 LOADED_LATE = ("polars", "duckdb", "torch", "datasets", "datatrove", "typer", "rich", "sqlite3")
@@ -229,6 +230,34 @@ def folder_of(name: str) -> str:
 
 def test_everything_has_its_place_in_the_order() -> None:
     assert sorted(ORDER) == sorted({folder_of(name) for name in PATHS})
+
+
+def sections_of_folders() -> dict[str, str]:
+    """The section of the architecture page on each folder. The key of the root is empty."""
+    chapter = ARCHITECTURE.partition("\n## 2. ")[2].partition("\n## 3. ")[0]
+    sections: dict[str, str] = {}
+    for section in chapter.split("\n### ")[1:]:
+        heading, _, text = section.partition("\n")
+        sections |= dict.fromkeys(re.findall(r"`(\w+)/`", heading) or [""], text)
+    return sections
+
+
+def test_the_architecture_page_names_every_module() -> None:
+    sections = sections_of_folders()
+    modules = [name for name in PATHS if PATHS[name].name != "__init__.py"]
+    split = [name.rpartition(".") for name in modules]
+    unnamed = [f"{f}.{module}" for f, _, module in split if f"`{module}`" not in sections[f]]
+    assert unnamed == []
+
+
+def test_every_module_that_the_architecture_page_names_is_there() -> None:
+    for text in set(sections_of_folders().values()):
+        folders = [folder for folder, own in sections_of_folders().items() if own == text]
+        cells = re.findall(r"^\| (`[^|]*)\|", text, re.MULTILINE)
+        named = set(re.findall(r"`(\w+)`", " ".join(cells)))
+        there = {name.rpartition(".")[2] for name in PATHS if name.rpartition(".")[0] in folders}
+        assert named, folders
+        assert named - there == set()
 
 
 @pytest.mark.parametrize("name", list(PATHS))

@@ -36,7 +36,7 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def recorded(kept: Path) -> Any:
-    """What the release found in its files."""
+    """The facts that the release found in its files."""
     return json.loads((kept / "recorded.json").read_text())
 
 
@@ -179,7 +179,7 @@ def kept_manifest(kept: Path) -> Manifest:
 def test_a_gate_of_earlier_rules_is_no_obstacle_to_publishing_a_newer_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What it was made of can still be read, so an older gate is refused all the same."""
+    """The snapshot that it was made of can still be read, so an older gate is refused."""
     store = cg.GateStore(tmp_path / "store")
     gate = clock_gate(make_gate(max_snapshot_age="none"))
     store.publish(clock_gate(as_of(gate)))

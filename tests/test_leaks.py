@@ -1,4 +1,4 @@
-"""Notebooks, logs and tracebacks show no id and no text of a person, as far as it is up to us."""
+"""Notebooks, logs and tracebacks show no id and no text of a person through this package."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mutation run: it makes faults that matter, knows them again, and sees which are noticed."""
+"""The mutation run makes faults that matter, knows them again, and finds which are noticed."""
 
 from __future__ import annotations
 

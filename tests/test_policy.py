@@ -1,4 +1,4 @@
-"""The policy: one content, one digest, in whatever form it is written."""
+"""The policy: the same content has the same digest, whatever its form."""
 
 from __future__ import annotations
 

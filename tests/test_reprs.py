@@ -1,4 +1,4 @@
-"""What objects show of themselves: short, useful, and without an id of a person."""
+"""Reprs of objects are short and useful, and show no id of a person."""
 
 from __future__ import annotations
 

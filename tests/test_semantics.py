@@ -1,4 +1,4 @@
-"""The contract in docs/semantics.md names what the code has."""
+"""The tables in docs/semantics.md name the reasons that the code has."""
 
 from __future__ import annotations
 

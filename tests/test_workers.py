@@ -1,4 +1,4 @@
-"""One gate in many processes and threads: the same answers, from the same memory."""
+"""One gate in many processes and threads gives the same answers from the same memory."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def messages() -> pa.Table:
 
 
 def digest(gate: cg.Gate, threads: int | None = None) -> str:
-    """What stands for every row's reasons."""
+    """A digest of every row's reasons."""
     bits = gate.decide(messages(), threads=threads).reason_bits
     return digest_bytes([bits.to_numpy()])
 
 
 def judge(gate: cg.Gate, answers: Any) -> None:
-    """What a worker process does: it judges, with and without threads, and filters."""
+    """The work of a worker process: to judge, with and without threads, and to filter."""
     admitted, excluded = gate.filter(messages())
     answers.put((digest(gate), digest(gate, 2), admitted.num_rows + excluded.num_rows))
 

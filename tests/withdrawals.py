@@ -1,4 +1,4 @@
-"""Gates that withdrawals change while something is read, and what must hold of it then."""
+"""Gates that change while data is read, and checks of the rows that come out then."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUBJECTS = range(1, 9)
 
 
 class Newest:
-    """What stands for a live gate: the gate that was published last."""
+    """A stand-in for a live gate, which gives the gate that was published last."""
 
     def __init__(self, gate: cg.Gate) -> None:
         self.gate = gate
@@ -27,7 +27,7 @@ class Newest:
 
 
 class Successive:
-    """What stands for a live gate: another one whenever it is asked, and the last one for ever."""
+    """A stand-in for a live gate: another gate at every call, until it stays at the last one."""
 
     def __init__(self, *gates: cg.Gate) -> None:
         self.gates = list(gates)

@@ -29,9 +29,9 @@ VERSION = version("consentgate")
 """This version of consentgate, as evidence and gate files name it."""
 _PREFIX = "consentgate."
 _INPUTS = {"consent": "snapshot", "channels": "registry"}
-"""The names of a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
-_RECORDED = ("digest", "as_of")
-"""The fields of `DatedInput` that are in metadata."""
+"""How keys of metadata call a gate's inputs, by the fields of `GateIdentity`."""
+_INPUT_FIELDS = ("digest", "as_of")
+"""The fields of `DatedInput` that metadata hold."""
 
 
 def instant_text(instant: datetime) -> str:
@@ -211,9 +211,12 @@ class GateIdentity(Record):
         return metadata
 
     def is_named_by(self, metadata: Mapping[bytes, bytes]) -> bool:
-        """Whether the metadata of a file or schema says this identity; its labels are not there."""
+        """Whether the metadata of a file or schema holds this identity, without its labels."""
         own = self.to_metadata()
-        keys = {*own, *(f"{_PREFIX}{what}_{key}" for what in _INPUTS.values() for key in _RECORDED)}
+        inputs = (
+            f"{_PREFIX}{what}_{field}" for what in _INPUTS.values() for field in _INPUT_FIELDS
+        )
+        keys = {*own, *inputs}
         said = {key: metadata[key.encode()] for key in keys if key.encode() in metadata}
         return said == {key: text.encode() for key, text in own.items()}
 
@@ -253,7 +256,7 @@ def _fields_in(metadata: Mapping[str, str]) -> dict[str, object]:
     """
     fields: dict[str, object] = {"policy_digest": metadata[f"{_PREFIX}policy_digest"]}
     for field, what in _INPUTS.items():
-        recorded = {key: metadata.get(f"{_PREFIX}{what}_{key}") for key in _RECORDED}
+        recorded = {name: metadata.get(f"{_PREFIX}{what}_{name}") for name in _INPUT_FIELDS}
         is_absent = field == "channels" and not any(recorded.values())
         fields[field] = None if is_absent else {**recorded, "source": ""}
     for field in ("columns", "reason_names", "reason_width", "rules_version"):

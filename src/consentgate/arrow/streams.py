@@ -2,18 +2,12 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 
 from consentgate.arrow.schemas import refuse_other_schema
 from consentgate.errors import MalformedDataError, NotArrowError
-
-
-class ArrowStream(Protocol):
-    """Any object that speaks the Arrow PyCapsule stream interface."""
-
-    def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
 def as_table(data: Any) -> pa.Table:

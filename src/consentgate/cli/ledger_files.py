@@ -295,7 +295,7 @@ def _head_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> 
 
 
 def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
-    """The meanings of the rules of a recorded policy, by name. Malformed rules are left out."""
+    """The meanings of a recorded policy's rules by their names. Other entries are left out."""
     fields = (policy.get(field) for field in ("record_rules", "subject_rules"))
     rules = chain.from_iterable(rules for rules in fields if isinstance(rules, list))
     named = [(rule.get("name"), rule.get("column")) for rule in rules if isinstance(rule, dict)]

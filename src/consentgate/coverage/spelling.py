@@ -1,22 +1,22 @@
-"""Whether two different words are probably meant to be one."""
+"""Finds words that are probably meant to be the same as another word."""
 
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 _FEWEST_LETTERS = 4
-"""Shorter words, such as 'en' and 'es', are often different and one edit apart."""
+"""Shorter words are never alike, because words such as 'en' and 'es' often differ by one letter."""
 _MOST_CHARS = 100
 """Longer words are texts. Looking for edits in them would take much time and memory."""
 
 
 def are_alike(word: str, other: str) -> bool:
-    """Whether two different words are probably meant to be one.
+    """Whether two different words are probably meant to be the same.
 
-    They are if they differ only in case, Unicode form, spaces, `-` and `_`; or if both have at
-    least 4 letters and at most 100 characters, and one of them becomes the other by one edit: a
-    letter is added, left out or replaced, or two neighbours change places. Digits are never edited:
-    `v1` and `v2` are not alike.
+    They are alike if they differ only in case, Unicode form, white space, `-` and `_`. They are
+    also alike if both have at least 4 letters and at most 100 characters, and one becomes the other
+    by adding, leaving out or replacing one letter, or by swapping two neighbours. Their digits must
+    be the same: `v1` and `v2` are not alike.
     """
     word, other = _spelling(word), _spelling(other)
     if word == other:
@@ -25,9 +25,9 @@ def are_alike(word: str, other: str) -> bool:
 
 
 class Spellings:
-    """Words, among which those that are spelled almost like another word are found.
+    """Finds, among some words, those that are spelled almost like another word.
 
-    Looking up a word takes no time that grows with the number of these words.
+    The time of a search does not grow with the number of words.
 
     Args:
         words: n different words. Each takes memory that grows with the square of its length.
@@ -58,13 +58,13 @@ class _Edits:
         self._lengths: set[int] = set()
 
     def add(self, spelling: str, word: str) -> None:
-        """Remember a word."""
+        """Add a word under its spelling."""
         self._lengths.add(len(spelling))
         for variant in set(_variants(spelling)):
             self._words[variant].append(word)
 
     def near(self, spelling: str) -> set[str]:
-        """All words that can be alike to a spelling, and perhaps others."""
+        """All words that may be alike to a spelling, and perhaps others."""
         size = len(spelling)
         if self._lengths.isdisjoint((size - 1, size, size + 1)):
             return set()
@@ -84,7 +84,7 @@ def _may_be_edited(spelling: str) -> bool:
 
 
 def _spelling(word: str) -> str:
-    """The word without what people spell in several ways."""
+    """The word without case, Unicode form, white space, `-` and `_`."""
     plain = unicodedata.normalize("NFKC", word).casefold()
     return "".join(plain.split()).replace("-", "").replace("_", "")
 

@@ -133,11 +133,11 @@ class Question:
 
 
 def alike_words(named: Iterable[str], others: Iterable[str]) -> list[tuple[str, str]]:
-    """Pairs of one of our words and another word that is spelled almost like it."""
-    ours = frozenset(named)
-    unnamed = [other for other in others if other not in ours]
+    """Pairs of a named word and one of the others that is spelled almost like it."""
+    names = frozenset(named)
+    unnamed = [other for other in others if other not in names]
     spellings, first = Spellings(unnamed), dict[str, str]()
-    for word in sorted(ours):
+    for word in sorted(names):
         for other in spellings.alike(word):
             first.setdefault(other, word)
     return [(first[other], other) for other in unnamed if other in first]

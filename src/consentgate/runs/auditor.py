@@ -167,7 +167,7 @@ def refuse_other_rules(manifest: Manifest) -> None:
         raise ConfigurationError(
             f"The run was judged by consentgate {version} {how}. Its rows cannot be judged again "
             f"as they were judged then; install consentgate {version} to do so, or leave out "
-            "`gate` to check all else."
+            "`gate` to check everything else."
         )
 
 

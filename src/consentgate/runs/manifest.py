@@ -241,7 +241,7 @@ class Newest(Record):
         )
 
     def covers(self, other: "Newest") -> bool:
-        """Whether nothing of another is newer than this, or is missing here."""
+        """Whether joining another one to this changes nothing."""
         return self.joined(other) == self
 
     def what_is_older(self, before: "Newest") -> str:

@@ -32,9 +32,10 @@ from consentgate.errors import (
     ColumnExistsError,
     ConfigurationError,
     FutureSnapshotError,
+    GateRulesError,
     StaleSnapshotError,
 )
-from consentgate.identity import GateIdentity
+from consentgate.identity import VERSION, GateIdentity
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import (
     Explanation,
@@ -53,7 +54,7 @@ from consentgate.judging import (
 )
 from consentgate.ledger import excluded_rows
 from consentgate.policy import Policy
-from consentgate.reasons import reason_names
+from consentgate.reasons import RULES_VERSION, reason_names
 
 Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
 
@@ -113,6 +114,7 @@ class Gate:
         _check_registry(self.columns, channels)
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
+        self._rules_version = RULES_VERSION
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
         self._watch = Watch(policy, self.columns, consent, channels)
         self._file: GateFile | None = None
@@ -210,6 +212,17 @@ class Gate:
         if self._file is None:
             return super().__reduce_ex__(protocol)
         return _reopen, (self._file,)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take a pickled gate over, unless a version with other rules of judgement made it."""
+        names = reason_names(state["policy"].rule_names)
+        if (state.get("_rules_version"), state["_reason_names"]) != (RULES_VERSION, names):
+            raise GateRulesError(
+                "The gate was pickled by a version of consentgate with other rules of judgement "
+                f"than this version ({VERSION}) has; build the gate anew from its policy, "
+                "snapshot and registry."
+            )
+        self.__dict__.update(state)
 
     @cached_property
     def digest(self) -> str:

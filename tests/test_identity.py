@@ -52,7 +52,7 @@ def test_metadata_give_the_identity_back_without_the_labels(make: Any) -> None:
 def test_metadata_of_another_gate_or_none_are_refused(key: str, text: str | None) -> None:
     changed = metadata(make_gate(), **{key.removeprefix("consentgate."): text})
     with pytest.raises(
-        cg.ManifestError, match=r"does not say which gate judged|names another gate"
+        cg.ManifestError, match=r"does not say which gate judged|is not the one that it names"
     ):
         GateIdentity.from_metadata(changed)
 

@@ -204,7 +204,7 @@ def test_an_age_without_a_unit_is_refused_and_the_message_says_what_to_write(
 
 @pytest.mark.parametrize("age", ["P", "P7", "Pdays", "P1DX", "P9999999999999D"])
 def test_a_text_that_is_no_duration_is_refused(age: str) -> None:
-    words = 'no age, or one that is too large; write "7 days" or "P7D"'
+    words = 'is not an age, or is too large; write "7 days" or "P7D"'
     with pytest.raises(cg.PolicyError, match=words):
         cg.Policy(max_snapshot_age=age)
 
@@ -290,13 +290,13 @@ def test_seventeen_rules_are_refused(record: int, subject: int) -> None:
 @pytest.mark.parametrize(
     ("record", "subject", "words"),
     [
-        (["a", "a"], [], "share a name"),
-        (["a"], ["a"], "share a name"),
-        (["after_snapshot"], [], "built-in"),
-        (["Private_Channel"], [], "built-in"),
-        (["a"], ["admitted"], "built-in"),
-        (["ADMITTED"], [], "built-in"),
-        ([], ["Excluded"], "built-in"),
+        (["a", "a"], [], "have the same name"),
+        (["a"], ["a"], "have the same name"),
+        (["after_snapshot"], [], "built in"),
+        (["Private_Channel"], [], "built in"),
+        (["a"], ["admitted"], "built in"),
+        (["ADMITTED"], [], "built in"),
+        ([], ["Excluded"], "built in"),
     ],
 )
 def test_a_name_stands_for_one_reason(record: list[str], subject: list[str], words: str) -> None:
@@ -327,7 +327,7 @@ UNFIT_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "a rule that is null": ("json", '{"record_rules": {"a": null}}', "rule 'a' must be a table"),
     "a rule that is a number": ("json", '{"subject_rules": {"a": 3}}', "rule 'a' must be a table"),
     "a rule of pairs": ("json", '{"record_rules": {"a": [["column", "c"]]}}', "must be a table"),
-    "a rule named twice": ("json", '{"record_rules": {"a": {"name": "b"}}}', "has a name already"),
+    "a rule named twice": ("json", '{"record_rules": {"a": {"name": "b"}}}', "is named by its key"),
     "rules with a null": ("json", '{"record_rules": [null]}', "record_rules.0"),
     "a key called self": ("json", '{"self": 1}', "'self'"),
     "a rule's key called self": ("json", '{"record_rules": {"a": {"self": 1}}}', "'self'"),

@@ -1,4 +1,4 @@
-"""consentgate: only messages whose every data subject consented reach a training run.
+"""Lets a message into a training run only if every data subject in it has given consent.
 
 >>> import consentgate as cg
 >>> policy = cg.Policy.load("policy.toml")  # doctest: +SKIP

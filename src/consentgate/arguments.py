@@ -1,4 +1,4 @@
-"""Arguments of public functions: whether each one is of a type that can be used."""
+"""Checks of the types of arguments that callers give to public functions."""
 
 import os
 
@@ -23,9 +23,9 @@ def require(
     Args:
         value: the argument.
         name: the parameter's name, as messages show it.
-        kinds: the classes that will do; None where the argument may be left out. A bool counts as
-            an int only where `bool` is named, too.
-        hint: what to do about it.
+        kinds: the classes that are accepted; None if the argument may be left out. A bool is
+            accepted as an int only if `bool` is one of the classes, too.
+        hint: the end of the message, which says what to do.
     """
     classes = tuple(type(None) if kind is None else kind for kind in kinds)
     is_odd = isinstance(value, bool) and bool not in classes and object not in classes
@@ -41,7 +41,7 @@ def require_path(value: object, name: str, *more: type | None) -> None:
     Args:
         value: the argument.
         name: the parameter's name, as messages show it.
-        more: other classes that will do; None where the argument may be left out.
+        more: other classes that are accepted; None if the argument may be left out.
     """
     is_path = isinstance(value, os.PathLike) and isinstance(os.fspath(value), str)
     if not is_path:

@@ -13,27 +13,30 @@ _HINT = "give the names of columns as text"
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
-    """Where in a batch of messages things are. A single name may be given as a plain string.
+    """The names of the columns of messages that a gate looks at.
+
+    A single name may be given as a plain string where several are taken.
 
     Attributes:
-        record_id: the message's own id (integer, string, UUID or 16-byte binary); it goes into
-            the ledger. Judging alone does not need it.
-        subjects: one or more columns of subject ids, or of lists of them; every subject in every
-            one must consent.
-        channels: zero or more columns of channel ids; every one must be public.
-        visibility: a string column on the row itself; must be public. With `channels` too, both
-            must be.
-        created_at: when the message was written; a timestamp with a time zone.
-        assume_timezone: an IANA zone in which naive timestamps are read. Local times that occur
-            twice or never when clocks change are judged at both ends, against admission. None:
-            naive timestamps are an error.
+        record_id: the column of the messages' own ids: integers, strings, UUIDs or 16-byte
+            binaries. They go into the ledger. Judging alone does not need them.
+        subjects: one or more columns of subject ids, or of lists of them. Every subject in every
+            one of these columns must have consented.
+        channels: zero or more columns of channel ids. Every channel in them must be public.
+        visibility: a column of text with the message's own visibility, which must be public. If
+            there are channel columns, too, the channels must also be public.
+        created_at: the column that says when each message was written: timestamps with a time zone.
+        assume_timezone: the IANA time zone in which timestamps without a zone are read. A local
+            time that occurs twice, or never, when clocks change is taken as the instant that
+            excludes. With None, timestamps without a zone are an error.
 
     Raises:
         TypeError: A name is not a `str`, or several names are not in a list or tuple.
-        ConfigurationError: No subject column, or neither `channels` nor `visibility`: then nobody
-            could know what is private; or an unknown time zone; or a name that is empty, is given
-            twice, or has a NUL character or half of a surrogate pair in it; or the record ids are
-            the subjects' ids, which would get into the ledger.
+        ConfigurationError: There is no subject column. Or there is neither a channel column nor a
+            visibility column, so nobody could know what is private. Or the time zone is not known.
+            Or a name is empty, is given twice, or has a NUL character or half of a surrogate pair
+            in it. Or `record_id` is also a subject column, so subjects' ids would get into the
+            ledger.
     """
 
     record_id: str = "message_id"
@@ -43,7 +46,7 @@ class Columns:
     created_at: str = "created_at"
     assume_timezone: str | None = None
 
-    if TYPE_CHECKING:  # one name or several may be given; several are kept
+    if TYPE_CHECKING:  # one name may be given where a tuple is kept
 
         def __init__(
             self,
@@ -88,7 +91,7 @@ class Columns:
 
 
 def _names(names: object, field: str) -> tuple[str, ...]:
-    """One name or several as a tuple. Raise an error unless each of them can name a column."""
+    """Make a tuple of one name or several. Raise an error if one of them cannot name a column."""
     require(names, field, str, list, tuple, hint=_HINT)
     several = (names,) if isinstance(names, str) else tuple(names)  # type: ignore[arg-type]
     for name in several:

@@ -19,8 +19,8 @@ class Decision:
         reason_bits: uint32 array of n entries, never null; 0 = admitted.
         reason_names: the code of every reason that could apply, by bit number, in order of
             precedence.
-        gate_digest: the `digest` of the gate that judged; None where the gate was neither saved nor
-            opened, since it would take long to compute.
+        gate_digest: the `digest` of the gate that judged. None if the gate was neither saved nor
+            opened, because then it takes long to compute.
 
     Raises:
         TypeError: `reason_bits` or `reason_names` is of a wrong type.
@@ -70,7 +70,7 @@ class Decision:
 
     @cached_property
     def counts(self) -> Counter[str]:
-        """Rows by primary reason, in order of precedence; reasons without a row are left out."""
+        """The number of rows by primary reason, in order of precedence, without zeros."""
         by_bit = self.rows_by_bit
         return Counter(
             {name: int(by_bit[bit]) for bit, name in self.reason_names.items() if by_bit[bit]}
@@ -78,13 +78,13 @@ class Decision:
 
     @cached_property
     def rows_by_bit(self) -> Int64s:
-        """The number of rows by their lowest bit: 33 numbers, the last one for rows without any."""
+        """The number of rows by their lowest bit: int64, 33 numbers, the last for admitted rows."""
         numbers: Int64s = np.bincount(self._primary, minlength=33)
         return numbers
 
     @cached_property
     def occurrences(self) -> Counter[str]:
-        """Rows by every reason that applies; reasons without a row are left out."""
+        """The number of rows that each reason applies to, in order of precedence, without zeros."""
         by_bit = {
             bit: np.count_nonzero(self._bits & np.uint32(1 << bit)) for bit in self.reason_names
         }
@@ -99,7 +99,7 @@ class Decision:
 
     @cached_property
     def _primary(self) -> Int64s:
-        """The number of the lowest bit set; 32 where none is."""
+        """The number of each row's lowest bit that is set; 32 for rows without one."""
         bits = self._bits
         below_lowest = (bits & -bits) - np.uint32(1)
         numbers: Int64s = np.bitwise_count(below_lowest).astype(np.int64)

@@ -6,7 +6,7 @@ It is the only judge: streams, adapters, runs and audits all ask it.
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any, SupportsIndex, TypeVar
@@ -22,6 +22,7 @@ from consentgate.arrow import (
     block_rows,
     for_each,
     keep_rows,
+    micros_text,
     row_blocks,
     thread_count,
 )
@@ -32,10 +33,9 @@ from consentgate.errors import (
     ColumnExistsError,
     ConfigurationError,
     FutureSnapshotError,
-    GateRulesError,
     StaleSnapshotError,
 )
-from consentgate.identity import VERSION, GateIdentity
+from consentgate.identity import GateIdentity
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import (
     Explanation,
@@ -54,9 +54,9 @@ from consentgate.judging import (
 )
 from consentgate.ledger import excluded_rows
 from consentgate.policy import Policy
-from consentgate.reasons import RULES_VERSION, reason_names
+from consentgate.reasons import reason_names
 
-Source = TypeVar("Source", ConsentSnapshot, ChannelRegistry)
+SnapshotOrRegistry = TypeVar("SnapshotOrRegistry", ConsentSnapshot, ChannelRegistry)
 
 CLOCK_SKEW = timedelta(minutes=5)
 """How far ahead of this machine's clock a snapshot's `as_of` may be."""
@@ -65,7 +65,7 @@ _COLUMNS = 'name the columns by what they hold, as in Columns(subjects="sender_i
 _LAST_ROW = 1 << 62
 _ROWS_WORTH_A_BLOCK = 16_384
 """Chunks with fewer rows on average are combined before they are judged, because each block costs
-as much as some thousand rows.
+as much as a few thousand rows.
 """
 
 
@@ -73,16 +73,17 @@ class Gate:
     """Judges messages. Immutable, and safe to use from many threads and processes.
 
     Args:
-        policy: what is accepted.
+        policy: the conditions under which messages are accepted.
         consent: every subject's decisions.
         channels: every channel's visibility; None for a gate without channel columns.
-        columns: where in the messages things are.
-        judged_at: the instant of judgement, with a time zone, for reproducible runs. None: the
-            clock, read once per call (in `stream`, once per batch).
+        columns: which columns of the messages hold what; None takes the defaults of `Columns`.
+        judged_at: the instant of judgement, with a time zone, for reproducible runs. None takes
+            the clock, which is read once per call (in `stream`, once per batch).
 
     Attributes:
         policy, columns, judged_at: as given.
-        consent, channels: what the gate was built from; None in a gate that was opened.
+        consent, channels: the snapshot and the registry that the gate was built from; None in a
+            gate that was opened from a file.
 
     Raises:
         TypeError: An argument is of a wrong type.
@@ -114,44 +115,43 @@ class Gate:
         _check_registry(self.columns, channels)
         self._judge = Judge.compile(policy, consent, channels, self.columns)
         self._reason_names = reason_names(policy.rule_names)
-        self._rules_version = RULES_VERSION
         self._last_checked: tuple[pa.Schema | None, list[str]] = (None, [])
         self._watch = Watch(policy, self.columns, consent, channels)
         self._file: GateFile | None = None
 
     def __repr__(self) -> str:
-        """The policy's name, the instants and, where it is known, how much is on record. No id."""
-        judge, parts = self._judge, []
+        """The policy's name, the instants and, if known, the number of records. It shows no id."""
+        judge, shown = self._judge, []
         for word, data, as_of in (
             ("consent record", self.consent, judge.snapshot_as_of),
             ("channel", self.channels, judge.registry_as_of),
         ):
             if as_of is not None:
-                parts.append(f"{_counted(word, data)} as of {_utc(as_of)}")
+                shown.append(f"{_counted(word, data)} as of {micros_text(as_of)}")
         if self.judged_at is not None:
-            parts.append(f"judged at {_utc(as_micros(self.judged_at, name='judged_at'))}")
+            shown.append(f"judged at {micros_text(as_micros(self.judged_at, name='judged_at'))}")
         if self.consent is None:
-            parts.append(f"digest {self.digest[:12]}")
-        return f"<Gate {self.policy.name!r}: {', '.join(parts)}>"
+            shown.append(f"digest {self.digest[:12]}")
+        return f"<Gate {self.policy.name!r}: {', '.join(shown)}>"
 
     def save(self, path: str | Path) -> None:
         """Write the gate to one file, which appears complete or not at all.
 
-        From then on this gate pickles and copies as the file's path and digest. Whoever unpickles
-        it opens the file, without the snapshot, which only `explain` needs. Once another gate is
-        saved there, even an equal one, those pickles are refused. So give every gate that you build
-        a new path.
+        From then on, the gate pickles and copies as the file's path and digest. A process that
+        unpickles it opens the file. The snapshot is not in the file; only `explain` needs it. If
+        another gate is saved under the same path, even an equal one, those pickles are refused. So
+        give every gate that you build a new path.
 
         The file holds no consent records. String ids cannot be read from the file, but whoever has
-        the file can test whether an id is in it. Integer ids and UUIDs are in it as they are: guard
-        it as you guard the snapshot.
+        the file can test whether an id is in it. Integer ids and UUIDs can be read from it. Guard
+        the file as you guard the snapshot.
 
         Args:
-            path: the file's; one that is there is replaced.
+            path: the path of the file. A file that is there is replaced.
 
         Raises:
-            TypeError: `path` is no path.
-            OutputError: The file cannot be written; what was there is still there.
+            TypeError: `path` is not a path.
+            OutputError: The file cannot be written. A file that was there is unchanged.
         """
         require_path(path, "path")
         saved = SavedGate(self._judge, self.judged_at, self.identity)
@@ -159,39 +159,40 @@ class Gate:
 
     @classmethod
     def open(cls, path: str | Path, *, verify: bool = False) -> "Gate":
-        """Map a saved gate into memory, whose pages all processes that open it share.
+        """Open a saved gate by mapping its file into memory.
 
-        Nothing may write into the file or shorten it while it is open: as with every mapped file,
-        the system would end the process. `save` puts a new file in its place, which does no harm.
+        All processes that open the file share its pages. While the file is open, no program may
+        write into it or shorten it, because the system would end the process, as with every mapped
+        file. `save` replaces the file by a new one, which does no harm.
 
         The checks find damage, and a head that contradicts itself or the arrays. They cannot find a
         forgery: whoever can write the file can make a gate that admits anybody.
 
         Args:
-            path: of a file that `save` wrote.
-            verify: check every byte of the file. Without it, opening takes the same time however
-                large the gate is: the head, the length of the file and a few pages are checked.
-                Blank pages elsewhere find no record, which excludes; other damage there is not
-                noticed. Verify files that came over a network or are old.
+            path: the path of a file that `save` wrote.
+            verify: check every byte of the file. Without it, only the head, the length of the file
+                and a few pages are checked, and opening takes the same time however large the gate
+                is. If other pages are blank, no record is found there, which excludes. Other damage
+                to them is not noticed. Verify files that came over a network or are old.
 
         Raises:
-            TypeError: `path` is no path, or `verify` no bool.
+            TypeError: `path` is not a path, or `verify` is not a bool.
             UnreadableFileError: The file is not there or cannot be read.
-            ForeignGateError: It is no saved gate.
-            NewerGateError: It was written by a newer version.
+            ForeignGateError: The file is not a saved gate.
+            NewerGateError: The file was written by a newer version.
             GateRulesError: The gate was made under other rules of judgement than this version's;
                 compile it anew.
-            DamagedGateError: It is truncated, altered or blank.
+            DamagedGateError: The file is truncated, altered or blank.
         """
         require_path(path, "path")
         require(verify, "verify", bool)
         return cls._opened(*open_gate(Path(path), verify=verify))
 
     def preload(self) -> None:
-        """Read all of an opened gate into memory now, not page by page when it is first used.
+        """Read all of an opened gate into memory now, instead of page by page when it is used.
 
-        Worker processes share that memory with this one. It takes as long as reading the file. A
-        gate that is in memory already stays as it is.
+        This takes as long as reading the file. Worker processes share the memory with this one. For
+        a gate that is in memory already, nothing is done.
         """
         preload(self._judge)
 
@@ -213,17 +214,6 @@ class Gate:
             return super().__reduce_ex__(protocol)
         return _reopen, (self._file,)
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take a pickled gate over, unless a version with other rules of judgement made it."""
-        names = reason_names(state["policy"].rule_names)
-        if (state.get("_rules_version"), state["_reason_names"]) != (RULES_VERSION, names):
-            raise GateRulesError(
-                "The gate was pickled by a version of consentgate with other rules of judgement "
-                f"than this version ({VERSION}) has; build the gate anew from its policy, "
-                "snapshot and registry."
-            )
-        self.__dict__.update(state)
-
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of all that decides a row's fate, but for the instant of judgement."""
@@ -233,16 +223,16 @@ class Gate:
     def identity(self) -> GateIdentity:
         """What judges: the policy, snapshot and registry by digest, the columns and the reasons.
 
-        It takes long to compute for a gate that was not opened from a file.
+        For a gate that was not opened from a file, it takes long to compute.
         """
-        assert self.consent is not None, "an opened gate brings its identity with it"
+        assert self.consent is not None, "the identity of an opened gate is read from its file"
         return GateIdentity.of(self.policy, self.columns, self.consent, self.channels)
 
     @property
     def judged_columns(self) -> list[str]:
         """The names of the columns that judging looks at.
 
-        The record ids are not among them. Only what records rows needs them.
+        The column of record ids is not one of them. It is needed where rows are recorded or found.
         """
         columns, rules = self.columns, self.policy.record_rules
         names = [*columns.subjects, *columns.channels, columns.visibility, columns.created_at]
@@ -251,7 +241,7 @@ class Gate:
 
     @property
     def path(self) -> Path | None:
-        """The file that it was saved to or opened from; None where there is none."""
+        """The file that the gate was saved to or opened from; None if there is no file."""
         return None if self._file is None else self._file.path
 
     def current(self) -> "Gate":
@@ -264,12 +254,13 @@ class Gate:
         """Judge every row of a batch.
 
         Args:
-            data: n rows: anything that speaks the Arrow PyCapsule interface, holding the columns
-                that judging looks at; ids of the snapshot's family, any layout. Record ids are not
-                needed.
-            judged_at: the instant of judgement for this call; None takes the gate's.
-            threads: how many threads judge; None: one per available core, or one in a worker
-                process.
+            data: n rows, in any object that speaks the Arrow PyCapsule interface. It must have the
+                columns of `judged_columns`, in any layout, with ids of the same family as in the
+                snapshot and the registry. Record ids are not needed.
+            judged_at: the instant of judgement for this call, with a time zone. None takes the
+                gate's; if that is None, too, the clock is read.
+            threads: how many threads judge. None takes one for each available core, and one in a
+                worker process.
 
         Returns:
             n entries in input order; `reason_bits` is uint32, never null, 0 = admitted.
@@ -280,12 +271,12 @@ class Gate:
             MalformedDataError: A column that judging looks at is not what its type says.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             ColumnMissingError, ColumnAmbiguousError: A column that the policy or `Columns` names
-                is absent or there twice.
-            ColumnTypeError: A column's type does not fit; nothing is cast across families.
+                is absent or occurs twice.
+            ColumnTypeError: A column's type does not fit. Ids are not cast to another family.
             ConfigurationError: `threads` is less than 1, or `judged_at` has no time zone.
             StaleSnapshotError: The snapshot or registry is older than the policy allows.
             FutureSnapshotError: The snapshot's or registry's `as_of` is more than 5 minutes ahead
-                of the clock. This is not checked when the instant is given.
+                of the clock. This is not checked if an instant of judgement is given.
         """
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
@@ -307,51 +298,54 @@ class Gate:
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Split the rows into admitted and excluded.
+        """Split the rows into admitted and excluded ones.
 
-        Arguments and errors are `decide`'s. The rows must also have the column of record ids. Here
-        every column is checked against its type, not only those that judging looks at, and a column
-        may be nested 64 levels deep.
+        Arguments and errors are those of `decide`. The rows must also have the column of record
+        ids. Every column is checked against its type, not only those that judging looks at. A
+        column may be nested at most 64 levels deep.
 
         Returns:
-            The admitted rows as they are in the input: same columns, types, metadata and order;
-            dictionaries keep only the values that admitted rows use. And the excluded ones:
-            `record_id` (the input's type), `row` (int64, position in the input), `reason`
-            (dictionary of strings), `reason_bits` (uint32), with the reasons' names and the
-            digests of policy, snapshot and registry in the schema's metadata.
+            Two tables. The first has the admitted rows as they are in the input: the same columns,
+            types, metadata and order. Its dictionaries keep only the values that admitted rows use.
+            The second has one row for each excluded row: `record_id` (the input's type), `row`
+            (int64, position in the input), `reason` (dictionary of strings) and `reason_bits`
+            (uint32). The reasons' names and the digests of policy, snapshot and registry are in its
+            schema's metadata.
 
         Warns:
             CoverageWarning: Nearly all rows are excluded in a way that hints at a mistake, or the
-                policy names words that snapshot and registry do not have; once for each cause.
+                policy names words that snapshot and registry do not have. Each cause is warned of
+                once.
         """
         table = as_table(data)
         record_id_column(table.schema, self.columns)
         decision = self.decide(table, judged_at=judged_at, threads=threads)
-        parts = self.split(table, decision)
+        both = self.split(table, decision)
         self._watch.warn_of_policy()
         self._watch.warn_of_decision(decision, table)
-        return parts
+        return both
 
     def split(
         self, table: pa.Table, decision: Decision, *, first_row: int = 0
     ) -> tuple[pa.Table, pa.Table]:
-        """Split rows by a decision that was made already; returns what `filter` returns.
+        """Split rows by a decision that was made already. Returns what `filter` returns.
 
         Args:
             table: the n rows that were judged.
-            decision: what this gate decided of them.
+            decision: this gate's decision on them.
             first_row: the position of the first of them in the whole input.
 
         Raises:
             TypeError: An argument is of a wrong type.
             ConfigurationError: `decision` is about another number of rows, or `first_row` is
                 negative or beyond 2**62.
-            ColumnMissingError, ColumnAmbiguousError: The record ids are absent or there twice.
+            ColumnMissingError, ColumnAmbiguousError: The column of record ids is absent or occurs
+                twice.
             MalformedDataError: A column is not what its type says.
-            ColumnTypeError: The record ids are no ids, or a column is nested more than 64 levels
-                deep.
+            ColumnTypeError: The record ids are not of an id type, or a column is nested more than
+                64 levels deep.
         """
-        _check_part(table, decision, first_row)
+        _check_split(table, decision, first_row)
         at = record_id_column(table.schema, self.columns)
         admitted = keep_rows(table, decision.admitted)
         record_ids = table.column(at)
@@ -362,7 +356,8 @@ class Gate:
     ) -> pa.Table:
         """Append the columns `reason` and `reason_bits` to all rows of a table.
 
-        `reason` is null where the row is admitted. Arguments and errors are `decide`'s, and:
+        `reason` is null where the row is admitted. Arguments and errors are those of `decide`, and
+        one more error:
 
         Raises:
             ColumnExistsError: The table has a column of one of those names.
@@ -370,7 +365,9 @@ class Gate:
         table = as_table(data)
         for name in ("reason", "reason_bits"):
             if name in table.column_names:
-                raise ColumnExistsError(f"Column '{name}' is there already; rename or drop it.")
+                raise ColumnExistsError(
+                    f"The table has a column '{name}' already; rename or drop it."
+                )
         decision = self.decide(table, judged_at=judged_at, threads=threads)
         table = table.append_column("reason", decision.reason)
         bits = pa.field("reason_bits", pa.uint32(), nullable=False)
@@ -384,23 +381,25 @@ class Gate:
         judged_at: datetime | None = None,
         threads: int | None = None,
     ) -> pa.RecordBatchReader:
-        """The admitted rows of a stream, judged batch by batch as they are asked for.
+        """Give a reader of the admitted rows, which are judged batch by batch as it is read.
 
         Args:
-            batches: anything that speaks the Arrow PyCapsule stream interface, or an iterable of
+            batches: any object that speaks the Arrow PyCapsule stream interface, or an iterable of
                 such objects or of record batches, all of one schema.
-            ledger: a directory that gets one Parquet file of the excluded rows, complete once the
-                reader is exhausted, or closed and let go (`del reader`). It has the rows up to the
-                last batch that came out. None keeps no record of them, and needs no record ids.
-            judged_at: the instant of judgement for the whole stream; None takes the gate's, or
-                else the clock at each batch, so that a long stream notices expiry and staleness.
+            ledger: a folder that gets one Parquet file of the excluded rows. The file is complete
+                when the reader is exhausted, or closed and let go (`del reader`). It has the rows
+                up to the last batch that came out. None keeps no record of excluded rows, and then
+                record ids are not needed.
+            judged_at: the instant of judgement for the whole stream, with a time zone. None takes
+                the gate's. If that is None, too, the clock is read at each batch, so that a long
+                stream notices consents that expire and a snapshot that becomes too old.
             threads: as in `decide`.
 
         Raises:
-            TypeError: `ledger` is no path.
+            TypeError: `ledger` is not a path.
             OutputError: The ledger cannot be written.
-            SchemaMismatchError: While reading: a batch has another schema than the first.
-            Whatever `decide` raises: at once for the schema, else while reading.
+            SchemaMismatchError: A batch has another schema than the first. Raised while reading.
+            Every error of `decide`: raised at once if it is about the schema, else while reading.
         """
         options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
         return admitted_stream(batches, Sieve(self, options))
@@ -414,31 +413,31 @@ class Gate:
         judged_at: datetime | None = None,
         threads: int | None = None,
     ) -> Coverage:
-        """How far policy, snapshot and registry cover some messages: a check against mistakes.
+        """Check whether policy, snapshot, registry and some messages fit each other.
 
-        A word or an id that is spelled differently in two places excludes rows, and no error says
-        so. This judges the messages and compares ids and words. The result holds counts and words
-        of vocabularies, and no id.
+        A word or an id that is spelled differently in two of them excludes rows, and no error says
+        so. This method judges the messages and compares ids and words, so that such mistakes show.
+        The result holds counts and words of vocabularies, and no id.
 
         Args:
             data: n rows, as in `decide`; or a stream or an iterable of batches, which are read one
-                after the other, so that memory holds one batch and 8 bytes for each unknown id.
-            consent, channels: what the gate was built from. A gate that was opened does not hold
-                it. Without it, words and the spelling of ids are not checked, and
-                `Coverage.not_checked` says so.
+                after the other. Memory then holds one batch, and 8 bytes for each unknown id.
+            consent, channels: the snapshot and the registry that the gate was built from. A gate
+                that was opened from a file does not hold them. Without them, words and the spelling
+                of ids are not checked, and `Coverage.not_checked` says so.
             judged_at, threads: as in `decide`.
 
         Raises:
-            ConfigurationError: Snapshot or registry are not the ones that the gate was built from.
+            ConfigurationError: The gate was built from another snapshot or registry.
             SchemaMismatchError: A batch has another schema than the first.
-            Whatever `decide` raises.
+            Every error of `decide`.
         """
         require(consent, "consent", ConsentSnapshot, None)
         require(channels, "channels", ChannelRegistry, None)
         if consent is not None or self.consent is not None:
-            consent = self._source("consent", consent, self.consent)
+            consent = self._built_from("consent", consent, self.consent)
         if self._judge.channels is not None and (channels is not None or self.channels is not None):
-            channels = self._source("channels", channels, self.channels)
+            channels = self._built_from("channels", channels, self.channels)
         counter = CoverageCounter(self._judge, consent, channels, self._now(judged_at))
         for table in tables_of(data):
             counter.add(table, self.decide(table, judged_at=judged_at, threads=threads))
@@ -455,47 +454,51 @@ class Gate:
     ) -> Explanation:
         """Explain in words why the rows with a record id are admitted or excluded.
 
-        Every reason names where it came from: which column, which subject or channel, and for which
-        purpose.
-
-        For people who may see what is in the snapshot: unlike the ledger, it shows subject ids.
+        For every reason, the explanation names the column, the subject or channel, and the purpose
+        that it came from. Unlike the ledger, it shows subject ids. It is for people who may see
+        what is in the snapshot.
 
         Args:
-            record_id: as the column holds it; for UUIDs a `uuid.UUID` or 16 bytes.
-            consent, channels: what the gate was built from; needed for a gate that was opened,
-                whose file does not hold it.
+            data: n rows, as in `filter`.
+            record_id: a value as the column of record ids holds it; for UUIDs a `uuid.UUID` or 16
+                bytes.
+            consent, channels: the snapshot and the registry that the gate was built from. They are
+                needed for a gate that was opened from a file, because the file does not hold them.
+            judged_at: as in `decide`.
 
         Raises:
             TypeError: An argument is of a wrong type.
             RecordNotFoundError: No row has that id.
-            ConfigurationError: Snapshot or registry are not the ones that the gate was built from,
-                or are needed and not given.
-            Whatever `decide` raises.
+            ConfigurationError: The gate was built from another snapshot or registry, or was opened
+                from a file and they are not given.
+            Every error of `decide`.
         """
         table = as_table(data)
         Validator().check(table)
         record_id_column(table.schema, self.columns)
         self._checked(table.schema)
         now = self._now(judged_at)
-        consent = self._source("consent", consent, self.consent)
+        consent = self._built_from("consent", consent, self.consent)
         if self._judge.channels is not None:
-            channels = self._source("channels", channels, self.channels)
+            channels = self._built_from("channels", channels, self.channels)
         return explain(self._judge, consent, channels, table, record_id, now)
 
-    def _source(self, name: str, given: Source | None, own: Source | None) -> Source:
+    def _built_from(
+        self, name: str, given: SnapshotOrRegistry | None, own: SnapshotOrRegistry | None
+    ) -> SnapshotOrRegistry:
         """The snapshot or registry, checked to be the one that the gate was built from."""
         require(given, name, ConsentSnapshot, ChannelRegistry, None)
         if given is not None and given.digest != getattr(self.identity, name).digest:
             raise ConfigurationError(
                 f"What is given as `{name}` is not what the gate was built from; give that one."
             )
-        source = given or own
-        if source is None:
+        records = given or own
+        if records is None:
             raise ConfigurationError(
                 f"A gate that was opened holds no records; give the ones it was built from "
                 f"as `{name}`."
             )
-        return source
+        return records
 
     def _checked(self, schema: pa.Schema) -> list[str]:
         """The columns that judging looks at. The schema of the last call is not checked again."""
@@ -509,11 +512,11 @@ class Gate:
         """The instant of judgement in microseconds. Raise if snapshot or registry do not fit it."""
         given = self.judged_at if judged_at is None else judged_at
         now = time.time_ns() // 1000 if given is None else as_micros(given, name="judged_at")
-        sources = {
+        dates = {
             "consent snapshot": self._judge.snapshot_as_of,
             "channel registry": self._judge.registry_as_of,
         }
-        for what, as_of in sources.items():
+        for what, as_of in dates.items():
             if as_of is not None:
                 self._check_age(what, as_of, now)
                 if given is None:
@@ -530,22 +533,13 @@ class Gate:
 
 
 def _counted(word: str, data: ConsentSnapshot | ChannelRegistry | None) -> str:
-    """How many rows there are, in words; without a number where there is no table."""
+    """The number of rows with the word for them; only the word if there is no table."""
     if data is None:
         return f"{word}s"
     return f"{data.table.num_rows:,} {word}{'' if data.table.num_rows == 1 else 's'}"
 
 
-def _utc(micros: int) -> str:
-    """An instant in microseconds since 1970 as text."""
-    try:
-        instant = datetime.fromtimestamp(0, UTC) + timedelta(microseconds=micros)
-    except OverflowError:
-        return f"{micros} microseconds from 1970"
-    return instant.isoformat().replace("+00:00", "Z")
-
-
-def _check_part(table: object, decision: object, first_row: object) -> None:
+def _check_split(table: object, decision: object, first_row: object) -> None:
     require(table, "table", pa.Table)
     require(decision, "decision", Decision)
     require(first_row, "first_row", int, np.integer)

@@ -29,14 +29,14 @@ VERSION = version("consentgate")
 """This version of consentgate, as evidence and gate files name it."""
 _PREFIX = "consentgate."
 _INPUTS = {"consent": "snapshot", "channels": "registry"}
-"""The words for a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
-_PARTS = ("digest", "as_of")
-"""The fields of `DatedInput` that metadata hold."""
+"""The names of a gate's inputs in keys of metadata, by the fields of `GateIdentity`."""
+_RECORDED = ("digest", "as_of")
+"""The fields of `DatedInput` that are in metadata."""
 
 
 def instant_text(instant: datetime) -> str:
     """An instant as evidence and gate files spell it: ISO 8601, in UTC."""
-    return datetime.isoformat(instant.astimezone(UTC))  # a pandas timestamp has its own
+    return datetime.isoformat(instant.astimezone(UTC))  # a pandas timestamp's own differs
 
 
 def _in_utc(instant: datetime) -> datetime:
@@ -63,11 +63,11 @@ Bit = Annotated[int, Field(ge=0, lt=REASON_WIDTH)]
 
 
 _NOT_SHOWN = {"path", "partition", "source", "gate_file"}
-"""Fields that a `repr` leaves out: where folders are named after ids, these hold ids of people."""
+"""Fields that a `repr` leaves out, because they hold ids of people if folders are named by ids."""
 
 
 class Record(BaseModel):
-    """A frozen model that refuses unknown keys, and whose `repr` shows no path and no label."""
+    """A frozen model that refuses unknown keys. Its `repr` shows no path and no label."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -76,28 +76,29 @@ class Record(BaseModel):
 
 
 class Dated(Protocol):
-    """A consent snapshot or channel registry, or what is left of one in evidence."""
+    """A consent snapshot or channel registry, or what evidence says about one."""
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of its content."""
+        """The SHA-256 of the content, in hexadecimal."""
 
     @property
     def as_of(self) -> datetime:
-        """The instant as of which it speaks."""
+        """The instant whose facts it holds."""
 
     @property
     def source(self) -> str:
-        """Where it came from, in words."""
+        """A label that says where the data came from."""
 
 
 class DatedInput(Record):
-    """A consent snapshot or a channel registry, without its content.
+    """The identity of a consent snapshot or channel registry, without its content.
 
     Attributes:
-        digest: the SHA-256 of its content, whatever the order of its rows.
-        as_of: the instant as of which it speaks.
-        source: where it came from, in words; empty in what was read from a ledger.
+        digest: the SHA-256 of the content, in hexadecimal. It does not depend on the order of rows.
+        as_of: the instant whose facts the snapshot or registry holds, in UTC.
+        source: a label that says where the data came from. It is empty if the identity was read
+            from a ledger.
     """
 
     digest: Digest
@@ -106,24 +107,25 @@ class DatedInput(Record):
 
     @classmethod
     def of(cls, data: Dated) -> Self:
-        """The identity of a snapshot or registry."""
+        """Make the identity of a snapshot or registry."""
         return cls(digest=data.digest, as_of=data.as_of, source=data.source)
 
 
 class GateIdentity(Record):
     """All that decides a row's fate, but for the instant of judgement.
 
-    It holds what was recorded, and reads the same in every later version: nothing in it depends on
-    which fields `Policy` and `Columns` have now, or on which reasons there are now.
+    An identity holds what was recorded when it was made. Later versions read it unchanged, even if
+    they have other fields in `Policy` and `Columns` or other reasons.
 
     Attributes:
-        policy_digest: the policy's.
-        consent: the consent snapshot.
-        channels: the channel registry, if there is one.
+        policy_digest: the digest of the policy.
+        consent: the identity of the consent snapshot.
+        channels: the identity of the channel registry; None if the gate has none.
         columns: the fields of `Columns` by name.
         reason_names: the code of every reason that could apply, by bit, in order of precedence.
-        reason_width: how many bits `reason_bits` has.
-        rules_version: the number of the rules of judgement, which rises whenever they admit others.
+        reason_width: the number of bits of `reason_bits`.
+        rules_version: the number of the rules of judgement. It rises with every change to which
+            rows are admitted.
     """
 
     model_config = ConfigDict(ignored_types=(cached_property,))
@@ -144,7 +146,7 @@ class GateIdentity(Record):
 
     @classmethod
     def of(cls, policy: Policy, columns: Columns, consent: Dated, channels: Dated | None) -> Self:
-        """The identity of a gate that this version makes of these."""
+        """Make the identity of a gate that this version compiles from these."""
         return cls(
             policy_digest=policy.digest,
             consent=DatedInput.of(consent),
@@ -163,13 +165,16 @@ class GateIdentity(Record):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of everything but the `source` labels."""
+        """The SHA-256 of the identity without its `source` labels, in hexadecimal."""
         labels = {field: {"source"} for field in _INPUTS}
         return digest_json(self.model_dump(mode="json", exclude=labels))
 
     @property
     def other_rules(self) -> str:
-        """How its rules of judgement are not this version's, in words; empty if they are."""
+        """A phrase that says how the rules of judgement differ from this version's.
+
+        Empty if they do not differ.
+        """
         if self.rules_version != RULES_VERSION:
             return (
                 f"under rules {self.rules_version}, but this version ({VERSION}) judges by rules "
@@ -186,7 +191,7 @@ class GateIdentity(Record):
         return str(self.columns["record_id"])
 
     def to_metadata(self) -> dict[str, str]:
-        """The identity as ledgers and outputs carry it in their metadata, without `source` labels.
+        """The identity as metadata of ledgers and outputs, without `source` labels.
 
         Keys begin with `consentgate.`. `columns` and `reason_names` are JSON.
         """
@@ -208,29 +213,29 @@ class GateIdentity(Record):
     def is_named_by(self, metadata: Mapping[bytes, bytes]) -> bool:
         """Whether the metadata of a file or schema says this identity; its labels are not there."""
         own = self.to_metadata()
-        keys = {*own, *(f"{_PREFIX}{what}_{part}" for what in _INPUTS.values() for part in _PARTS)}
+        keys = {*own, *(f"{_PREFIX}{what}_{key}" for what in _INPUTS.values() for key in _RECORDED)}
         said = {key: metadata[key.encode()] for key in keys if key.encode() in metadata}
         return said == {key: text.encode() for key, text in own.items()}
 
     @classmethod
     def from_metadata(cls, metadata: Mapping[bytes, bytes]) -> Self:
-        """The identity in the metadata of a file or schema; other keys are not looked at.
+        """Read the identity from the metadata of a file or schema. Other keys are ignored.
 
         Raises:
-            ManifestError: There is none, or one that contradicts its own digest.
+            ManifestError: The metadata holds no identity, or one that its digest does not fit.
         """
         texts = {_text(key): _text(value) for key, value in metadata.items()}
         try:
             identity = cls.model_validate_json(json.dumps(_fields_in(texts)))
         except (KeyError, ValueError, RecursionError) as error:
             raise ManifestError(
-                f"The metadata does not say which gate judged ({_place(error)}); it was altered, "
-                "or no run or stream wrote it."
+                f"The metadata does not say which gate judged ({_fault_in(error)}); it was "
+                "altered, or no run or stream wrote it."
             ) from None
         if identity.digest != texts.get(GATE_KEY):
             raise ManifestError(
-                f"The metadata names another gate in '{GATE_KEY}' than it describes; it was "
-                "altered."
+                f"The gate that the metadata describes is not the one that it names in "
+                f"'{GATE_KEY}'; it was altered."
             )
         return identity
 
@@ -243,26 +248,26 @@ def _fields_in(metadata: Mapping[str, str]) -> dict[str, object]:
     """The fields of an identity as JSON values.
 
     Raises:
-        KeyError: One is missing.
-        ValueError, RecursionError: One is no JSON.
+        KeyError: A field is missing.
+        ValueError, RecursionError: A field is not JSON.
     """
     fields: dict[str, object] = {"policy_digest": metadata[f"{_PREFIX}policy_digest"]}
     for field, what in _INPUTS.items():
-        parts = {part: metadata.get(f"{_PREFIX}{what}_{part}") for part in _PARTS}
-        is_absent = field == "channels" and not any(parts.values())
-        fields[field] = None if is_absent else {**parts, "source": ""}
+        recorded = {key: metadata.get(f"{_PREFIX}{what}_{key}") for key in _RECORDED}
+        is_absent = field == "channels" and not any(recorded.values())
+        fields[field] = None if is_absent else {**recorded, "source": ""}
     for field in ("columns", "reason_names", "reason_width", "rules_version"):
         fields[field] = json.loads(metadata[f"{_PREFIX}{field}"])
     return fields
 
 
-def _place(error: Exception) -> str:
-    """The key or field that is at fault, for a message. No value is shown."""
+def _fault_in(error: Exception) -> str:
+    """Name the key or field that is at fault. No value is shown."""
     if isinstance(error, KeyError):
         return f"'{error.args[0]}' is missing"
     if isinstance(error, ValidationError):
         return ".".join(map(str, error.errors()[0]["loc"])) or "as a whole"
-    return "a value is no JSON"
+    return "a value is not JSON"
 
 
 def refuse_newer_format(said: object, known: str, what: str) -> None:
@@ -274,7 +279,7 @@ def refuse_newer_format(said: object, known: str, what: str) -> None:
         what: what the error calls the evidence.
 
     Raises:
-        NewerEvidenceError: It has.
+        NewerEvidenceError: The evidence has a later format.
     """
     name, _, number = known.rpartition("-")
     later = re.fullmatch(rf"{re.escape(name)}-(\d{{1,9}})", said) if isinstance(said, str) else None

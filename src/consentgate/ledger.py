@@ -1,4 +1,4 @@
-"""The ledger: which rows were excluded, and why; never their text, never a subject's id."""
+"""The ledger: which rows were excluded, and why. It holds no text and no subject's id."""
 
 import uuid
 from collections.abc import Mapping
@@ -17,18 +17,20 @@ from consentgate.storage import FileForm, RowGroupWriter, make_folder, write_fau
 
 LEDGER_OPTIONS = {"compression": "zstd", "use_dictionary": ["reason"]}
 LEDGER_FORMAT = "consentgate-ledger-1"
-"""The columns and the metadata of ledgers. Raised whenever older versions could misread them."""
+"""The format of the columns and the metadata of ledgers. Raise its number with every change that
+older versions could misread.
+"""
 _FORMAT_KEY = "consentgate.format"
 _VERSION_KEY = "consentgate.version"
 LEDGER_COLUMNS = ["record_id", "row", "reason", "reason_bits"]
 
 
 def ledger_schema(record_id: pa.DataType, gate: GateIdentity | None = None) -> pa.Schema:
-    """The schema of excluded rows, with what judged them in its metadata.
+    """The schema of excluded rows, whose metadata says which gate judged them.
 
     Args:
         record_id: the type of the messages' record ids.
-        gate: what judged them; None leaves the metadata out.
+        gate: the identity of the gate that judged them; None leaves the metadata out.
     """
     fields = [
         pa.field("record_id", record_id),
@@ -41,11 +43,11 @@ def ledger_schema(record_id: pa.DataType, gate: GateIdentity | None = None) -> p
 
 
 class LedgerHead(NamedTuple):
-    """What a part of a ledger says of all its rows.
+    """The metadata of a part of a ledger, which is about all its rows.
 
     Attributes:
-        version: the consentgate that wrote it.
-        gate: what judged the rows; it names the reasons that their bits stand for.
+        version: the version of consentgate that wrote the part.
+        gate: the identity of the gate that judged the rows. It names the reason of each bit.
     """
 
     version: str
@@ -53,15 +55,15 @@ class LedgerHead(NamedTuple):
 
 
 def read_ledger_head(metadata: Mapping[bytes, bytes] | None, what: str) -> LedgerHead:
-    """What a part of a ledger says in its metadata, whichever version wrote it.
+    """Read the metadata of a part of a ledger, whichever version wrote it.
 
     Args:
-        metadata: of the file or of its schema.
+        metadata: the metadata of the file or of its schema.
         what: what errors call the part.
 
     Raises:
-        NewerEvidenceError: It has a later format than this version reads.
-        ManifestError: It says nothing of the kind, or something that cannot be.
+        NewerEvidenceError: The part has a later format than this version reads.
+        ManifestError: The metadata is not that of a ledger, or contradicts itself.
     """
     held = metadata or {}
     said, written_by = (
@@ -71,25 +73,28 @@ def read_ledger_head(metadata: Mapping[bytes, bytes] | None, what: str) -> Ledge
     refuse_newer_format(said, LEDGER_FORMAT, what)
     if said != LEDGER_FORMAT:
         raise ManifestError(
-            f"{what} is no part of a ledger; name the folder of a run, or one that holds only what "
-            "streams wrote."
+            f"{what} is not a part of a ledger; name the folder of a run, or a folder that holds "
+            "only what streams wrote."
         )
     try:
         return LedgerHead(written_by, GateIdentity.from_metadata(held))
     except ManifestError as error:
-        raise ManifestError(f"{what} is no part of a ledger: {error}") from error
+        raise ManifestError(f"{what} is not a part of a ledger: {error}") from error
 
 
 def excluded_rows(
     record_ids: pa.ChunkedArray, decision: Decision, gate: GateIdentity, *, first_row: int = 0
 ) -> pa.Table:
-    """The excluded ones of n judged rows, in their order, as `ledger_schema` says.
+    """Make the table of those of n rows that are excluded, in their order.
 
     Args:
         record_ids: n record ids.
-        decision: what was decided of the n rows.
-        gate: what judged them.
+        decision: the decision on the n rows.
+        gate: the identity of the gate that judged them.
         first_row: the position of the first of the n rows in the whole input.
+
+    Returns:
+        A table with the schema of `ledger_schema`.
     """
     mask = pc.invert(decision.admitted)
     ids = keep_values(record_ids, mask, "record_id")
@@ -103,29 +108,30 @@ class RecordedGate(Protocol):
 
     @property
     def identity(self) -> GateIdentity:
-        """What judges, as ledgers carry it in their metadata."""
+        """The identity of the gate, as ledgers hold it in their metadata."""
 
 
 class LedgerWriter(Protocol):
-    """Writes excluded rows into a ledger directory. Streams and adapters need no more of it."""
+    """Writes excluded rows into a ledger. Streams and adapters use no other methods of ledgers."""
 
     def write(
         self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
     ) -> Any:
-        """Append the excluded ones of n rows.
+        """Append those of n rows that are excluded.
 
         Args:
             gate: the gate that decided.
             record_ids: n record ids.
-            decision: the decision on the n rows. If none is excluded, a file is begun all the same.
+            decision: the decision on the n rows. A part is begun even if no row is excluded.
             first_row: the position of the first of the n rows in the whole input.
 
         Returns:
-            What `AmendableLedger.amend` takes as its entry.
+            The entry for the n rows, which `AmendableLedger.amend` takes. None if the ledger is not
+            amendable.
         """
 
     def close(self) -> None:
-        """Complete what is being written."""
+        """Complete the part that is being written."""
 
 
 @runtime_checkable
@@ -143,7 +149,7 @@ class AmendableLedger(LedgerWriter, Protocol):
         record_ids: pa.ChunkedArray,
         decision: Decision,
     ) -> Any:
-        """Replace what was written of the last ones of n rows by what another gate decided.
+        """Replace what was written about the last of n rows by what another gate decided.
 
         Args:
             entry: what `write` or `amend` returned for the n rows.
@@ -158,14 +164,14 @@ class AmendableLedger(LedgerWriter, Protocol):
 
 
 class Ledger:
-    """A ledger directory's new parts: one, and another whenever the gate changes.
+    """Writes excluded rows into parts in a folder. A new part begins whenever the gate changes.
 
     Args:
-        directory: made if it is not there. Parts have names of their own, so several processes
-            may write into one directory.
+        directory: the folder, which is made if it is not there. Each part has a name of its own, so
+            several processes may write into one folder.
 
     Raises:
-        OutputError: From here and every method: the directory cannot be written to.
+        OutputError: The folder cannot be written to. Every method raises it, too.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -176,7 +182,7 @@ class Ledger:
     def write(
         self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
     ) -> None:
-        """Append the excluded ones of n rows; see `LedgerWriter`."""
+        """Append those of n rows that are excluded; see `LedgerWriter`."""
         excluded = excluded_rows(record_ids, decision, gate.identity, first_row=first_row)
         if self._part is None or not excluded.schema.equals(self._part.schema, check_metadata=True):
             self.close()
@@ -191,14 +197,14 @@ class Ledger:
 
 
 class _Part:
-    """One Parquet file of a ledger directory, written bit by bit and named when it is whole.
+    """One Parquet file of a ledger, which gets its name when it is complete.
 
     Args:
-        directory: which is there.
-        schema: what `ledger_schema` gives.
+        directory: the folder, which exists already.
+        schema: the schema from `ledger_schema`.
 
     Raises:
-        OutputError: The directory cannot be written to.
+        OutputError: The folder cannot be written to. Every method raises it, too.
     """
 
     def __init__(self, directory: str | Path, schema: pa.Schema) -> None:

@@ -32,7 +32,7 @@ from consentgate.storage import digest_json, read_regular, why
 
 def _check_text(word: str) -> str:
     if not is_utf8(word):
-        raise ValueError("half of a surrogate pair is no text")
+        raise ValueError("half of a surrogate pair is not text")
     return word
 
 
@@ -66,16 +66,18 @@ RuleValues = Annotated[
 ]
 
 _FATES = ("admitted", "excluded")
-"""No reason has one of these names: they are the keys under which rows are counted by fate."""
+"""The keys under which rows are counted by their fate, so no rule may have one of these names."""
 _MOST_BYTES = 1 << 20
 """How large a policy file may be."""
 _MOST_PARTS = 256
-"""Most dots in a line of TOML outside of quotes. tomllib takes hours for a key of many parts."""
+"""The most dots in a line of TOML outside of quotes, because tomllib takes hours for a key of very
+many parts.
+"""
 _QUOTED = re.compile(r"\"[^\"\n]*\"|'[^'\n]*'")
 _MOST_FAULTS = 5
 """How many faults a message lists."""
 _MOST_CHARS = 200
-"""How much of a key or a name a message shows."""
+"""How many characters of a key or a name a message shows."""
 _AGES = '"7 days" or "P7D", or in Python a timedelta; or "none" for no limit'
 _FAULTS = {
     "extra_forbidden": "is not a known key; check its spelling",
@@ -87,12 +89,12 @@ _FAULTS = {
     "digits, '_', '-' and '.'",
     "string_too_short": "must not be empty",
     "string_type": "must be text",
-    "string_unicode": "half of a surrogate pair is no text",
-    "time_delta_parsing": f"is no age, or one that is too large; write {_AGES}",
+    "string_unicode": "half of a surrogate pair is not text",
+    "time_delta_parsing": f"is not an age, or is too large; write {_AGES}",
     "too_short": "must name at least one value",
     "tuple_type": "must be a list",
 }
-"""Our words for pydantic's faults, by their type."""
+"""What a message says of a fault that pydantic found, by the fault's type."""
 _AGE = re.compile("([0-9]{1,6}) (week|day|hour|minute|second)s?")
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",
@@ -103,7 +105,7 @@ _SOUNDS_PRIVATE = (
 class _Strict(BaseModel):
     """A frozen model that refuses unknown keys and reports every fault as a PolicyError.
 
-    Copies with changes and `model_construct` are checked, too.
+    `model_copy` and `model_construct` check their fields, too.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
@@ -133,22 +135,29 @@ class _Strict(BaseModel):
 
 def _true_or_none(value: Any) -> Any:
     if value is not None and value is not True:
-        raise ValueError("is_null is true or left out")
+        raise ValueError("is_null must be true or left out")
     return value
 
 
 class Rule(_Strict):
-    """A named exclusion: a row is excluded when the rule matches it.
+    """A named exclusion: a row that the rule matches is excluded under the rule's name.
 
-    Exactly one of `any_of`, `none_of` and `is_null` says when it matches. A null in the column
-    always matches. Values are strings, integers or booleans, all of one type, compared exactly.
+    Exactly one of `any_of`, `none_of` and `is_null` says when the rule matches. A null in the
+    column always matches. Values are strings, integers or booleans, all of one type, and are
+    compared exactly.
 
     Attributes:
-        name: the reason's code in ledgers; letters, digits, `_`, `-` and `.`.
-        column: the column of the messages, or the attribute of the snapshot, that it looks at.
-        any_of: it matches when the value is one of these.
-        none_of: it matches when the value is none of these.
-        is_null: it matches only nulls.
+        name: the code of the reason in ledgers: at most 64 letters, digits, `_`, `-` and `.`,
+            beginning with a letter or `_`.
+        column: the column of the messages, or the attribute of the snapshot, that the rule looks
+            at.
+        any_of: the rule matches if the value is one of these. A single one may be given as it is.
+        none_of: the rule matches if the value is not one of these. A single one may be given as it
+            is.
+        is_null: True: the rule matches only nulls.
+
+    Raises:
+        PolicyError: A value is out of range, a key is unknown, or not exactly one test is given.
     """
 
     name: StrictStr = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")
@@ -167,7 +176,7 @@ class Rule(_Strict):
         return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """Its name, column and test, and how many values it has: they can be ids of people."""
+        """Show name, column, test and the number of values. Values may be ids of people."""
         test = "is_null" if self.is_null else "any_of" if self.any_of is not None else "none_of"
         yield from (("name", self.name), ("column", self.column), ("test", test))
         if self.values:
@@ -187,7 +196,7 @@ def _named_rules(rules: Any) -> Any:
         if not isinstance(rule, Mapping):
             raise ValueError(f"rule '{_cut(name)}' must be a table of column and test")
         if "name" in rule:
-            raise ValueError(f"rule '{_cut(name)}' has a name already, which is its key")
+            raise ValueError(f"rule '{_cut(name)}' is named by its key; leave out its 'name'")
     return [{"name": name, **rule} for name, rule in rules.items()]
 
 
@@ -217,7 +226,12 @@ Words = Annotated[
 
 
 class Policy(_Strict):
-    """The conditions under which a training run accepts messages. Frozen; unknown keys are errors.
+    """The conditions under which a training run accepts messages. A policy is frozen.
+
+    A single word may be given as a plain string where several are taken. An age is a `timedelta`, a
+    text such as "7 days" or "P7D" (ISO 8601), or "none". A number without a unit is an error. There
+    may be at most 16 rules. A rule must not be called `admitted`, `excluded` or like a built-in
+    reason, in upper or lower case.
 
     Attributes:
         name: what people call this policy.
@@ -230,13 +244,8 @@ class Policy(_Strict):
         record_rules: exclusions by a column of the messages.
         subject_rules: exclusions by an attribute of the consent snapshot.
 
-    Where several words are taken, a single one may be given as a plain string. An age is a
-    timedelta, a text such as "7 days" or "P7D" (ISO 8601), or "none". A number without a unit is an
-    error. At most 16 rules. No rule is called `admitted`, `excluded` or like a built-in reason, in
-    whatever case.
-
     Raises:
-        PolicyError: A value is out of range, a key is unknown, or two rules share a name.
+        PolicyError: A value is out of range, a key is unknown, or two rules have the same name.
     """
 
     name: Word = Field(default="default", min_length=1)
@@ -255,14 +264,14 @@ class Policy(_Strict):
         if len(names) > MAX_RULES:
             raise ValueError(f"{len(names)} rules, but at most {MAX_RULES} are possible")
         if len(set(names)) < len(names):
-            raise ValueError("two rules share a name; a reason must say which one matched")
+            raise ValueError("two rules have the same name; give each rule a name of its own")
         reserved = {*reason_names().values(), *_FATES}
         if taken := [name for name in names if name.lower() in reserved]:
-            raise ValueError(f"rules may not be named {quoted(taken)}: those are built-in words")
+            raise ValueError(f"rules may not be named {quoted(taken)}: those names are built in")
         return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """The name and whatever is not as by default, sets in order, and of rules their names."""
+        """Show the name and the fields that differ from their defaults. Rules show their names."""
         for name, field in type(self).model_fields.items():
             value = getattr(self, name)
             if name == "name" or value != field.default:
@@ -287,8 +296,8 @@ class Policy(_Strict):
         """Read a policy from a `.toml` or `.json` file of at most 1 MiB.
 
         Raises:
-            TypeError: `path` is no path.
-            PolicyError: The file cannot be read, is neither, or holds no valid policy.
+            TypeError: `path` is not a path.
+            PolicyError: The file cannot be read, is of another kind, or holds no valid policy.
         """
         require_path(path, "path")
         path = Path(path)
@@ -300,9 +309,9 @@ class Policy(_Strict):
         return cls(**fields)
 
     def lint(self) -> tuple[str, ...]:
-        """The weaknesses of this policy, one sentence each; empty when there are none."""
+        """Name the weaknesses of this policy, one sentence each. Empty if there are none."""
         findings = [
-            f"Method '{method}' is accepted, but it is no affirmative act "
+            f"Method '{method}' is accepted, but it is not an affirmative act "
             "(GDPR Recital 32: silence and pre-ticked boxes are not consent)."
             for method in sorted(self.methods - {"explicit"})
         ]
@@ -333,7 +342,7 @@ def _short(value: Any) -> Any:
 
 
 def _read(path: Path) -> tuple[Any, str]:
-    """The content of a policy file, and the reason why it cannot be read, empty if it can."""
+    """The content of a policy file, and why it cannot be read; the latter is empty if it can."""
     try:
         return _parse(path.suffix.lower(), _text(path)), ""
     except OSError as error:
@@ -349,7 +358,7 @@ def _read(path: Path) -> tuple[Any, str]:
 def _text(path: Path) -> str:
     text = read_regular(path, most_bytes=_MOST_BYTES).decode()
     if text.startswith("\ufeff"):
-        raise ValueError("it begins with a byte order mark, which has to go")
+        raise ValueError("it begins with a byte order mark, which must be removed")
     return text
 
 

@@ -1,7 +1,7 @@
-"""Why a row is excluded: the one table of reasons, and the number of the rules of judgement.
+"""The table of the reasons why rows are excluded, and the number of the rules of judgement.
 
-A row's primary reason is its lowest bit, so bits are the precedence. docs/semantics.md, section
-4.3, says exactly when each reason applies.
+A row's primary reason is its lowest bit that is set, so the bits are the order of precedence.
+docs/semantics.md, section 4.3, says exactly when each reason applies.
 """
 
 from collections.abc import Sequence
@@ -15,12 +15,12 @@ that evidence and gate files say by which rules they were made (docs/semantics.m
 REASON_WIDTH = 32
 """How many bits `reason_bits` has."""
 FIRST_RULE_BIT = 16
-"""Bits from here on belong to the policy's own rules; those below to built-in reasons."""
+"""The lowest bit for the policy's own rules. Lower bits belong to built-in reasons."""
 MAX_RULES = REASON_WIDTH - FIRST_RULE_BIT
 
 
 class Input(StrEnum):
-    """What is looked at to find out whether a reason applies."""
+    """An input that is looked at to find out whether a reason applies."""
 
     MESSAGES = "messages"
     REGISTRY = "registry"
@@ -28,16 +28,15 @@ class Input(StrEnum):
 
 
 class Reason(IntFlag):
-    """The built-in reasons.
+    """The built-in reasons, as flags of `reason_bits`.
 
-    An entry is the number of its bit, the inputs that decide it, and a sentence that goes on after
-    "The message is excluded, because". A bit never changes its meaning, because evidence holds
-    bits.
+    A bit never changes its meaning, because evidence holds bits.
 
     Attributes:
         bit: the number of the bit, from 0.
-        inputs: what is looked at to find out whether the reason applies.
-        sentence: what the reason means, in words.
+        inputs: the inputs that are looked at to find out whether the reason applies.
+        sentence: the meaning of the reason, as the end of a sentence that begins with "The message
+            is excluded, because".
     """
 
     PRIVATE_CHANNEL = (
@@ -99,7 +98,7 @@ class Reason(IntFlag):
 
     @property
     def code(self) -> str:
-        """The stable word for this reason, as ledgers and reports spell it."""
+        """The stable name of this reason, as ledgers and reports spell it."""
         assert self.name is not None
         return self.name.lower()
 
@@ -109,7 +108,7 @@ REASONS = tuple(Reason)
 
 
 def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
-    """Every reason's code by its bit number (0 to 31), in order of precedence.
+    """The code of every reason by the number of its bit (0 to 31), in order of precedence.
 
     Args:
         rules: the names of the policy's rules, record rules first.
@@ -119,5 +118,5 @@ def reason_names(rules: Sequence[str] = ()) -> dict[int, str]:
 
 
 def sentences() -> dict[str, str]:
-    """What each built-in reason means, by its code, in order of precedence."""
+    """The sentence of each built-in reason by its code, in order of precedence."""
     return {reason.code: reason.sentence for reason in REASONS}

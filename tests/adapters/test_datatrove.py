@@ -380,11 +380,11 @@ def test_what_does_not_fit_is_an_error_wherever_it_comes(
 
 @pytest.mark.parametrize(("metadata", "error", "match"), UNFIT)
 def test_no_error_holds_a_value(
-    metadata: dict[str, Any], error: type[Exception], match: str
+    metadata: dict[str, Any], error: type[Exception], match: str, tmp_path: Path
 ) -> None:
     del match
     with pytest.raises(error) as caught:  # that it matches, the test above holds
-        verdicts([document(0), document(1, **metadata)], make_gate())
+        verdicts([document(0), document(1, **metadata)], make_gate(), ledger=tmp_path)
     assert caught.value.__cause__ is caught.value.__context__ is None
     value = next(iter(metadata.values()))
     if isinstance(value, int) and value > 1:
@@ -455,6 +455,15 @@ def test_text_without_a_zone_is_an_error_unless_one_is_assumed(batch_size: int) 
     for one, other in ((naive, zoned), (zoned, naive)):
         with pytest.raises(cg.ColumnTypeError, match=r"with.* time zone"):
             verdicts([document(created_at=one), document(created_at=other)], gate, batch_size)
+
+
+@BATCHES
+@pytest.mark.parametrize("day", ["2025-06-01", "2025-06-01T00"])
+def test_a_day_alone_is_no_instant_of_an_assumed_zone(day: str, batch_size: int) -> None:
+    gate = make_gate(columns=cg.Columns(assume_timezone="UTC"))
+    documents = [document(created_at="2025-06-01T00:00:00"), document(created_at=day)]
+    with pytest.raises(cg.ColumnTypeError, match="is no instant, such as a day alone"):
+        verdicts(documents, gate, batch_size)
 
 
 def test_an_assumed_zone_is_judged_at_both_ends_of_a_doubled_hour() -> None:

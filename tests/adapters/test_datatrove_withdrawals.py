@@ -125,7 +125,7 @@ def test_a_document_without_metadata_is_excluded(batch_size: int, tmp_path: Path
     writer = JsonlWriter(str(tmp_path / "excluded"), compression=None)
     options: dict[str, Any] = {"batch_size": batch_size, "exclusion_writer": writer}
     with pytest.raises(cg.IdFamilyError, match="'message_id'"):  # its id is text, others' integers
-        list(gated([*known, odd], gate_without(), **options))
+        list(gated([*known, odd], gate_without(), ledger=tmp_path / "ledger", **options))
     for document in known:
         document.metadata["message_id"] = document.id
     assert list(gated([*known, odd], gate_without(), **options)) == known
@@ -143,7 +143,7 @@ def test_metadata_that_is_no_dict_is_an_error(metadata: Any, batch_size: int) ->
 
 @pytest.mark.parametrize("odd", ["text", 3, None, {"text": "a"}, object()])
 def test_what_is_no_document_is_an_error(odd: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no datatrove Document"):
+    with pytest.raises(cg.NotArrowError, match="is not a datatrove Document"):
         list(gated([odd], gate_without()))
 
 

@@ -318,5 +318,5 @@ def test_a_name_that_is_there_twice_is_refused(
 
 @pytest.mark.parametrize("data", [pa.table({}), 3, "select 1"])
 def test_only_relations_are_taken(gate: cg.Gate, data: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no DuckDB relation"):
+    with pytest.raises(cg.NotArrowError, match="is not a DuckDB relation"):
         gated.filter(data, gate)

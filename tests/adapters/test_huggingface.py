@@ -194,7 +194,7 @@ def test_no_split_is_judged_where_one_cannot_be(
 
 
 def test_anything_else_is_refused(gate: cg.Gate, stored: Dataset) -> None:
-    with pytest.raises(cg.NotArrowError, match="type 'dict' is no data set of Hugging Face's"):
+    with pytest.raises(cg.NotArrowError, match="type 'dict' is not a data set of Hugging Face's"):
         gated({"train": stored}, gate)
     with pytest.raises(cg.ConfigurationError, match="`batch_size` is 0"):
         gated(stored, gate, batch_size=0)

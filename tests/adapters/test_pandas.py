@@ -238,7 +238,7 @@ def test_other_columns_may_be_there_twice(gate: cg.Gate) -> None:
 
 @pytest.mark.parametrize("data", [pd.Series([1]), messages(3), 3])
 def test_only_data_frames_are_taken(gate: cg.Gate, data: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no pandas DataFrame"):
+    with pytest.raises(cg.NotArrowError, match="is not a pandas DataFrame"):
         gated.filter(data, gate)
 
 
@@ -335,14 +335,16 @@ class Uncooperative(pd.arrays.IntervalArray):  # type: ignore[misc]  # pandas ha
 
 @pytest.mark.parametrize("name", ["sender_id", "channel_id", "created_at", "message_id"])
 @pytest.mark.parametrize("kind", ["its own code fails", "signalling NaN", "sparse"])
-def test_columns_whose_conversion_fails_are_refused(gate: cg.Gate, name: str, kind: str) -> None:
+def test_columns_whose_conversion_fails_are_refused(
+    gate: cg.Gate, name: str, kind: str, tmp_path: Path
+) -> None:
     odd = {
         "its own code fails": lambda: Uncooperative.from_breaks(range(ROWS + 1)),
         "signalling NaN": lambda: pd.array([Decimal("sNaN")] * ROWS, dtype=object),
         "sparse": lambda: pd.arrays.SparseArray(["SECRET"] * ROWS, fill_value="SECRET"),
     }
     with pytest.raises(cg.ColumnTypeError, match=f"Column '{name}' is .* convert it") as error:
-        gated.filter(frame(**{name: odd[kind]()}), gate)
+        gated.filter(frame(**{name: odd[kind]()}), gate, ledger=tmp_path)  # it needs record ids
     assert "SECRET" not in str(error.value)
     assert error.value.__suppress_context__
 
@@ -441,7 +443,11 @@ ODD_ITEMS = [
     np.array([1], "M8[us]"),
     [1.0],
     [[1]],
+    np.array([1], "m8[us]"),
+    [np.timedelta64(1, "us")],
+    np.timedelta64(1, "us"),
     np.ma.masked_array([1, 2], [True, False]),
+    np.ma.masked_array([1.0, 2.0], [True, False]),
 ]
 
 

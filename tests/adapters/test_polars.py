@@ -213,7 +213,7 @@ def test_what_was_judged_ahead_is_judged_by_the_newest_gate(
     table = messages_of_all(800)
     frame = pl.concat([pl.DataFrame(table[at : at + 80]) for at in range(0, 800, 80)])
     options = JudgingOptions(ledger=tmp_path)
-    batches = gated._Source(frame.lazy(), live, options)(wanted, None, None, None)
+    batches = gated._GatedQuery(frame.lazy(), live, options)(wanted, None, None, None)
     given = [batch["message_id"].to_list() for batch in islice(batches, given_before)]
     sleep(0.1)  # so that as much is judged ahead as ever will be
     live.gate = gate_without(WITHDRAWN, hours=1)
@@ -235,7 +235,7 @@ def test_a_gate_that_gets_stale_ends_a_query(tmp_path: Path) -> None:
 
     live: Any = Failing(gate_without())
     frame = pl.DataFrame(messages_of_all(80)).lazy()
-    batches = gated._Source(frame, live, JudgingOptions(ledger=tmp_path))(*[None] * 4)
+    batches = gated._GatedQuery(frame, live, JudgingOptions(ledger=tmp_path))(*[None] * 4)
     sleep(0.1)
     live.is_gone = True
     with pytest.raises(cg.StaleSnapshotError, match="gone"):
@@ -386,5 +386,5 @@ def test_other_columns_may_be_of_types_that_arrow_has_not(gate: cg.Gate) -> None
 
 @pytest.mark.parametrize("data", [pl.Series([1]), messages(3), 3])
 def test_only_frames_are_taken(gate: cg.Gate, data: Any) -> None:
-    with pytest.raises(cg.NotArrowError, match="is no Polars frame"):
+    with pytest.raises(cg.NotArrowError, match="is not a Polars frame"):
         gated.filter(data, gate)

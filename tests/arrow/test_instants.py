@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import consentgate as cg
-from consentgate.arrow.instants import EARLIEST, LATEST, as_micros, read_instants
+from consentgate.arrow.instants import EARLIEST, LATEST, as_micros, micros_text, read_instants
 from tests.build import AS_OF, MICRO, make_gate, message_table, reasons
 
 FIRST, LAST = -(2**63), 2**63 - 1
@@ -128,3 +128,16 @@ def test_a_datetime_is_its_microseconds(step: timedelta) -> None:
         assert as_micros(instant + step, name="as_of") == expected
         in_tokyo = (instant + step).astimezone(ZoneInfo("Asia/Tokyo"))
         assert as_micros(in_tokyo, name="as_of") == expected
+
+
+@pytest.mark.parametrize(
+    ("micros", "text"),
+    [
+        (0, "1970-01-01T00:00:00Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+        (LATEST, "9223372036854775807 microseconds from 1970"),
+        (EARLIEST, "-9223372036854775808 microseconds from 1970"),
+    ],
+)
+def test_microseconds_as_text(micros: int, text: str) -> None:
+    assert micros_text(micros) == text

@@ -124,10 +124,10 @@ def test_fail_fast(run: Runner, source: Path) -> None:
     [
         ([], "Missing option '--policy'"),
         (["--policy", "policy.toml"], "Missing option '--consent'"),
-        (["--gate", "the.gate", "--policy", "policy.toml"], "--policy has no place beside --gate"),
+        (["--gate", "the.gate", "--policy", "policy.toml"], "--policy cannot be given with --gate"),
         (
             ["--gate", "the.gate", "--created-at-column", "at"],
-            "--created-at-column has no place beside --gate",
+            "--created-at-column cannot be given with --gate",
         ),
     ],
 )

@@ -60,13 +60,13 @@ POLICY_FAULTS = [
     Fault(
         "rule named as a reason",
         cg.PolicyError,
-        ("private_channel", "built-in"),
+        ("private_channel", "built in"),
         policy='record_rules = [{ name = "private_channel", column = "x", is_null = true }]',
     ),
     Fault(
         "two rules of one name",
         cg.PolicyError,
-        ("share a name",),
+        ("have the same name",),
         policy=record_rule("is_null = true") + "\n" + subject_rule("is_null = true"),
     ),
     Fault("17 rules", cg.PolicyError, ("17 rules", "16"), policy=many_rules(17)),

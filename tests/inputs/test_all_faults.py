@@ -81,7 +81,7 @@ def test_one_error_lists_every_fault_of_a_snapshot() -> None:
             (cg.ColumnTypeError, "Column 'notice_version' is int64"),
             (cg.ColumnAmbiguousError, "2 columns are named 'tier'"),
             (cg.DuplicateRecordError, "1 rows of 6 repeat the subject and purpose"),
-            (cg.AsOfError, "does not say as of which"),
+            (cg.AsOfError, "does not say which instant"),
         ],
     )
 
@@ -98,7 +98,7 @@ def test_one_error_lists_every_fault_of_a_registry() -> None:
             (cg.ColumnTypeError, "Column 'visibility' is int64"),
             (cg.ColumnTypeError, "Column 'public_since' is string"),
             (cg.DuplicateRecordError, "1 rows of 4 repeat the channel of an earlier row (row 3,"),
-            (cg.AsOfError, "The channel registry does not say as of which"),
+            (cg.AsOfError, "The channel registry does not say which instant"),
         ],
     )
 
@@ -174,7 +174,7 @@ def test_one_error_lists_every_fault_of_a_csv_file(tmp_path: Path) -> None:
             (cg.NullValueError, "'status' is null in 1 of 6 rows (row 5, counted from 1)"),
             (
                 cg.UnreadableFileError,
-                "x.csv' is no ISO 8601 timestamp in 2 of 6 rows (rows 2, 3, c",
+                "x.csv' is not an ISO 8601 timestamp in 2 of 6 rows (rows 2, 3, c",
             ),
             (cg.NaiveTimestampError, "x.csv' has no offset from UTC in 1 of 6 rows (row 4, count"),
             (cg.UnreadableFileError, "'expires_at' of file"),
@@ -194,7 +194,7 @@ ROW = (
 @pytest.mark.parametrize(
     ("starts", "flags", "words"),
     [
-        ([5, 6], ["true", "false"], ["is no ISO 8601 timestamp in 2 of 2 rows"]),
+        ([5, 6], ["true", "false"], ["is not an ISO 8601 timestamp in 2 of 2 rows"]),
         ([5, '"x"'], ["true", "false"], ["malformed"]),
         (
             ["null", 5],

@@ -95,7 +95,7 @@ def test_an_empty_method_that_no_map_names_is_kept() -> None:
     assert take(table, method_map={"click": "explicit"}).table["method"].to_pylist() == [None, ""]
 
 
-@pytest.mark.parametrize("key", ["", " ", "\t\u00a0"])
+@pytest.mark.parametrize("key", ["", " ", "\t\u00a0", "\u200b", "\ufeff", "\0"])
 @pytest.mark.parametrize(
     ("name", "meaning"),
     [("status_map", "given"), ("status_map", "renewed"), ("method_map", "explicit")],

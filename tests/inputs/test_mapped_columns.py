@@ -145,7 +145,7 @@ FAULTS: list[tuple[str, Callable[[], Any], type[Exception], str]] = [
         "unknown",
         lambda: consent({"subject": "user"}),
         cg.ConfigurationError,
-        "`columns` maps 'subject', but a consent snapshot has only 'covers_prior', .*; give the",
+        "`columns` maps 'subject', but a consent snapshot has only 'covers_prior', .*; use these",
     ),
     (
         "the wrong way round",

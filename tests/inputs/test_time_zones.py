@@ -240,7 +240,7 @@ def test_local_nanoseconds_beside_an_offset_are_rounded_both_ways(tmp_path: Path
 
 @pytest.mark.parametrize("text", ["2025-06-01", "2025-06-01T02", "02:00", "June 1 2025"])
 def test_a_day_or_an_hour_is_no_instant_in_any_zone(text: str, tmp_path: Path) -> None:
-    with pytest.raises(cg.UnreadableFileError, match=r"no ISO 8601 timestamp in 1 of 1 rows"):
+    with pytest.raises(cg.UnreadableFileError, match=r"not an ISO 8601 timestamp in 1 of 1 rows"):
         read(tmp_path, text)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pyarrow as pa
 from hypothesis import given
@@ -11,7 +12,17 @@ from hypothesis import strategies as st
 
 import consentgate as cg
 from consentgate.judging import RowExplanation
-from tests.build import BEGUN, MICRO, make_channels, make_consent, make_gate, message_table
+from tests.build import (
+    AS_OF,
+    BEGUN,
+    MICRO,
+    NOW,
+    consent_table,
+    make_channels,
+    make_consent,
+    make_gate,
+    message_table,
+)
 from tests.layouts import Layout
 from tests.reference import (
     Message,
@@ -150,6 +161,17 @@ def test_channels_instants_and_rules_name_their_columns() -> None:
         for column in ("sender_id", "participant_ids")
         for purpose in ("rank", "train")
     ]
+
+
+def test_the_age_of_an_uncertain_start_is_explained_as_it_was_judged() -> None:
+    local = consent_table(effective_from=datetime(2025, 10, 26, 2, 30))  # twice in Berlin
+    snapshot = cg.ConsentSnapshot.from_arrow(local, as_of=AS_OF, assume_timezone="Europe/Berlin")
+    earlier = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
+    gate = make_gate(snapshot, max_consent_age=NOW - earlier)
+    table = message_table(created_at=[AS_OF - MICRO])
+    assert gate.decide(table).reason.to_pylist() == ["consent_expired"]
+    (row,) = gate.explain(table, 0).rows
+    assert [reason.code for reason in row.reasons] == ["consent_expired"]
 
 
 def test_missing_subjects_name_the_column_that_names_nobody() -> None:

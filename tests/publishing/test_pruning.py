@@ -43,7 +43,7 @@ def test_pruning_leaves_what_is_no_gate_and_takes_what_was_left(place: Path) -> 
 
 @pytest.mark.parametrize("keep", [0, -1])
 def test_pruning_keeps_at_least_the_current_gate(keep: int, place: Path) -> None:
-    with pytest.raises(cg.ConfigurationError, match=f"keep is {keep}; give 1 or more"):
+    with pytest.raises(cg.ConfigurationError, match=f"`keep` is {keep}; give 1 or more"):
         cg.GateStore(place).prune(keep=keep)
 
 

@@ -261,7 +261,7 @@ def test_a_lock_holds_nothing(dst: Path) -> None:
 @pytest.mark.parametrize("change", [b"", b"{}", b"[1", b"\xff\xfe", b"null"])
 def test_a_manifest_that_is_none(change: bytes, dst: Path) -> None:
     (dst / MANIFEST).write_bytes(change)
-    with pytest.raises(cg.ManifestError, match="is no valid Manifest"):
+    with pytest.raises(cg.ManifestError, match="is not a valid Manifest"):
         cg.audit(dst)
 
 
@@ -297,7 +297,7 @@ def test_any_value_of_the_manifest(dst: Path) -> None:
             inner = inner[key]
         inner[path[-1]] = altered(inner[path[-1]])
         (dst / MANIFEST).write_text(json.dumps(changed))
-        with pytest.raises(cg.ManifestError, match=r"was altered|is no valid Manifest"):
+        with pytest.raises(cg.ManifestError, match=r"was altered|is not a valid Manifest"):
             cg.audit(dst)
 
 

@@ -127,7 +127,7 @@ def test_the_audit_follows_no_path_out_of_the_destination(
 
     assert not reseal(place / "dst", change)
     for audit in (cg.audit, lambda dst: cg.audit(dst, source=made / "src")):
-        with pytest.raises(cg.ManifestError, match=r"is no valid Manifest.*must lead down"):
+        with pytest.raises(cg.ManifestError, match=r"is not a valid Manifest.*must lead down"):
             audit(place / "dst")
 
 
@@ -373,7 +373,7 @@ def test_anything_in_place_of_a_seal(content: bytes, place: Path, made: Path) ->
     seals[0].write_bytes(content)
     (finding,) = cg.audit(place / "dst", public_key=made / "key.pub")
     assert finding.path == f"{EVIDENCE}/seals/{seals[0].name}"
-    assert "no seal" in finding.what
+    assert "is not the seal" in finding.what
 
 
 def part_with(dst: Path, table: pa.Table | None = None, record: bytes | None = None) -> None:

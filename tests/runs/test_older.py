@@ -85,9 +85,9 @@ OLDER = {
     "registry": (gate(LATER, LATER), gate(LATER, AS_OF), "channel registry is as of"),
     "snapshot, newer registry": (gate(LATER, AS_OF), gate(AS_OF, LATER), "consent snapshot"),
     "snapshot by a microsecond": (gate(AS_OF + MICRO), gate(AS_OF), "consent snapshot"),
-    "same as_of, more consents": (gate(withdrawn=9), gate(), "cannot be told which"),
-    "same as_of, fewer consents": (gate(), gate(withdrawn=9), "cannot be told which"),
-    "instant": (gate(), gate(judged_at=NOW - MICRO), "it judges as at"),
+    "same as_of, more consents": (gate(withdrawn=9), gate(), "nobody can tell which"),
+    "same as_of, fewer consents": (gate(), gate(withdrawn=9), "nobody can tell which"),
+    "instant": (gate(), gate(judged_at=NOW - MICRO), "its instant of judgement is"),
 }
 
 
@@ -166,7 +166,7 @@ def test_of_two_that_differ_as_of_one_instant_neither_is_forgotten(
         for path in (dst / EVIDENCE / "manifest.json", *(dst / name for name in NAMES)):
             path.unlink()
     for each in (one, other, one):
-        refused(each, src, dst, "cannot be told which")
+        refused(each, src, dst, "nobody can tell which")
         manifest = cg.run(each, src, dst, allow_older_snapshot=True)
         assert manifest.allowed_older_snapshot
         seen = manifest.newest.consent if what == "snapshots" else manifest.newest.channels
@@ -186,7 +186,7 @@ def test_a_manifest_that_forgets_one_of_two_is_a_finding(src: Path, dst: Path) -
     forged = reseal(manifest, {"newest": manifest.own, "allowed_older_snapshot": False})
     (dst / EVIDENCE / "manifest.json").write_bytes(forged)
     (finding,) = cg.audit(dst)
-    assert "leaves out what the run that it follows was judged by" in str(finding)
+    assert "leaves out what the run before it was judged by" in str(finding)
 
 
 @pytest.mark.parametrize("order", [["b", "a"], ["a", "a"], []])
@@ -237,7 +237,7 @@ def test_a_clock_that_is_a_little_behind_is_no_older_run(src: Path, dst: Path) -
     second = cg.run(live, src, dst)
     assert second.judgement.judged_at == first.judgement.judged_at
     other = cg.run(live, src, dst, judged_at=now + timedelta(hours=2))
-    refused(live, src, dst, "it judges as at")
+    refused(live, src, dst, "its instant of judgement is")
     assert other == cg.Manifest.model_validate_json((dst / EVIDENCE / "manifest.json").read_bytes())
 
 
@@ -269,7 +269,7 @@ def test_the_command_line_refuses_and_allows(run: Runner, src: Path) -> None:
     assert allowed.code == 0
     verified = run("verify", "dst", "--rejudge")
     assert verified.code == 0
-    assert "older than one before, which was allowed: its consent snapshot" in verified.out
+    assert "older than an earlier one, which was allowed: its consent snapshot" in verified.out
 
 
 @pytest.mark.filterwarnings("ignore::consentgate.CoverageWarning")  # few subjects have a record

@@ -48,7 +48,7 @@ def test_where_there_is_no_manifest_it_is_an_error(clean: cg.Manifest, place: st
 
 
 def test_a_file_that_is_no_manifest_or_was_altered_is_an_error(clean: cg.Manifest) -> None:
-    with pytest.raises(cg.ManifestError, match="is no valid Manifest"):
+    with pytest.raises(cg.ManifestError, match="is not a valid Manifest"):
         cg.Manifest.read("in.parquet")
     path = "clean" / FILE
     text = path.read_text()

@@ -62,7 +62,7 @@ def test_the_envelope_is_what_the_standards_say(dst: Path, keys: tuple[Path, Pat
 def test_another_key_is_a_finding(dst: Path, tmp_path: Path) -> None:
     (finding,) = cg.audit(dst, public_key=write_keys(tmp_path, "other")[1])
     assert finding.path == ENVELOPE
-    assert "not signed with the key given" in finding.what
+    assert "not signed with the given key" in finding.what
 
 
 def test_a_signed_run_needs_a_key(dst: Path) -> None:

@@ -1,4 +1,4 @@
-"""Gates in the engines that people already use: what goes in comes back, with admitted rows only.
+"""Gates for the engines that people already use: data comes back with admitted rows only.
 
 Each module has `filter(data, gate, …)`. Nothing here imports an engine before it is used.
 """

@@ -1,4 +1,4 @@
-"""A gate on its way to other processes."""
+"""A gate that can be sent to other processes."""
 
 import pickle
 from typing import Any, cast
@@ -8,11 +8,11 @@ from consentgate.publishing import AnyGate
 
 
 class CarriedGate:
-    """A gate, or a live one, that is unpickled where it is first used.
+    """A gate or live gate that is unpickled when it is first used in another process.
 
-    Engines hand on what is raised from there, but not what is raised while they unpickle their own
-    work: a process pool would then wait for ever. Copies are the same object, since gates do not
-    change.
+    Engines hand on errors that are raised then. They do not hand on errors that are raised while
+    they unpickle their own work, so a process pool would wait for ever. Copies are the same object,
+    because gates do not change.
     """
 
     def __init__(self, gate: AnyGate | bytes) -> None:
@@ -22,9 +22,9 @@ class CarriedGate:
         """The gate for the next batch.
 
         Raises:
-            UnreadableFileError, GateFileError: The saved gate that this one stands for is not there
-                any more.
-            Whatever a live gate raises.
+            UnreadableFileError, GateFileError: The file of the saved gate is gone or is another
+                one.
+            Every error of a live gate.
         """
         gate = self._gate  # which another thread may be unpickling, too
         if isinstance(gate, bytes):

@@ -1,7 +1,7 @@
-"""Counts that worker processes keep and their parent reads.
+"""Counts of rows over worker processes, which their parent reads.
 
-Each process counts in a file of its own, mapped into memory, in a folder that the parent made.
-Counting therefore needs no lock and no message, however the processes were started.
+Each process counts in its own file, which is mapped into memory, in a folder that the parent made.
+So counting needs no lock and no message, however the processes were started.
 """
 
 import json
@@ -21,11 +21,11 @@ from consentgate.decision import Decision
 from consentgate.storage import write_faults_named
 
 _HEAD_BYTES = 8192
-"""Where the counts begin: first the number of admitted rows, then that of each reason. The reasons'
-names are before them, as JSON.
+"""The position in a file at which the counts begin: the number of admitted rows, and then that of
+each reason. The names of the reasons are before them, as JSON.
 """
 _NO_BIT = 32
-"""Where `Decision.rows_by_bit` counts the admitted rows."""
+"""The position at which `Decision.rows_by_bit` counts the admitted rows."""
 
 
 class Totals(NamedTuple):
@@ -41,12 +41,12 @@ class Totals(NamedTuple):
 
 
 class Counts:
-    """How many rows were admitted, and how many excluded by primary reason, in all processes.
+    """Counts admitted rows, and excluded rows by primary reason, in all processes.
 
-    The folder lives as long as the object in the process that made it.
+    The folder is removed with the object in the process that made it.
 
     Raises:
-        OutputError: From here and `add`: the system's temporary folder cannot be written to.
+        OutputError: The system's temporary folder cannot be written to. `add` raises it, too.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class Counts:
         return Totals(admitted - self._before.admitted, excluded - self._before.excluded)
 
     def reset(self) -> None:
-        """Let the counts begin at zero from now on, as this process sees them."""
+        """Begin to count at zero, as far as this process shows the counts."""
         self._before = self._since_the_beginning()
 
     def _since_the_beginning(self) -> Totals:
@@ -94,7 +94,7 @@ class Counts:
         return Totals(admitted, excluded)
 
     def _begin(self, names: list[str]) -> None:
-        """Begin a file of this process's own, with counts of zero."""
+        """Make a file for this process, with counts of zero."""
         path = Path(self._folder, f"{uuid.uuid4().hex}.counts")
         head = json.dumps(names).encode().ljust(_HEAD_BYTES, b"\0")
         assert len(head) == _HEAD_BYTES, "names are short"

@@ -1,4 +1,4 @@
-"""The filter that `datatrove.consent_filter` gives. This module imports datatrove."""
+"""The filter that `datatrove.consent_filter` returns. This module imports datatrove."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -28,11 +28,11 @@ from consentgate.publishing import AnyGate
 Verdict = bool | tuple[bool, str]
 
 _DOCUMENTS_WITHOUT = 1000
-"""How many documents may come before the first one with a key that is needed."""
+"""How many documents may come before the first one with a needed key."""
 
 
 class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
-    """A pipeline's step; see `consent_filter` in `consentgate.adapters.datatrove`."""
+    """A step of a pipeline; see `consent_filter` in `consentgate.adapters.datatrove`."""
 
     name = "🤝 Consent"
 
@@ -50,11 +50,11 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
     def run(
         self, data: Iterable[Document], rank: int = 0, world_size: int = 1
     ) -> Iterator[Document]:
-        """The admitted ones of a task's documents, in their order.
+        """Iterate over the admitted ones of a task's documents, in their order.
 
         Raises:
-            ConfigurationError: The step is still at work on other documents.
-            Whatever `consent_filter` raises.
+            ConfigurationError: The step is still judging other documents.
+            Every error of `consent_filter`.
         """
         if self._task is not None:
             raise ConfigurationError(
@@ -70,13 +70,13 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
             self._task = None
 
     def filter(self, doc: Document) -> Verdict:
-        """True for a document that is admitted, or False and the reason."""
+        """True if a document is admitted, else False and the primary reason."""
         return next(iter(self.filter_batch([doc])))
 
     def filter_batch(self, batch: Sequence[Document]) -> Iterable[Verdict]:
-        """True for each document that is admitted, or False and the primary reason.
+        """For each document, True if it is admitted, else False and the primary reason.
 
-        In a pipeline, ask for each verdict right before its document is passed on.
+        In a pipeline, take each verdict right before its document is passed on.
         """
         if self._task is not None:
             return self._task.judge(batch)
@@ -85,10 +85,10 @@ class ConsentFilter(BaseFilter):  # type: ignore[misc]  # datatrove has no types
 
 
 class Task:
-    """The documents of one task. They are one stream.
+    """Judges the documents of one task, which are one stream.
 
     Args:
-        gate: the gate, or a live one.
+        gate: a gate or a live gate.
         options: how to judge, and where to record.
     """
 
@@ -100,15 +100,15 @@ class Task:
         self._documents = 0
 
     def judge(self, documents: Sequence[Document]) -> Iterator[Verdict]:
-        """True for each document that is admitted, or False and the primary reason.
+        """For each document, True if it is admitted, else False and the primary reason.
 
         All are judged at once. Each verdict is that of the gate that is current when the verdict is
-        asked for: if another gate is current then, it judges the documents that are left again.
+        taken. If another gate is current then, it judges the documents that are left again.
 
         Raises:
-            NotArrowError: An object is no document.
-            ColumnMissingError: Enough documents have come, and none has a key that is needed.
-            Whatever `Gate.decide` raises.
+            NotArrowError: An object is not a document.
+            ColumnMissingError: None of the first documents has a needed key.
+            Every error of `Gate.decide`.
         """
         _refuse_others(documents)
         self._note_keys(documents)
@@ -138,10 +138,10 @@ class Task:
             yield True if reason is None else (False, reason)
 
     def check_keys(self) -> None:
-        """Raise an error unless every key that is needed was in some document.
+        """Raise an error unless every needed key was in some document.
 
         Raises:
-            ColumnMissingError, RuleColumnMissingError: No document has one of them.
+            ColumnMissingError, RuleColumnMissingError: A needed key was in no document.
         """
         if self._absent and self._documents:
             name = min(self._absent)
@@ -153,7 +153,7 @@ class Task:
             )
 
     def _note_keys(self, documents: Sequence[Document]) -> None:
-        """Look for the keys in the first documents, however they are batched."""
+        """Look for the needed keys in the first documents, whatever the size of batches."""
         looked_at = documents[: max(0, _DOCUMENTS_WITHOUT - self._documents)]
         self._documents += len(documents)
         if self._absent:
@@ -174,7 +174,7 @@ class Task:
 
 
 def _attributes(gate: Gate) -> dict[str, str]:
-    """The attributes of a document that stand for columns that its metadata does not have."""
+    """The attributes of a document that are columns if its metadata does not have them."""
     return {"id": "id", "text": "text", gate.columns.record_id: "id"}
 
 
@@ -182,13 +182,13 @@ def _refuse_others(documents: Sequence[Any]) -> None:
     for document in documents:
         if not isinstance(document, Document):
             raise NotArrowError(
-                f"An object of type '{type(document).__qualname__}' is no datatrove Document; give "
-                "what a reader of datatrove's gives."
+                f"An object of type '{type(document).__qualname__}' is not a datatrove Document; "
+                "give documents of a datatrove reader."
             )
 
 
 def _metadata(document: Document) -> Mapping[Any, Any]:
-    """A document's metadata; None is an empty dictionary."""
+    """A document's metadata. It is an empty dictionary if the document has None."""
     metadata = {} if document.metadata is None else document.metadata
     if not isinstance(metadata, Mapping):
         raise ColumnTypeError(
@@ -205,9 +205,9 @@ def _values(documents: Iterable[Document], name: str, attribute: str | None) -> 
 
 
 def _without_frames(error: BaseException) -> BaseException:
-    """The error, and those behind it, without tracebacks.
+    """Remove the tracebacks of an error and of its causes.
 
-    datatrove logs the variables of every frame, and they hold documents.
+    datatrove logs the variables of every frame, which hold documents.
     """
     seen: BaseException | None = error
     while seen is not None:

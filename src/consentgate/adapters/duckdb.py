@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["filter"]
 
 _BATCH_ROWS = 122_880
-"""As many rows as DuckDB stores together."""
+"""How many rows a batch has: as many as a row group of DuckDB."""
 _PLAIN = {
     *("boolean", "tinyint", "smallint", "integer", "bigint"),
     *("utinyint", "usmallint", "uinteger", "ubigint", "float", "double", "decimal"),
@@ -38,12 +38,14 @@ _PLAIN = {
     *("timestamp", "timestamp_s", "timestamp_ms", "timestamp_ns"),
     *("timestamp with time zone", "timestamptz_ns"),
 }
-"""Types whose every value comes back from Arrow as it was."""
+"""Types whose values all come back from Arrow as they were."""
 _AS_TEXT = {
     *("hugeint", "uhugeint", "bignum", "bit", "uuid", "enum", "interval"),
     *("time", "time_ns", "time with time zone"),  # a day may end at 24:00:00 in DuckDB
 }
-"""Types that Arrow lacks, or has with fewer values. DuckDB's text of each value is exact."""
+"""Types that are sent as text, because Arrow lacks them or some of their values. DuckDB's text of
+each value is exact.
+"""
 
 
 def filter(
@@ -54,40 +56,42 @@ def filter(
     judged_at: datetime | None = None,
     threads: int | None = None,
 ) -> DuckDBPyRelation:
-    """The admitted rows of a relation, in its order, as a relation of the same connection.
+    """Make a relation of the admitted rows of a relation, in its order.
 
-    The relation is run and judged at once, batch by batch. One gate judges all of it: the one that
-    is current when `filter` is called. The admitted rows are held in memory, and the new relation
-    reads them from there as often as it is used. If they do not fit into memory, write
+    The relation is run and judged at once, batch by batch. The gate that is current when `filter`
+    is called judges all of it. The admitted rows are held in memory, and the new relation reads
+    them from there as often as it is used. If they do not fit into memory, write
     `gate.stream(relation)` to a file.
 
     Values of types that Arrow does not have are sent as text. DuckDB casts them back whenever the
-    new relation is read. DuckDB hands UUIDs over as text, so the gate's snapshot needs ids of text,
-    too.
+    new relation is read. DuckDB hands UUIDs over as text, so the ids in the gate's snapshot must be
+    text, too.
 
     Columns whose names differ only in case come back as they are. DuckDB itself cannot tell them
     apart by name, and takes the first.
 
     Args:
         data: a relation with the gate's columns.
-        gate: a gate, or a live one. The gate that is current now judges all rows.
-        ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
-        judged_at: the instant of judgement; None takes the gate's, or else the clock at each batch.
+        gate: a gate or a live gate.
+        ledger: a folder that gets the excluded rows, with their position in `row`. None keeps no
+            record of excluded rows.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read at each batch.
         threads: as in `Gate.decide`.
 
     Returns:
-        The same columns and types.
+        A relation of the same connection, with the same columns and types.
 
     Raises:
-        NotArrowError: `data` is no relation.
+        NotArrowError: `data` is not a relation.
         TypeError: Another argument is of the wrong type.
         ColumnTypeError: A column is of a type whose values change on the way to Arrow and back,
             such as UNION, VARIANT and TUPLE.
-        ColumnAmbiguousError: Two columns have one name.
+        ColumnAmbiguousError: Two columns have the same name.
         InputError: DuckDB cannot run the relation.
         ExtraMissingError, ExtraOutdatedError: DuckDB is not installed, or too old.
         OutputError: The ledger cannot be written.
-        Whatever `Gate.decide` raises.
+        Every error of `Gate.decide`.
     """
     need("duckdb")
     from duckdb import DuckDBPyRelation
@@ -96,7 +100,7 @@ def filter(
     options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, DuckDBPyRelation):
         raise NotArrowError(
-            f"An object of type '{type(data).__qualname__}' is no DuckDB relation; give one."
+            f"An object of type '{type(data).__qualname__}' is not a DuckDB relation; give one."
         )
     current = gate.current()
     sieve = Sieve(current, options)
@@ -110,12 +114,13 @@ def filter(
 
 
 class _ColumnCasts(NamedTuple):
-    """How one column goes into Arrow and comes back.
+    """The expressions by which one column goes into Arrow and comes back.
 
     Attributes:
-        name: what it is called in Arrow.
-        into, back: what to select, by position, from the relation and from the table in Arrow.
-        is_cast: whether it is sent as text.
+        name: the column's name in Arrow.
+        into, back: the expression to select, by position, from the relation and from the table in
+            Arrow.
+        is_cast: whether the column is sent as text.
     """
 
     name: str
@@ -125,9 +130,9 @@ class _ColumnCasts(NamedTuple):
 
 
 class _RoundTrip:
-    """How the columns of a relation go into Arrow and come back as they were.
+    """Sends the columns of a relation to Arrow and takes them back as they were.
 
-    They go by position, because DuckDB takes two names that differ only in case for one.
+    Columns are named by position, because DuckDB takes two names that differ only in case for one.
 
     Args:
         relation: the relation.
@@ -170,14 +175,14 @@ class _RoundTrip:
                 raise _not_as_it_was(name, kind)
 
     def reader(self, relation: DuckDBPyRelation) -> pa.RecordBatchReader:
-        """The relation's batches in Arrow, by the names that the gate knows."""
+        """A reader of the relation's batches in Arrow, with the names that the gate knows."""
         given = self._sent(relation).to_arrow_reader(_BATCH_ROWS)
         schema = _renamed(given.schema, [column.name for column in self._sent_columns()])
         batches = (pa.RecordBatch.from_arrays(batch.columns, schema=schema) for batch in given)
         return pa.RecordBatchReader.from_batches(schema, batches)
 
     def returned(self, relation: DuckDBPyRelation, table: pa.Table) -> DuckDBPyRelation:
-        """A relation of the rows that came back from Arrow, with the columns of the first one."""
+        """Make a relation of rows in Arrow, with the columns of the first relation."""
         table = table.select(range(len(self._casts)))
         schema = _renamed(table.schema, _numbered(len(self._casts)))
         rows = _beside(relation, pa.Table.from_arrays(table.columns, schema=schema))
@@ -208,9 +213,9 @@ class _RoundTrip:
 
 
 def _beside(relation: DuckDBPyRelation, table: pa.Table) -> Any:
-    """A table as a relation of the same connection.
+    """Make a relation of a table on the connection of another relation.
 
-    No query names it, because the connection may have a table of the same name and read that one.
+    The table has no name in a query, because the connection may have another table of that name.
     """
     import duckdb
 
@@ -222,7 +227,7 @@ def _cast_for_arrow(name: str, kind: Any) -> str | None:
     """The type to which a column is cast for Arrow; None if it can stay as it is.
 
     Raises:
-        ColumnTypeError: Values of no such type could be cast back.
+        ColumnTypeError: Values of the type cannot be cast back.
     """
     leaves = [*_leaves(kind)]
     if not all(_is_plain(leaf) or _is_text(leaf) for leaf in leaves):
@@ -263,7 +268,7 @@ def _field_names(kind: Any) -> Iterator[list[str]]:
 
 
 def _with_text(kind: Any) -> str:
-    """A type in SQL, with VARCHAR instead of every type that is sent as text."""
+    """The type in SQL, with VARCHAR instead of every type that is sent as text."""
     if kind.id == "list":
         return f"{_with_text(kind.children[0][1])}[]"
     if kind.id == "array":
@@ -286,7 +291,7 @@ def _numbered(columns: int) -> list[str]:
 
 
 def _renamed(schema: pa.Schema, names: list[str]) -> pa.Schema:
-    """The schema with other names; the metadata that DuckDB gives each field stays."""
+    """The schema with other names. The metadata that DuckDB gives each field stays."""
     fields = [field.with_name(name) for field, name in zip(schema, names, strict=True)]
     return pa.schema(fields, schema.metadata)
 
@@ -307,7 +312,7 @@ def _not_as_it_was(name: str, kind: Any) -> ColumnTypeError:
 
 @contextmanager
 def _faults_named() -> Iterator[None]:
-    """Turn errors of DuckDB and Arrow into one of the library: their messages can quote values.
+    """Turn errors of DuckDB and Arrow, whose messages can quote values, into an `InputError`.
 
     Raises:
         InputError: DuckDB could not run the relation.

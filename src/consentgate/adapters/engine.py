@@ -1,4 +1,4 @@
-"""The packages that adapters need: whether each is installed, and new enough."""
+"""Checks that the packages that adapters need are installed and new enough."""
 
 import re
 from importlib import import_module
@@ -16,8 +16,8 @@ class Engine(NamedTuple):
 
     Attributes:
         package: its name.
-        version: the oldest version that will do.
-        extra: the extra of this package that installs it; None: it is always installed.
+        version: the oldest version that is accepted.
+        extra: the extra of this package that installs it; None if it is always installed.
     """
 
     package: str
@@ -26,14 +26,14 @@ class Engine(NamedTuple):
 
     @property
     def requirement(self) -> str:
-        """What to install with pip."""
+        """The requirement to install with pip."""
         if self.extra is None:
             return f"{self.package}>={self.version}"
         return f"consentgate[{self.extra}]"
 
 
 def engine_of(package: str) -> Engine:
-    """What this package's own metadata, made from pyproject.toml, says about a package.
+    """Read what this package's own metadata, made from pyproject.toml, says about a package.
 
     Raises:
         LookupError: This package does not depend on it.
@@ -50,8 +50,8 @@ def need(package: str) -> None:
     """Import a package, so that importing it later cannot fail.
 
     Raises:
-        ExtraMissingError: It is not installed.
-        ExtraOutdatedError: It is too old.
+        ExtraMissingError: The package is not installed.
+        ExtraOutdatedError: The package is too old.
     """
     engine = engine_of(package)
     advice = f"pip install --upgrade '{engine.requirement}'"
@@ -60,7 +60,7 @@ def need(package: str) -> None:
         installed = version(package)
     except ImportError as error:
         raise ExtraMissingError(
-            f"Package '{package}' is needed for that and cannot be imported; {advice}."
+            f"Package '{package}' is needed and cannot be imported; {advice}."
         ) from error
     if _numbers(installed) < _numbers(engine.version):
         raise ExtraOutdatedError(

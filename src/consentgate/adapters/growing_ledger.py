@@ -1,4 +1,4 @@
-"""A ledger that is complete after every batch, for streams whose end nobody announces."""
+"""A ledger that is complete after every batch, for streams whose end is not announced."""
 
 import os
 from pathlib import Path
@@ -18,11 +18,11 @@ _PART_ROWS = 16_384
 
 
 class Entry(NamedTuple):
-    """Where in a ledger directory the excluded ones of some rows are.
+    """The rows that were written to a ledger together, and their part.
 
     Attributes:
-        part: the file; if there are several, the one that the last of the rows are in.
-        first_row, stop: the position of their first row, and the first one after them.
+        part: the file that they are in; if there are several, the file of the last rows.
+        first_row, stop: the position of the first of the rows, and of the first one after them.
     """
 
     part: Path
@@ -31,16 +31,16 @@ class Entry(NamedTuple):
 
 
 class GrowingLedger:
-    """A ledger directory's new parts; each process rewrites its last part at each batch.
+    """An `AmendableLedger` of which each process rewrites its last part at each batch.
 
-    It is an `AmendableLedger`. It may be used by several threads, and a copy in each process.
+    Several threads may use it, and each process has a copy.
 
     Args:
-        directory: made if it is not there. Parts have names of their own, so several processes
-            may write into one directory.
+        directory: the folder, which is made if it is not there. Each part has a name of its own, so
+            several processes may write into one folder.
 
     Raises:
-        OutputError: From here and every method: the directory cannot be written to.
+        OutputError: The folder cannot be written to. Every method raises it, too.
     """
 
     def __init__(self, directory: str | Path) -> None:
@@ -52,20 +52,21 @@ class GrowingLedger:
         return GrowingLedger, (self._directory,)
 
     def reserve(self, rows: int) -> int:
-        """The position of the next rows among all rows that this process has reserved.
+        """Reserve the positions of the next rows of this process. Returns the first position.
 
         Args:
-            rows: how many rows they are.
+            rows: how many rows there are.
         """
         return self._writer().reserve(rows)
 
     def write(
         self, gate: RecordedGate, record_ids: pa.ChunkedArray, decision: Decision, first_row: int
     ) -> Entry:
-        """Append the excluded ones of n rows; see `LedgerWriter`.
+        """Append those of n rows that are excluded; see `LedgerWriter`.
 
         Args:
-            first_row: what `reserve` returned for the n rows.
+            gate, record_ids, decision: as in `LedgerWriter.write`.
+            first_row: the position that `reserve` returned for the n rows.
         """
         return self._writer().write(gate, record_ids, decision, first_row)
 
@@ -77,7 +78,7 @@ class GrowingLedger:
         record_ids: pa.ChunkedArray,
         decision: Decision,
     ) -> Entry:
-        """Replace what was written of the last ones of n rows; see `AmendableLedger`."""
+        """Replace what was written about the last of n rows; see `AmendableLedger`."""
         return self._writer().amend(entry, done, gate, record_ids, decision)
 
     def close(self) -> None:
@@ -148,12 +149,12 @@ class _Writer:
             self._put(self._part, pa.concat_tables([self._rows, excluded]).combine_chunks())
 
     def _put(self, part: Path, rows: pa.Table) -> None:
-        """Write the part that is to be the last one."""
+        """Write a part that becomes the last one."""
         self._write(part, rows)
         self._rows = rows
 
     def _write(self, part: Path, rows: pa.Table) -> None:
-        """Write a part, or let it be as it was."""
+        """Write a part. If writing fails, the part is as before."""
         what, draft = f"Ledger directory '{self._directory}'", part.with_suffix(".partial")
         writer = RowGroupWriter(draft, FileForm(rows.schema, LEDGER_OPTIONS), what)
         writer.write(rows)
@@ -163,7 +164,7 @@ class _Writer:
 
 
 def _are_alike(rows: pa.Table, others: pa.Table) -> bool:
-    """Whether rows may be in one part: they are of one type, and the same judged them."""
+    """Whether rows may be in one part, because they have one type and one gate judged them."""
     return bool(rows.schema.equals(others.schema, check_metadata=True))
 
 

@@ -44,24 +44,24 @@ def filter(
     threads: int | None = None,
     batch_size: int = 4096,
 ) -> Data:
-    """The data set's admitted rows, in its order, with its features, format, split and info.
+    """Make a data set of the admitted rows, in their order, with features, format, split and info.
 
-    A `Dataset` is judged at once, by one gate, as of one instant. A gate that is published
-    afterwards does not change the result.
+    A `Dataset` is judged at once, by one gate, at one instant. A gate that is published afterwards
+    does not change the result.
 
-    The admitted rows of a data set on disk go to a file in its cache; nothing of the others does.
-    They are read from there the next time if the data set, `judged_at`, the version of this package
-    and the gate are the same. Results are cached only if `judged_at` is given (here or to
-    the gate) and there is no `ledger`; otherwise everything is judged again, and the ledger is
-    complete. Rows that earlier snapshots admitted stay in the cache until
-    `dataset.cleanup_cache_files()`.
+    If a data set is on disk, its admitted rows are written to a file in its cache, and nothing of
+    the other rows is. They are read from there the next time if the data set, `judged_at`, the
+    version of this package and the gate are the same. Results are cached only if `judged_at` is
+    given (here or to the gate) and there is no `ledger`. Otherwise everything is judged again, and
+    the ledger is complete. Rows that earlier snapshots admitted stay in the cache until
+    `dataset.cleanup_cache_files()` is called.
 
     An `IterableDataset` is judged batch by batch as it is iterated over, each batch by the gate
     that is current at that moment. Its rows are given out one by one. If a live gate has changed
-    meanwhile, the newer gate judges the rows that are left again, and no row is given out that it
-    would not admit. It does not reach rows that later steps (`shuffle`, a batched `map`) or a
-    loader already hold. Whether a consent has expired is checked when rows are judged, and not
-    again when they are given out.
+    meanwhile, the newer gate judges the rows that are left again, and only rows that it admits are
+    given out. It does not reach rows that later steps (`shuffle`, a batched `map`) or a loader
+    already hold. Whether a consent has expired is checked when rows are judged, and not again when
+    they are given out.
 
     Shards, epochs, resuming (`state_dict`) and workers of a `DataLoader` work as before. `datasets`
     does not announce the end of a stream, and workers are killed, so the ledger is complete after
@@ -72,26 +72,27 @@ def filter(
 
     Args:
         data: a `Dataset`, an `IterableDataset`, or a dictionary of either.
-        gate: a gate, or a live one (`GateStore.live`). Saved, it goes to workers as a path.
-        ledger: a directory that gets the excluded rows. Splits get a folder each in there, under
-            the split's name. `row` is the position in the data set; in a stream, it is the position
-            among all rows that the process has judged. None: no record.
-        judged_at: the instant of judgement, with a time zone. None: the gate's, or else the clock,
-            for a `Dataset` once, for a stream at each batch.
-        threads: how many threads judge; None: one per available core, or one in a worker process.
+        gate: a gate or a live gate (`GateStore.live`). A saved gate is sent to workers as its path.
+        ledger: a folder that gets the excluded rows. Each split gets a folder in it, with the name
+            of the split. `row` is the position in the data set; in a stream, it is the position
+            among all rows that the process has judged. None keeps no record of excluded rows.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read: once for a `Dataset`, at each batch for a stream.
+        threads: how many threads judge. None takes one for each available core, and one in a worker
+            process.
         batch_size: how many rows are judged, and held in memory, at a time. A stream that is
             resumed judges up to two batches again.
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: `datasets` is not installed, or too old.
-        NotArrowError: `data` is none of the above.
-        TypeError: An argument is of a wrong type, or no gate.
+        NotArrowError: `data` is not one of these.
+        TypeError: An argument is of a wrong type, or `gate` is not a gate.
         ConfigurationError: `batch_size` or `threads` is less than 1, `judged_at` has no time zone,
             or the name of a split cannot be that of a folder in the ledger.
         UnreadableFileError: A file of a `Dataset` is gone.
         OutputError: The ledger cannot be written.
-        Whatever `Gate.decide` raises: at once where the features are known, else while iterating;
-            from a `DataLoader`'s workers, too, with its class.
+        Every error of `Gate.decide`: raised at once if the features are known, else while
+            iterating. A `DataLoader` raises errors of its workers with the same class.
     """
     need("datasets")
     from datasets import Dataset, DatasetDict, IterableDataset, IterableDatasetDict
@@ -104,18 +105,18 @@ def filter(
     if isinstance(data, IterableDataset | IterableDatasetDict):
         return cast(Data, _filter_streams(data, gate, options, batch_size))
     raise NotArrowError(
-        f"An object of type '{type(data).__qualname__}' is no data set of Hugging Face's; give a "
-        "Dataset, an IterableDataset, or a dictionary of either."
+        f"An object of type '{type(data).__qualname__}' is not a data set of Hugging Face's; give "
+        "a Dataset, an IterableDataset, or a dictionary of either."
     )
 
 
 def _filter_whole(data: Any, gate: Gate, options: JudgingOptions, batch_size: int) -> Any:
-    """A data set, or a dictionary of splits, judged at once."""
+    """Judge a data set, or a dictionary of splits, at once."""
     splits = data if isinstance(data, dict) else {None: data}
     options_of = _options_of_each(splits, options)
     for dataset in splits.values():
         check_schema(dataset.data.schema, gate, options)
-    # A given instant is not compared with the clock; the check above did that for the clock's.
+    # a given instant is not compared with the clock, and the check above did that for the clock's
     instant = options.judged_at or gate.judged_at or datetime.now(UTC)
     admitted = {
         name: _filter_dataset(
@@ -127,7 +128,7 @@ def _filter_whole(data: Any, gate: Gate, options: JudgingOptions, batch_size: in
 
 
 def _filter_streams(data: Any, gate: AnyGate, options: JudgingOptions, batch_size: int) -> Any:
-    """A stream, or a dictionary of splits, judged as it is iterated over."""
+    """Make a stream, or a dictionary of splits, that is judged as it is iterated over."""
     if not isinstance(data, dict):
         return _filter_stream(data, gate, options, batch_size)
     options_of = _options_of_each(data, options)
@@ -139,14 +140,15 @@ def _filter_streams(data: Any, gate: AnyGate, options: JudgingOptions, batch_siz
 
 
 def _options_of_each(splits: Iterable[Any], options: JudgingOptions) -> dict[Any, JudgingOptions]:
-    """The options for each of several splits, which get folders of their own in the ledger.
+    """The options for each of several splits. Each split has its own folder in the ledger.
 
     Args:
-        splits: their names; None is the name of data that is no split.
+        options: the options for all of them.
+        splits: their names; None is the name of data that is not a split.
 
     Raises:
         ConfigurationError: There is a ledger, and the name of a split cannot be the name of a
-            folder, or the names of two splits could be the name of one.
+            folder, or two splits could have the same folder.
     """
     if options.ledger is None:
         return dict.fromkeys(splits, options)
@@ -169,7 +171,7 @@ def _folder_of(split: Any) -> str:
     """The name of a split's folder in the ledger: the split's own name.
 
     Raises:
-        ConfigurationError: It cannot name a folder everywhere, or is a path to somewhere else.
+        ConfigurationError: The name cannot name a folder on every system, or is a path.
     """
     name = str(split)  # `datasets` has a class of its own for names of splits
     if not re.fullmatch(r"\w[\w-]*(\.[\w-]+)*", name) or len(name.encode()) > _LONGEST_NAME:
@@ -187,7 +189,7 @@ def _folded(name: str) -> str:
 
 
 def _filter_dataset(dataset: Any, gate: Gate, options: JudgingOptions, batch_size: int) -> Any:
-    """The admitted rows of one data set, which can be judged at the instant of the options."""
+    """Make a data set of the admitted rows of one data set that was checked already."""
     assert options.judged_at is not None
     instant = as_micros(options.judged_at, name="judged_at")
     # Without this fingerprint, `datasets` would pickle the gate to make one.
@@ -212,7 +214,7 @@ def _filter_dataset(dataset: Any, gate: Gate, options: JudgingOptions, batch_siz
 
 
 def _stored(dataset: Any) -> list[list[Any]]:
-    """The name, size and time of each of the data set's files, to notice others instead of them."""
+    """The name, size and time of each of the data set's files, by which a change is noticed."""
     stored = []
     for file in dataset.cache_files:
         try:
@@ -227,7 +229,7 @@ def _stored(dataset: Any) -> list[list[Any]]:
 
 
 def _without_rows(dataset: Any, fingerprint: str) -> Any:
-    """A data set without rows. After `select([])`, the rows would still be behind it."""
+    """A data set without rows. The result of `select([])` would still hold the rows."""
     table = pa.Table.from_batches([], dataset.data.schema)
     return type(dataset)(table, dataset.info, dataset.split, fingerprint=fingerprint)
 

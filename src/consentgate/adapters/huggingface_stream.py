@@ -1,4 +1,4 @@
-"""The streams that `huggingface.filter` gives. This module imports `datasets`.
+"""The streams that `huggingface.filter` returns. This module imports `datasets`.
 
 The base class is not public. `IterableDataset.map` cannot be used instead: it hands a batch on row
 by row and does not ask whether the gate has changed meanwhile.
@@ -26,7 +26,7 @@ class StreamHolder:
     """Judges the batches of a stream and holds their rows, in any process and from any thread.
 
     Args:
-        gate: the gate, or a live one.
+        gate: a gate or a live gate.
         options: how to judge, and where to record.
     """
 
@@ -43,38 +43,38 @@ class StreamHolder:
         """Judge a batch, whose rows are given out one by one.
 
         Args:
-            rows: a function as `Sieve.hold` takes it.
-            count: how many rows it gives.
+            rows: a function that returns the rows; see `Sieve.hold`.
+            count: how many rows it returns.
         """
         first_row = 0 if self._ledger is None else self._ledger.reserve(count)
         return HeldBatch(self._sieve.hold(rows, first_row=first_row))
 
     def table(self, gate: Gate, columns: Mapping[str, list[Any]]) -> pa.Table:
-        """Those of the columns that judging by a gate, and recording, need."""
+        """Make a table of the columns that judging by a gate and recording need."""
         needed = self._options.columns(gate)
         return self._values.table(gate, {n: columns[n] for n in needed if n in columns})
 
 
 class HeldBatch:
-    """The rows of a batch. The ledger has all that are excluded, as of the last judgement."""
+    """The rows of a batch. The ledger has those that the last judgement excluded."""
 
     def __init__(self, held: Held) -> None:
         self._held = held
 
     def mask(self) -> pa.BooleanArray:
-        """Which of the rows that are left are admitted, by the gate that judged them last."""
+        """A mask of the admitted ones of the rows that are left, by the gate that judged last."""
         return self._held.peek().admitted
 
     def finish(self) -> None:
-        """Note that all rows are given out now."""
+        """Count all rows as given out."""
         self._held.advance(self._held.left)
 
     def positions(self, judged: Callable[[pa.BooleanArray], None]) -> Iterator[int]:
-        """The positions of the admitted rows, each as the current gate decides at that moment.
+        """Iterate over the positions of admitted rows, as the current gate decides at that moment.
 
         Args:
-            judged: called with the rows' `mask`, at first, and whenever the rows that are left were
-                judged again.
+            judged: a function that is called with the `mask` at first, and whenever the rows that
+                are left were judged again.
         """
         held = self._held
         positions = self._admitted_positions(judged)
@@ -94,14 +94,14 @@ class HeldBatch:
 
 
 class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets has no types
-    """The admitted rows of what a stream reads.
+    """The admitted rows of a stream.
 
     With a gate that may change, tables have one row each, so that every row is given out as the
     current gate decides at that moment.
 
     Args:
-        mapped: what `IterableDataset.map` made of the stream. It tells the rows and their batches.
-            Its function is not called.
+        mapped: the result of `IterableDataset.map` on the stream, which reads its batches. The
+            mapped function is not called.
         holder: judges the rows.
     """
 
@@ -112,17 +112,17 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
 
     @property
     def iter_arrow(self) -> Any:
-        """The function that gives tables, if the stream is one of tables."""
+        """The function that iterates over tables; None if the stream has no tables."""
         return self._iter_arrow if self._mapped.iter_arrow else None
 
     @property
     def is_typed(self) -> bool:
-        """Whether it knows its features."""
+        """Whether the features are known."""
         return self.features is not None
 
     @property
     def features(self) -> Any:
-        """The types of its columns, if it knows them."""
+        """The types of the columns; None if they are not known."""
         return self._mapped.features
 
     @property
@@ -131,18 +131,18 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
         return int(self.ex_iterable.num_shards)
 
     def shuffle_data_sources(self, generator: Any) -> "GatedExamples":
-        """The same with its shards in another order."""
+        """The same stream with its shards in another order."""
         return GatedExamples(self._mapped.shuffle_data_sources(generator), self._holder)
 
     def shard_data_sources(
         self, num_shards: int, index: int, contiguous: bool = True
     ) -> "GatedExamples":
-        """The same with some of its shards."""
+        """The same stream with some of its shards."""
         mapped = self._mapped.shard_data_sources(num_shards, index, contiguous=contiguous)
         return GatedExamples(mapped, self._holder)
 
     def reshard_data_sources(self) -> "GatedExamples":
-        """The same in more shards."""
+        """The same stream in more shards."""
         return GatedExamples(self._mapped.reshard_data_sources(), self._holder)
 
     def _init_state_dict(self) -> dict[str, Any]:
@@ -221,7 +221,7 @@ class GatedExamples(_BaseExamplesIterable):  # type: ignore[misc]  # datasets ha
             yield position
 
     def _begin(self) -> int:
-        """Go to where the state says; returns how many rows of the batch were given out before."""
+        """Begin where the state says. Returns how many rows of the batch were given out before."""
         state = self._state_dict
         if state is None:
             return 0

@@ -1,4 +1,4 @@
-"""Checks of arguments that several adapters take, beside `JudgingOptions`."""
+"""Checks of arguments that several adapters take besides `JudgingOptions`."""
 
 from typing import Any
 
@@ -19,10 +19,10 @@ def require_gate(gate: Any) -> None:
 
 
 def require_count(value: Any, name: str) -> None:
-    """Refuse a number of rows or documents that is not at least 1.
+    """Raise an error unless a number of rows or documents is at least 1.
 
     Raises:
-        TypeError: It is no integer.
+        TypeError: It is not an integer.
         ConfigurationError: It is less than 1.
     """
     require(value, name, int, hint="give a whole number")

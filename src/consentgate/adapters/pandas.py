@@ -39,37 +39,39 @@ def filter(
     judged_at: datetime | None = None,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """The admitted rows of a data frame, in their order, with their index, types and labels.
+    """Make a data frame of the admitted rows, in their order, with their index, types and labels.
 
     The frame is judged at once, by the gate that is current when `filter` is called.
 
     Only the columns that judging and recording need are looked at. They must be of types that Arrow
-    has. In a column of objects, subjects may be lists, tuples or NumPy arrays, such as
-    `pd.read_parquet` gives them. The index is never looked at.
+    has. In a column of objects, subjects may be lists, tuples or NumPy arrays, as `pd.read_parquet`
+    returns them. The index is never looked at.
 
-    Integer ids in a column with nulls are floats in plain pandas, and floats are no ids: read the
-    data with `dtype_backend="pyarrow"`, or use `Int64`. Only within NumPy arrays of subjects, which
-    pandas gives as floats if one of them holds a null, are floats taken for integers; all have to
-    be whole numbers below 2**53, because larger ones are not exact.
+    In plain pandas, integer ids in a column with nulls are floats, and floats are not accepted as
+    ids. Read the data with `dtype_backend="pyarrow"`, or use `Int64`. The only exception are NumPy
+    arrays of subjects, which pandas makes floats of if one of them holds a null. These floats are
+    taken for integers. All have to be whole numbers below 2**53, because larger ones are not exact.
 
     Categories that no admitted row has are removed, both from columns and from the index, because
-    they would show what excluded rows hold. What does not belong to a row is kept as it is:
-    `attrs`, flags, and the fill value of a sparse column's type.
+    they would show what excluded rows hold. `attrs`, flags, and the fill value of a sparse column's
+    type are kept as they are, because they do not belong to a row.
 
     Args:
-        data: with the gate's columns.
-        gate: a gate, or a live one. The gate that is current now judges all rows.
-        ledger: a directory that gets the excluded rows; `row` is the position. None: no record.
-        judged_at: the instant of judgement; None takes the gate's, or else the clock.
+        data: a data frame with the gate's columns.
+        gate: a gate or a live gate.
+        ledger: a folder that gets the excluded rows, with their position in `row`. None keeps no
+            record of excluded rows.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read.
         threads: as in `Gate.decide`.
 
     Raises:
-        NotArrowError: `data` is no `DataFrame`.
+        NotArrowError: `data` is not a `DataFrame`.
         TypeError: Another argument is of the wrong type.
         MalformedDataError: A column of Arrow's types is not what its type says.
         ExtraMissingError, ExtraOutdatedError: pandas is not installed, or too old.
         OutputError: The ledger cannot be written.
-        Whatever `Gate.decide` raises.
+        Every error of `Gate.decide`.
     """
     need("pandas")
     import pandas as pd
@@ -78,7 +80,7 @@ def filter(
     options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
     if not isinstance(data, pd.DataFrame):
         raise NotArrowError(
-            f"An object of type '{type(data).__qualname__}' is no pandas DataFrame; give one."
+            f"An object of type '{type(data).__qualname__}' is not a pandas DataFrame; give one."
         )
     current = gate.current()
     with Sieve(current, options) as sieve:
@@ -87,7 +89,7 @@ def filter(
 
 
 def _needed_table(frame: pd.DataFrame, gate: Gate, needed: Collection[str]) -> pa.Table:
-    """All columns. Those that are needed have their values, and the others only nulls."""
+    """A table of all columns. Needed columns have their values, and the others have only nulls."""
     names, arrays = [], []
     for at, label in enumerate(frame.columns):
         if isinstance(label, str):

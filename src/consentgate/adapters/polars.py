@@ -43,7 +43,7 @@ _BATCHES_AHEAD = 2
 _LAST_S = 30.0
 """Seconds to wait at exit for the last batch of an abandoned query."""
 _LETTING_GO_S = 0.1
-"""Seconds that Polars' threads then have to let go of Python objects."""
+"""Seconds to wait after that for Polars' threads to release Python objects."""
 
 
 def filter(
@@ -54,46 +54,48 @@ def filter(
     judged_at: datetime | None = None,
     threads: int | None = None,
 ) -> Frame:
-    """The admitted rows of a data frame, or of a query, in their order.
+    """Make a data frame or a query that has the admitted rows of another, in their order.
 
     A query (`LazyFrame`) is judged batch by batch whenever it runs. Judging comes first, so all
     steps that are added to the query see admitted rows only. The query reads the columns that are
-    wanted and those that judging needs. Put a condition that has nothing to do with admission below
-    the gate, so that it reaches the files: `filter(scan.filter(pl.col("lang") == "en"), gate)`. For
-    a condition on top that calls Python (`map_elements`), Polars needs the package cloudpickle.
+    wanted and those that judging needs. Put a condition that has nothing to do with admission
+    before the gate, so that it reaches the files:
+    `filter(scan.filter(pl.col("lang") == "en"), gate)`. For a condition after the gate that calls
+    Python (`map_elements`), Polars needs the package cloudpickle.
 
     Batches of a query are judged ahead, in a thread. If a live gate has changed when a batch is
-    handed to Polars, the new gate judges it again first. Batches that Polars has already taken for
-    the steps that follow stay as they are. A data frame is judged at once, by the gate that is
-    current when `filter` is called.
+    handed to Polars, the new gate judges the batch again first. Batches that Polars has already
+    taken for the steps that follow stay as they are. A data frame is judged at once, by the gate
+    that is current when `filter` is called.
 
     The buffers of the result hold nothing of an excluded row. The words of `Categorical` and `Enum`
-    columns belong to their types, and Polars keeps them for the whole process. What is written or
-    exported has only the words of its own rows, except for `Enum`.
+    columns belong to their types, and Polars keeps them for the whole process. Written or exported
+    data has only the words of its own rows, except for `Enum`.
 
     Args:
-        data: with the gate's columns.
-        gate: a gate, or a live one. A query asks a live one for the newest gate at each batch. Each
-            run reads the columns that are needed by the gate that is current when it begins.
-        ledger: a directory that gets the excluded rows. Every run of a query adds all of its own,
-            even if only the first admitted rows are wanted (`head`). If Polars itself breaks a run
-            off (`head` after a condition), the ledger gets the excluded rows of the batches handed
-            out until then, and is complete some time later.
-        judged_at: the instant of judgement; None takes the gate's, or else the clock, for a query
-            at each batch.
+        data: a data frame or query with the gate's columns.
+        gate: a gate or a live gate. A query asks a live gate for the newest one at each batch. Each
+            run of a query reads the columns that the gate that is current at its beginning needs.
+        ledger: a folder that gets the excluded rows. Every run of a query adds its excluded rows,
+            all of them, even if only the first admitted rows are wanted (`head`). If Polars itself
+            stops a run early (`head` after a condition), the ledger gets the excluded rows of the
+            batches that were handed out, and is complete some time later. None keeps no record of
+            excluded rows.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read; for a query, at each batch.
         threads: as in `Gate.decide`.
 
     Returns:
-        The same type and schema.
+        An object of the same type, with the same schema.
 
     Raises:
         NotArrowError: `data` is neither a `DataFrame` nor a `LazyFrame`.
         TypeError: Another argument is of the wrong type.
-        ExtraMissingError, ExtraOutdatedError: Polars is missing or too old.
+        ExtraMissingError, ExtraOutdatedError: Polars is not installed, or too old.
         ColumnTypeError: A column's rows cannot be copied, because Polars cannot write its type.
         OutputError: The ledger cannot be written; for a query, when it runs.
-        Whatever `Gate.decide` raises: at once for the schema and for a stale snapshot or registry,
-            else when the query runs.
+        Every error of `Gate.decide`: raised at once if it is about the schema or about a stale
+            snapshot or registry, else when the query runs.
     """
     need("polars")
     import polars as pl
@@ -105,7 +107,7 @@ def filter(
     if isinstance(data, pl.LazyFrame):
         return _filter_query(data, gate, options)
     raise NotArrowError(
-        f"An object of type '{type(data).__qualname__}' is no Polars frame; give a DataFrame or "
+        f"An object of type '{type(data).__qualname__}' is not a Polars frame; give a DataFrame or "
         "a LazyFrame."
     )
 
@@ -123,9 +125,9 @@ def _filter_query(frame: pl.LazyFrame, gate: AnyGate, options: JudgingOptions) -
 
     schema, current = frame.collect_schema(), gate.current()
     check_schema(_arrow_schema(schema, options.columns(current)), current, options)
-    # Pure: if Polars sees that it occurs twice in a query, it may be judged once.
+    # pure, so that Polars may run it once if it occurs twice in a query
     return register_io_source(
-        _Source(frame, gate, options),
+        _GatedQuery(frame, gate, options),
         schema=schema,
         validate_schema=True,
         is_pure=True,
@@ -142,7 +144,7 @@ def _needed_table(frame: pl.DataFrame, needed: Collection[str]) -> pa.Table:
 
 
 def _arrow_schema(schema: pl.Schema, needed: Collection[str]) -> pa.Schema:
-    """All columns. Only those that are needed have their types: Arrow lacks some of Polars'."""
+    """A schema of all columns. Only needed columns have their types, because Arrow lacks some."""
     fields = [
         _arrow_field(name, kind) if name in needed else pa.field(name, pa.null())
         for name, kind in schema.items()
@@ -163,7 +165,7 @@ def _arrow_field(name: str, kind: pl.DataType) -> pa.Field:
 
 
 @dataclass(frozen=True, repr=False)
-class _Source:
+class _GatedQuery:
     """Gives Polars the admitted rows of a query, at every run."""
 
     frame: pl.LazyFrame
@@ -177,7 +179,7 @@ class _Source:
         n_rows: int | None,
         batch_size: int | None,  # noqa: ARG002  # a wish that need not be granted
     ) -> Iterator[pl.DataFrame]:
-        """The first `n_rows` admitted rows; of these, the ones that the predicate selects."""
+        """The first `n_rows` admitted rows, without those that the predicate does not select."""
         from polars import selectors
 
         frame, left = self.frame, n_rows
@@ -198,10 +200,10 @@ class _Source:
 class _Run:
     """A run of a query that judges some batches before they are asked for.
 
-    A thread of its own runs the query. Polars' own iterator over batches (`collect_batches`, 2.1)
+    A separate thread runs the query. Polars' own iterator over batches (`collect_batches`, 2.1)
     ends early and without an error after a panic, and it leaves the processor idle while a batch is
-    judged. If the rows are not wanted any more, nobody waits for the thread, because Polars may let
-    go of the batches in a thread that the query needs. The interpreter waits for it at exit.
+    judged. If the rows are not wanted any more, nothing waits for the thread, because Polars may
+    release the batches in a thread that the query needs. The interpreter waits for it at exit.
     """
 
     def __init__(self, frame: pl.LazyFrame, gate: AnyGate, options: JudgingOptions) -> None:
@@ -213,7 +215,7 @@ class _Run:
         self._thread = Thread(target=self._run, name="consentgate", daemon=True)
 
     def batches(self) -> Iterator[pl.DataFrame]:
-        """The admitted rows of each batch, as the current gate decides when the batch is given."""
+        """The admitted rows of each batch, as the current gate decides when it is given out."""
         _runs.add(self)
         self._thread.start()
         try:
@@ -236,7 +238,7 @@ class _Run:
         self._room.release()
 
     def wait(self) -> None:
-        """Give the thread some time to end, and the ledger to be completed."""
+        """Wait some time until the thread has ended and the ledger is complete."""
         self._thread.join(_LAST_S)
 
     def _run(self) -> None:
@@ -265,7 +267,7 @@ class _Run:
         frame.sink_batches(hand_over, chunk_size=_BATCH_ROWS, engine="streaming")
 
     def _hand_over(self, sieve: Sieve, batch: pl.DataFrame) -> bool:
-        """Judge a batch; returns whether it is enough."""
+        """Judge a batch. Returns whether no more batches are wanted."""
         self._room.acquire()
         if not self._unwanted.is_set():
             with self._sieve_lock:
@@ -278,7 +280,7 @@ class _Run:
 
 
 class _JudgedBatch:
-    """A batch that was judged, with its admitted rows, before it is asked for."""
+    """A batch that was judged before it is asked for, and its admitted rows."""
 
     def __init__(self, batch: pl.DataFrame, held: Held) -> None:
         self._batch, self._held = batch, held
@@ -297,7 +299,7 @@ _runs: WeakSet[_Run] = WeakSet()
 
 @atexit.register
 def _end_runs() -> None:
-    """Wait for all threads: one that outlives the interpreter would abort the process."""
+    """Wait for all threads, because a thread that outlives the interpreter aborts the process."""
     runs = list(_runs)
     for run in runs:
         run.break_off()

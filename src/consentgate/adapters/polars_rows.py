@@ -1,4 +1,4 @@
-"""Rows of Polars frames, copied so that nothing of the other rows stays in their buffers."""
+"""Copies rows of Polars frames, so that nothing of the other rows stays in their buffers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
 
 
 def in_short(kind: pl.DataType) -> str:
-    """A type without the words of an `Enum`, which can be text of messages."""
+    """The name of a type, without the words of an `Enum`, which can be text of messages."""
     name, inner = type(kind).__name__, getattr(kind, "inner", None)
     return name if inner is None else f"{name}({in_short(inner)})"
 
 
 def own_rows(frame: pl.DataFrame, decision: Decision) -> pl.DataFrame:
-    """The admitted rows, in buffers that hold nothing of other rows.
+    """Copy the admitted rows into buffers that hold nothing of other rows.
 
     The result of Polars' own `filter` shares buffers with its input: those of text always, and
-    those of numbers if the wanted rows lie next to each other. Whoever pickles or exports it would
-    hand on the whole buffers.
+    those of numbers if the wanted rows lie next to each other. Pickling or exporting it would hand
+    on the whole buffers.
     """
     import polars as pl
 
@@ -46,7 +46,7 @@ def _is_flat(kind: pl.DataType) -> bool:
 
 
 def _copied(column: pl.Series) -> pl.Series:
-    """The same values in buffers that hold no others."""
+    """Copy values into buffers that hold no others."""
     import polars as pl
 
     kind = column.dtype
@@ -68,7 +68,7 @@ def _copied(column: pl.Series) -> pl.Series:
 
 
 def _written_and_read(column: pl.Series) -> pl.Series:
-    """A copy by way of a file in memory, which also holds types that Arrow does not have."""
+    """Copy a frame through a file in memory, which can hold types that Arrow does not have."""
     import polars as pl
 
     file, rows = BytesIO(), column.len()
@@ -81,7 +81,7 @@ def _written_and_read(column: pl.Series) -> pl.Series:
 
 
 def only(frame: pl.DataFrame, names: Sequence[str]) -> pl.DataFrame:
-    """The frame with only those columns. Without any column it still has its rows.
+    """The frame with only those columns. With no column, it still has its rows.
 
     The names are taken literally. Polars' `select` and `drop` read some as patterns, such as
     `^.*$`.

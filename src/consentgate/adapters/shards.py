@@ -1,8 +1,8 @@
-"""The messages behind a loader, in batches, shared out so that every row has one reader.
+"""Shares the messages of a loader out in batches, so that every row has one reader.
 
-A shard is one worker process of one rank. Shards get pieces: row groups of Parquet files, cut up if
-there are fewer of them than shards, or the batches of an iterable. Each shard knows a row's
-position in the whole input, and can begin again at any row.
+A shard is one worker process of one rank. Shards get pieces. A piece is a row group of a Parquet
+file, or a part of one if there are fewer row groups than shards, or a batch of an iterable. Each
+shard knows the position of a row in the whole input, and can begin again at any row.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -27,14 +27,14 @@ from consentgate.storage import (
 )
 
 _JUDGED_ROWS, _JUDGED_BYTES = 32_768, 8 << 20
-"""Most rows and bytes judged at once. With fewer, the fixed cost of each judgement would show; more
-would fill the workers' memory.
+"""The most rows and bytes that are judged at once. With fewer, the fixed cost of each judgement
+would slow workers down. More would fill their memory.
 """
 
 
 @dataclass(frozen=True)
 class Shard:
-    """One reader among all: a worker process among those of a rank, and a rank among all ranks."""
+    """One reader of many: a worker process among those of a rank, and a rank among all ranks."""
 
     rank: int = 0
     ranks: int = 1
@@ -43,10 +43,10 @@ class Shard:
 
 
 class Position(NamedTuple):
-    """Where a shard is.
+    """The position of a shard in its share of the input.
 
     Attributes:
-        piece: how many of its pieces it has finished.
+        piece: how many of its pieces the shard has finished.
         rows: how many rows of the next piece it has finished.
     """
 
@@ -55,12 +55,12 @@ class Position(NamedTuple):
 
 
 class ResumePoint(NamedTuple):
-    """Where a shard resumes.
+    """The point at which a shard resumes.
 
     Attributes:
         position: the position of the next row.
-        inner_state: the state that the data set behind it goes back to before it reads on from the
-            position; None: the data set's own current state.
+        inner_state: the state that the wrapped data set returns to before it is read from the
+            position. None: its current state.
     """
 
     position: Position
@@ -75,8 +75,8 @@ class Block(NamedTuple):
 
     Attributes:
         first_row: the position of their first row in the whole input.
-        start: where to resume, so that the block is the next one.
-        batches: the batches, and where to resume after each.
+        start: the point to resume at, so that the block is the next one.
+        batches: each batch with the point to resume at after it.
     """
 
     first_row: int
@@ -92,14 +92,14 @@ class Batches(Protocol):
 
     @property
     def identity(self) -> str:
-        """Identifies the input that a position belongs to; empty if nothing identifies it."""
+        """A text that identifies the input that positions belong to; empty if none does."""
 
     @property
     def schema(self) -> pa.Schema | None:
-        """Their schema, if it is known before they are read."""
+        """The schema; None if it is not known before messages are read."""
 
     def read(self, shard: Shard, start: Position) -> Iterator[Block]:
-        """A shard's rows from some position on, in order."""
+        """Read a shard's rows from a position on, in order."""
 
 
 @dataclass(frozen=True)
@@ -107,10 +107,11 @@ class _Piece:
     """Rows of a row group.
 
     Attributes:
-        file: which file, by number.
-        group: which of its row groups.
-        first, stop: the first of its rows, and the first that is not in the piece.
-        first_row: the first one's position in the whole input.
+        file: the number of the file.
+        group: the number of the row group in the file.
+        first, stop: the numbers of the piece's first row in the row group, and of the row after
+            its last one.
+        first_row: the position of the first row in the whole input.
     """
 
     file: int
@@ -125,10 +126,10 @@ class ParquetBatches:
     """The rows of Parquet files, in the files' order.
 
     Attributes:
-        folder: where the files are.
-        files: the files, looked at; all of one schema.
-        batch_rows: how many rows make a batch; the last one of a piece may have fewer.
-        columns: which columns are read; None: all of them.
+        folder: the folder of the files.
+        files: the files with their state and schema. All have the same schema.
+        batch_rows: how many rows a batch has. The last one of a piece may have fewer.
+        columns: the columns that are read; None reads all of them.
     """
 
     folder: Folder
@@ -138,21 +139,21 @@ class ParquetBatches:
 
     @classmethod
     def find(cls, data: Any, batch_rows: int) -> "ParquetBatches":
-        """The files behind a path, pattern, URI or data set; see `find_source`.
+        """Find the files of a path, pattern, URI or data set; see `find_source`.
 
         Raises:
             SourceError, SchemaMismatchError, ConfigurationError: See `find_source` and `look_at`.
             UnreadableFileError: A file cannot be read.
         """
         source = find_source(data)
-        found, failures = look_at(source)
+        files, failures = look_at(source)
         if failures:
             raise failures[0].error
-        return cls(source.folder, tuple(found), batch_rows)
+        return cls(source.folder, tuple(files), batch_rows)
 
     @property
     def identity(self) -> str:
-        """The digest of the files' names and row groups, and of how they are cut."""
+        """The digest of the files' names, row groups and numbers of rows in a batch."""
         files = [[file.name, *file.group_rows] for file in self.files]
         return digest_json([files, self.batch_rows])
 
@@ -163,11 +164,11 @@ class ParquetBatches:
         return with_partition(pa.Table.from_batches([], first.schema), first.file.partition).schema
 
     def read(self, shard: Shard, start: Position) -> Iterator[Block]:
-        """A shard's rows from some position on.
+        """Read a shard's rows from a position on.
 
         Raises:
-            SourceChangedError: A file is not the one that was looked at.
-            UnreadableFileError: It cannot be read.
+            SourceChangedError: A file has changed since the files were found.
+            UnreadableFileError: A file cannot be read.
         """
         pieces = _share(self._pieces(), shard.rank, shard.ranks, self.batch_rows)
         pieces = _share(pieces, shard.worker, shard.workers, self.batch_rows)
@@ -197,7 +198,7 @@ class ParquetBatches:
         ]
 
     def _tables(self, piece: _Piece, done: int) -> Iterator[pa.Table]:
-        """A piece's rows, without those that were read before."""
+        """Read the rows of a piece, without those that were read before."""
         file = self.files[piece.file]
         self._refuse_change(file)
         skip, left = piece.first + done, piece.stop
@@ -233,7 +234,7 @@ class ParquetBatches:
 
 
 def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
-    """As many tables together as are judged at once."""
+    """Gather as many tables into a block as are judged at once."""
     gathered: list[pa.Table] = []
     rows = size = 0
     for table in tables:
@@ -248,12 +249,12 @@ def _gathered(tables: Iterator[pa.Table]) -> Iterator[list[pa.Table]]:
 
 def _changed(shown: str) -> SourceChangedError:
     return SourceChangedError(
-        f"File '{shown}' is not as it was when the data set was made of it; call `filter` again."
+        f"File '{shown}' has changed since the data set was made of it; call `filter` again."
     )
 
 
 def _share(pieces: list[_Piece], index: int, count: int, batch_rows: int) -> list[_Piece]:
-    """One of `count` shares of the pieces, which are cut up if they are too few."""
+    """One of `count` shares of the pieces. Pieces are cut if there are fewer than shares."""
     if len(pieces) < count:
         cuts = -(-count // max(len(pieces), 1))
         pieces = [smaller for piece in pieces for smaller in _cut(piece, cuts, batch_rows)]
@@ -261,7 +262,7 @@ def _share(pieces: list[_Piece], index: int, count: int, batch_rows: int) -> lis
 
 
 def _cut(piece: _Piece, cuts: int, batch_rows: int) -> Iterator[_Piece]:
-    """A piece in a number of smaller ones, or in fewer if it has fewer batches."""
+    """Cut a piece into a number of smaller ones, or into fewer if it has fewer batches."""
     batches = -(-(piece.stop - piece.first) // batch_rows)
     rows = -(-batches // cuts) * batch_rows
     for first in range(piece.first, piece.stop, rows):
@@ -270,15 +271,15 @@ def _cut(piece: _Piece, cuts: int, batch_rows: int) -> Iterator[_Piece]:
 
 
 class GivenBatches:
-    """The Arrow batches of an iterable. Every shard iterates over all, and skips those of others.
+    """The Arrow batches of an iterable. Every shard iterates over all of them, and skips some.
 
     Args:
-        batches: record batches, tables, or anything else that holds Arrow data.
-        schema: their schema, if it is known.
-        identity: identifies the input, as far as it is known.
-        are_shared_out: whether they are shared out; if not, each process has batches of its own.
-        inner_state: a function that gives the iterable's own state; None: the states of the
-            iterable are not in the blocks.
+        batches: an iterable of record batches, tables, or other objects that hold Arrow data.
+        schema: their schema; None if it is not known.
+        identity: a text that identifies the input; empty if none does.
+        are_shared_out: whether shards share the batches. If not, each process has its own batches.
+        inner_state: a function that returns the iterable's own state. None: blocks hold no states
+            of the iterable.
     """
 
     def __init__(
@@ -296,11 +297,11 @@ class GivenBatches:
         self._is_spent = False
 
     def read(self, shard: Shard, start: Position) -> Iterator[Block]:
-        """A shard's rows from some position on.
+        """Read a shard's rows from a position on.
 
         Raises:
-            ConfigurationError: The iterable can be iterated over only once, and that was done
-                before, or there are several shards.
+            ConfigurationError: The iterable can be iterated over only once, and either that was
+                done before, or there are several shards.
             NotArrowError: An item holds no Arrow data.
         """
         shard = shard if self._are_shared_out else Shard()
@@ -330,6 +331,6 @@ def _no_state() -> None:
 
 
 def _is_due(shard: Shard, number: int) -> bool:
-    """Whether a batch is the shard's; as pieces are shared out."""
+    """Whether a batch belongs to the shard, by the same rule as pieces."""
     of_rank, at = number % shard.ranks == shard.rank, number // shard.ranks
     return of_rank and at % shard.workers == shard.worker

@@ -48,27 +48,27 @@ def filter(
     columns: Sequence[str] | None = None,
     replica: tuple[int, int] | None = None,
 ) -> "GatedIterableDataset":
-    """A data set of record batches that hold admitted rows.
+    """Make a data set of record batches that hold admitted rows.
 
     Give it to a `DataLoader` with `batch_size=None`, because it gives whole batches. The loader's
-    `collate_fn` turns a batch into tensors. Each batch says in its schema's metadata, under
-    `consentgate.gate_digest`, which saved gate judged it.
+    `collate_fn` turns a batch into tensors. The metadata of each batch's schema names the saved
+    gate that judged it, under `consentgate.gate_digest`.
 
     With `batch_size`, every batch has that many admitted rows, gathered over batches and files of
     the input. Only the last one of each worker has fewer. Until a batch is full, all rows that were
     read for it are held in memory. Without `batch_size`, a batch holds the admitted rows of one
     batch of the input, and batches without an admitted row are left out.
 
-    The workers of all ranks share the input out, so that every row is judged once. Parquet files
-    are shared out by row group, or by parts of row groups if there are fewer of them than workers.
-    Other data is shared out batch by batch: every worker iterates over all, and skips those of the
-    others. Ranks may get unequal numbers of batches.
+    The workers of all ranks share the input, so every row is judged once. Parquet files are shared
+    out by row groups, or by pieces of row groups if there are fewer row groups than workers. Other
+    data is shared out by batches: every worker iterates over all batches, and skips those of other
+    workers. Ranks may get unequal numbers of batches.
 
-    Rows are read and judged before their batch is given (of files, up to 32,768 rows or 8 MiB at a
-    time). If a live gate has changed meanwhile, the newer gate judges them again, and no batch is
-    given with a row that it would not admit. It does not reach batches that a worker has already
-    sent to the loader (`prefetch_factor` for each worker). Whether a consent has expired is checked
-    when rows are judged, and not again when they are given out.
+    Rows are read and judged before their batch is given out (of files, up to 32,768 rows or 8 MiB
+    at a time). If a live gate has changed meanwhile, the newer gate judges them again, and a batch
+    only has rows that it admits. It does not reach batches that a worker has already sent to the
+    loader (`prefetch_factor` for each worker). Whether a consent has expired is checked when rows
+    are judged, and not again when they are given out.
 
     `state_dict` and `load_state_dict` do what torchdata's `StatefulDataLoader` expects: training
     goes on after the batch that it saw last. The gate may be a newer one, and `batch_size` another.
@@ -77,40 +77,45 @@ def filter(
         data: a path, pattern or URI of Parquet files, or a pyarrow data set; Arrow data in memory;
             an iterable of Arrow batches; or an `IterableDataset` of Arrow batches. Such a data set
             is not shared out, because it shares itself out to workers.
-        gate: a gate, or a live one (`GateStore.live`). If it was saved, its file is read at once
-            and shared by all workers, and workers that were not forked refuse another file in its
-            place. The gates that a live one takes later are read as they are needed.
-        ledger: a directory that gets the excluded rows, in a file for each iteration of a worker,
+        gate: a gate or a live gate (`GateStore.live`). The file of a saved gate is read at once and
+            shared by all workers, and workers that were not forked refuse another file in its
+            place. Newer gates of a live gate are read when they are needed.
+        ledger: a folder that gets the excluded rows, in one file for each iteration of a worker,
             which is complete when the iteration ends. `row` is the position in the whole input.
-            None: no record.
-        judged_at: the instant of judgement; None: the gate's, or else the clock at each batch.
-        threads: how many threads judge; None: one in workers, elsewhere one per core.
-        batch_size: how many rows a batch has; None: as many as a batch of the input has admitted.
+            None keeps no record of excluded rows.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read at each batch.
+        threads: how many threads judge. None takes one in workers, and elsewhere one for each
+            available core.
+        batch_size: how many rows a batch has. None gives the admitted rows of each batch of the
+            input.
         drop_last: leave out a last batch that is shorter than `batch_size`. Its rows are counted
             and recorded all the same.
-        batch_rows: how many rows of a file or table are a batch of the input.
-        columns: the columns to give, each once; None: all of them. Beside them, only the columns
-            are read that the gate that is current now needs. If a live gate comes to need others,
-            the iteration ends with a ColumnMissingError. Given none, batches have rows but no
-            columns.
-        replica: this process's rank and how many there are; None: as `torch.distributed` says when
+        batch_rows: how many rows of a file or table are one batch of the input.
+        columns: the names of the columns that batches have, each once. None takes all columns. An
+            empty list gives batches with rows but no columns. Besides these columns, only those are
+            read that the current gate needs. If a newer gate of a live gate needs others, the
+            iteration ends with a ColumnMissingError.
+        replica: this process's rank and the number of ranks. None asks `torch.distributed` when
             iteration begins, or else the environment that `torchrun` sets.
 
     Returns:
-        An `IterableDataset` with `counts`, `num_admitted` and `num_excluded` of all workers, and
-        `reset_counts`.
+        An `IterableDataset`. Its `counts`, `num_admitted` and `num_excluded` are about all workers,
+        and `reset_counts` sets them to zero.
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
-        TypeError: An argument is of a wrong type, or no gate.
-        ConfigurationError: The arguments do not fit together; while iterating: the DataLoader was
-            not made with `batch_size=None`, or RANK and WORLD_SIZE in the environment are no rank.
-        SourceError, UnreadableFileError, SchemaMismatchError: The files cannot be read as one;
-            while iterating with `batch_size`: batches have different schemas.
-        NotArrowError: `data` is none of the above.
-        OutputError: While iterating: the ledger cannot be written.
-        Whatever `Gate.decide` raises: at once for files and Arrow data in memory, else while
-            iterating; from workers, too, with its class.
+        TypeError: An argument is of a wrong type, or `gate` is not a gate.
+        ConfigurationError: The arguments do not fit together. Raised while iterating: the
+            DataLoader was not made with `batch_size=None`, or RANK and WORLD_SIZE in the
+            environment are not a rank.
+        SourceError, UnreadableFileError: The files cannot be read.
+        SchemaMismatchError: The files have different schemas. Raised while iterating with
+            `batch_size`: batches have different schemas.
+        NotArrowError: `data` is not one of these.
+        OutputError: The ledger cannot be written. Raised while iterating.
+        Every error of `Gate.decide`: raised at once for files and Arrow data in memory, else while
+            iterating. A `DataLoader` raises errors of its workers with the same class.
     """
     need("torch")
     from torch.utils.data import Dataset, IterableDataset
@@ -150,20 +155,30 @@ def filter_by_index(
     threads: int | None = None,
     columns: Sequence[str] | None = None,
 ) -> "GatedDataset":
-    """A data set that gives the admitted rows of each Arrow batch of another, by the same index.
+    """Make a data set with the admitted rows of each Arrow batch of another, by the same index.
 
     A batch without an admitted row comes without rows. There is no ledger, because there is no end
-    at which it would be complete. Give it, too, to a `DataLoader` with `batch_size=None`. For
-    everything else, see `filter`.
+    at which it would be complete. Give this data set, too, to a `DataLoader` with
+    `batch_size=None`.
+
+    Args:
+        data: a data set whose `__getitem__` returns Arrow batches.
+        gate, judged_at, threads, columns: as in `filter`.
+
+    Returns:
+        A data set of the same length. Its `counts`, `num_admitted` and `num_excluded` are about all
+        workers, and `reset_counts` sets them to zero.
 
     Raises:
         ExtraMissingError, ExtraOutdatedError: PyTorch is not installed, or too old.
-        TypeError: An argument is of a wrong type, or no gate.
+        TypeError: An argument is of a wrong type, or `gate` is not a gate.
         ConfigurationError: `threads` is less than 1, `judged_at` has no time zone, or `columns` is
-            a text or names a column twice; on getting: the DataLoader was not made with
-            `batch_size=None`.
-        NotArrowError: `data` gives nothing by index; or, on getting, it gives no Arrow data.
-        Whatever `Gate.decide` raises: on getting; from workers, too, with its class.
+            a text or names a column twice. Raised by `__getitem__`: the DataLoader was not made
+            with `batch_size=None`.
+        NotArrowError: `data` has no `__getitem__`. Raised by `__getitem__`: `data` gives no Arrow
+            data.
+        Every error of `Gate.decide`: raised by `__getitem__`. A `DataLoader` raises errors of its
+            workers with the same class.
     """
     need("torch")
     from consentgate.adapters.torch_batches import BatchMaker
@@ -191,7 +206,7 @@ def _check_size(batch_size: int | None, drop_last: bool) -> None:
 
 
 def _state_of(dataset: Any) -> Any:
-    """A copy of a data set's current state, which later changes do not reach."""
+    """A copy of a data set's current state, which does not change later."""
     return deepcopy(dataset.state_dict())
 
 

@@ -1,4 +1,4 @@
-"""Batches of admitted rows for PyTorch: as the input has them, or of one size."""
+"""Makes batches of admitted rows for PyTorch, as the input has them or of one size."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -27,16 +27,16 @@ class BatchMaker:
     """Makes batches of admitted rows in every process, and counts rows for all processes together.
 
     Args:
-        gate: the gate, or a live one.
-        columns: the columns that batches have, in their order; None: all columns.
+        gate: a gate or a live gate.
+        columns: the names of the columns that batches have, in this order; None takes all columns.
         options: how to judge, and where to record.
 
     Attributes:
-        columns: the same.
+        columns: as given.
         counts: the counts of all processes.
 
     Raises:
-        TypeError: `columns` holds no names.
+        TypeError: `columns` is not a list of names.
         ConfigurationError: `columns` is a text, or holds a name twice.
     """
 
@@ -49,7 +49,7 @@ class BatchMaker:
         self.counts = Counts()
 
     def sieve(self) -> Sieve:
-        """A sieve that judges rows in this process."""
+        """Make a sieve that judges rows in this process."""
         return Sieve(self._gate, self._options)
 
     def check(self, schema: pa.Schema, gate: Gate) -> None:
@@ -58,7 +58,7 @@ class BatchMaker:
         self._given(pa.Table.from_batches([], schema))
 
     def needed_columns(self, gate: Gate) -> tuple[str, ...] | None:
-        """The columns to read for batches, a gate and the ledger; None: all columns."""
+        """The columns to read for batches, a gate and the ledger; None stands for all columns."""
         if self.columns is None:
             return None
         return (*self.columns, *self._options.columns(gate))
@@ -66,10 +66,10 @@ class BatchMaker:
     def admitted(
         self, sieve: Sieve, tables: list[pa.Table], first_row: int
     ) -> Iterator[pa.RecordBatch]:
-        """The admitted rows of each table, as the current gate decides when the batch is given.
+        """Iterate over the admitted rows of each table, as the current gate decides at that moment.
 
-        All are judged at once. If the gate changes, it judges what is left again. The rows of a
-        table are counted when its batch is given.
+        All tables are judged at once. If the gate changes, the new one judges the tables that are
+        left again. The rows of a table are counted when its batch is given out.
         """
         held = sieve.hold(pa.concat_tables(tables), first_row=first_row)
         for table in tables:
@@ -80,7 +80,7 @@ class BatchMaker:
     def as_read(
         self, sieve: Sieve, blocks: Iterator[Block]
     ) -> Iterator[tuple[pa.RecordBatch, ResumePoint]]:
-        """A batch for each batch that was read, and where to resume after it."""
+        """Iterate over a batch for each batch that was read, and the point to resume at after."""
         for block in blocks:
             tables = [table for table, _ in block.batches]
             batches = self.admitted(sieve, tables, block.first_row)
@@ -88,9 +88,10 @@ class BatchMaker:
                 yield batch, end
 
     def taken(self, table: pa.Table, decision: Decision) -> tuple[pa.RecordBatch, Decision]:
-        """The admitted rows of a table, in a batch whose metadata names the gate, if it is known.
+        """Make a batch of the admitted rows of a table. Its metadata names the gate, if known.
 
-        The decision comes back as it was given.
+        Returns:
+            The batch, and the decision as it was given.
         """
         given = self._given(table)
         metadata = dict(given.schema.metadata or {})
@@ -109,16 +110,16 @@ class BatchMaker:
 
 
 class SizedBatches:
-    """Batches of one size, filled with admitted rows from as many blocks as it takes.
+    """Makes batches of one size, each filled with admitted rows from as many blocks as it needs.
 
-    A row that waits for its batch to be filled counts as not given out: it is neither recorded nor
-    counted, a newer gate judges it again, and a run that resumes reads it again. When a batch is
-    given, it has only rows that the current gate admits.
+    A row that waits until its batch is full was not given out. It is neither recorded nor counted,
+    a newer gate judges it again, and an iteration that is resumed reads it again. When a batch is
+    given out, it has only rows that the current gate admits.
 
     Args:
         maker: makes and counts the batches.
         sieve: judges the rows.
-        size: how many rows a batch has; the last one has what is left.
+        size: how many rows a batch has. The last one may have fewer.
         drop_last: whether a last batch that is shorter is left out. Its rows are recorded and
             counted all the same.
     """
@@ -131,11 +132,11 @@ class SizedBatches:
         self._end = ResumePoint(Position())
 
     def of(self, blocks: Iterator[Block]) -> Iterator[tuple[pa.RecordBatch, ResumePoint]]:
-        """The batches of blocks, and where to resume after each; some batches have no rows.
+        """Iterate over batches, and the point to resume at after each. Some batches have no rows.
 
         Raises:
             SchemaMismatchError: A block has another schema than the first.
-            Whatever `Gate.decide` raises.
+            Every error of `Gate.decide`.
         """
         for block in blocks:
             self._hold(block)
@@ -159,8 +160,8 @@ class SizedBatches:
     def _portions(self) -> list["_Portion"] | None:
         """The rows for the next batch: the first ones of the blocks that wait, up to a full batch.
 
-        If not a single row is admitted, they are all rows, because nothing has to wait for them.
-        None if there are too few.
+        If no row is admitted, they are all rows that wait, because no batch needs them. None if
+        there are too few admitted rows.
         """
         missing, portions = self._size, list[_Portion]()
         for held in self._waiting:
@@ -174,7 +175,7 @@ class SizedBatches:
         return [_Portion(held, held.left) for held in self._waiting]
 
     def _batch(self, portions: list["_Portion"]) -> pa.RecordBatch | None:
-        """The admitted rows of portions, which are given out with this.
+        """Give out portions, and return a batch of their admitted rows.
 
         None if the gate has changed, so that other portions are needed.
         """
@@ -196,7 +197,7 @@ class SizedBatches:
 
 
 class _HeldBlock:
-    """A block that was judged, and of which some rows wait.
+    """A block that was judged. Some of its rows wait for a batch.
 
     Args:
         block: the block.
@@ -220,24 +221,24 @@ class _HeldBlock:
         return len(self._admitted)
 
     def rows_with(self, admitted: int) -> int:
-        """How many of the rows that wait are needed for a number of admitted ones."""
+        """How many of the waiting rows it takes to get a number of admitted rows."""
         return int(self._admitted[admitted - 1]) + 1 - self.held.done
 
     def refresh(self) -> bool:
-        """Judge the rows that wait again, if another gate is current now; returns whether it is."""
+        """Judge the rows that wait again, if another gate is current now. Returns whether it is."""
         is_changed = self.held.refresh()
         if is_changed:
             self._admitted = self._admitted_positions()
         return is_changed
 
     def advance(self, rows: int) -> None:
-        """Note that the next rows are given out now."""
+        """Count the next rows as given out."""
         self.held.advance(rows)
         self._admitted = self._admitted[np.searchsorted(self._admitted, self.held.done) :]
 
     @property
     def resume_point(self) -> ResumePoint:
-        """Where to resume, so that the first row that waits is the next one."""
+        """The point to resume at, so that the first row that waits is the next one."""
         (piece, rows), inner_state = self._block.start
         return ResumePoint(Position(piece, rows + self.held.done), inner_state)
 
@@ -276,16 +277,15 @@ def _names(columns: Iterable[str]) -> tuple[str, ...]:
 
 
 def _without_columns(rows: int, metadata: dict[Any, Any]) -> pa.RecordBatch:
-    """A batch with a number of rows and no columns."""
+    """Make a batch with a number of rows and no columns."""
     schema = pa.schema([("rows", pa.null())], metadata)
     return pa.RecordBatch.from_arrays([pa.nulls(rows)], schema=schema).select([])
 
 
 def _reduced(batch: pa.RecordBatch) -> Any:
-    """The function and arguments that make a batch again in a worker's parent process.
+    """The function and arguments by which a batch is unpickled in a worker's parent process.
 
-    A batch without columns needs a function of its own, because pyarrow 26 loses its number of
-    rows.
+    A batch without columns needs a separate function, because pyarrow 26 loses its number of rows.
     """
     if batch.num_columns:
         return batch.__reduce__()

@@ -1,4 +1,4 @@
-"""The data sets that `torch.filter` gives. This module imports PyTorch."""
+"""The data sets that `torch.filter` and `filter_by_index` return. This module imports PyTorch."""
 
 import os
 import re
@@ -44,31 +44,31 @@ class Replica(NamedTuple):
 
     @classmethod
     def of(cls, rank: int, ranks: int) -> "Replica":
-        """The replica of a rank.
+        """Make the replica of a rank.
 
         Raises:
-            ConfigurationError: There is no such rank.
+            ConfigurationError: The rank is negative, or not less than the number of ranks.
         """
         if not 0 <= rank < ranks:
             raise ConfigurationError(
-                f"`replica` is ({rank}, {ranks}), but ranks count from 0 to one less than there "
-                "are; give (rank, how many)."
+                f"`replica` is ({rank}, {ranks}), but ranks count from 0 and are below "
+                "the number of ranks; give (rank, number of ranks)."
             )
         return cls(rank, ranks)
 
     @classmethod
     def given(cls, replica: Any) -> "Replica":
-        """The replica that a caller gave as (rank, how many).
+        """Make the replica that a caller gave as (rank, number of ranks).
 
         Raises:
-            TypeError: It is no pair of integers.
-            ConfigurationError: There is no such rank.
+            TypeError: It is not a pair of integers.
+            ConfigurationError: The rank is negative, or not less than the number of ranks.
         """
-        require(replica, "replica", tuple, list, hint="give (rank, how many)")
+        require(replica, "replica", tuple, list, hint="give (rank, number of ranks)")
         if len(replica) != 2:
-            raise TypeError(f"`replica` has {len(replica)} items; give (rank, how many).")
+            raise TypeError(f"`replica` has {len(replica)} items; give (rank, number of ranks).")
         for number in replica:
-            require(number, "replica", int, hint="give (rank, how many) as integers")
+            require(number, "replica", int, hint="give (rank, number of ranks) as integers")
         return cls.of(*replica)
 
     @classmethod
@@ -76,7 +76,7 @@ class Replica(NamedTuple):
         """The replica that `torchrun` names in the environment; None if it names none.
 
         Raises:
-            ConfigurationError: It names no rank.
+            ConfigurationError: The environment names something else than a rank.
         """
         values = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
         if None in values:
@@ -96,10 +96,10 @@ class _Counted:
 
     @property
     def counts(self) -> Counter[str]:
-        """Excluded rows by primary reason, in this process and in all workers.
+        """The number of excluded rows by primary reason, in this process and in all workers.
 
         They are counted from the beginning, or from the last `reset_counts`. Rows are counted when
-        their batch is given, or is found to have no admitted row.
+        their batch is given out, or turns out to have no admitted row.
         """
         return self._maker.counts.totals().excluded
 
@@ -114,7 +114,7 @@ class _Counted:
         return self.counts.total()
 
     def reset_counts(self) -> None:
-        """Let all counts begin at zero, for example before an epoch.
+        """Set all counts to zero, for example before an epoch.
 
         Call it between two epochs, in the process that made the data set. Rows that workers read
         ahead may be counted before they reach the loader.
@@ -167,7 +167,7 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
         return SizedBatches(self._maker, sieve, rows, drop_last=drop_last).of(blocks)
 
     def state_dict(self) -> dict[str, Any]:
-        """Where this process is: after the last row that it gave, or before the next epoch."""
+        """The state of this process: after the last row that it gave out, or before an epoch."""
         position, inner = self._point
         if inner is None and self._inner is not None:
             inner = self._inner.state_dict()
@@ -176,7 +176,7 @@ class GatedIterableDataset(_Counted, IterableDataset[pa.RecordBatch]):
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Let the next iteration begin where the state says.
 
-        The gate and `batch_size` may be others than before: they hold for the rows to come.
+        The gate and `batch_size` may be others than before. They apply to the rows that follow.
 
         Raises:
             ConfigurationError: The state belongs to another input, or to one that was shared out in
@@ -228,15 +228,15 @@ class GatedDataset(_Counted, Dataset[pa.RecordBatch]):
         return next(self._maker.admitted(self._sieve, [as_table(self._dataset[index])], 0))
 
     def __getitems__(self, indices: Any) -> Any:
-        """Refuse to be asked for several batches to be collated, as `DataLoader` does then."""
+        """Raise an error, because a `DataLoader` that collates batches asks for several at once."""
         raise _collated("")
 
 
 def _is_collating(caller: Any) -> bool:
-    """Whether an object that iterates over a data set is a DataLoader's and collates what it gets.
+    """Whether an object that iterates over a data set belongs to a DataLoader that collates.
 
-    A loader tells a data set nothing about itself, so only the object that calls `iter` can tell. A
-    data set that wraps this one is another caller, and its items may well be collated.
+    A loader tells a data set nothing about itself, so only the object that calls `iter` shows it.
+    If another data set wraps this one, it is the caller, and its items may be collated.
     """
     is_fetcher = type(caller).__module__ == "torch.utils.data._utils.fetch"
     return is_fetcher and bool(caller.auto_collation)
@@ -250,7 +250,7 @@ def _collated(advice: str) -> ConfigurationError:
 
 
 def _is_state(state: Any) -> bool:
-    """Whether an object looks like what `state_dict` gives."""
+    """Whether an object has the form of a result of `state_dict`."""
     if not isinstance(state, dict) or not {"position", "inner", "of"} <= state.keys():
         return False
     position = state["position"]
@@ -259,7 +259,7 @@ def _is_state(state: Any) -> bool:
 
 
 def _replica(known: Replica | None) -> Replica:
-    """The rank of this process, and how many there are.
+    """The rank of this process, and the number of ranks.
 
     Args:
         known: the replica as another process found it; workers do not know the process group.

@@ -1,7 +1,7 @@
-"""Python values as Arrow columns, for engines whose rows are Python objects.
+"""Makes Arrow columns of Python values, for engines whose rows are Python objects.
 
-Arrow converts values to make them fit: it takes an instant without a zone for one in UTC, and 1.0
-for an integer, and gives nulls alone a type of their own. Here a value that does not fit is an
+Arrow converts values to make them fit. It takes an instant without a zone for one in UTC, and 1.0
+for an integer, and a column of nulls gets the type null. Here a value that does not fit is an
 error.
 """
 
@@ -17,6 +17,7 @@ from uuid import UUID
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consentgate.errors import (
     ColumnTypeError,
@@ -41,7 +42,7 @@ _KINDS: dict[type, str] = {
 }
 _MAY_BE_NULL = (float, Decimal, np.floating, np.datetime64, np.timedelta64)
 _NULL_TYPES = ("NAType", "NaTType")
-"""Types of pandas that have one value each."""
+"""Types of pandas' nulls, each of which has one value."""
 _SCALARS = (bool, int, float, str, bytes, UUID, date, time, timedelta, Decimal, np.generic)
 _ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
 
@@ -49,9 +50,9 @@ _ID_TYPES = {_INTEGERS: pa.int64(), _STRINGS: pa.string(), _UUIDS: pa.uuid()}
 class ValueColumns:
     """Makes columns of the values of one stream, batch by batch.
 
-    A column is of one kind from the stream's beginning to its end, so it makes no difference where
-    a batch ends. None, NaN and NaT are null. A single subject is the same as a list of one. Lists
-    may be lists, tuples or one-dimensional NumPy arrays.
+    A column has one kind of values from the stream's beginning to its end, so it makes no
+    difference where a batch ends. None, NaN and NaT are null. A single subject is the same as a
+    list of one. Lists may be lists, tuples or one-dimensional NumPy arrays.
 
     Args:
         reads_text: whether ISO 8601 text is read as instants.
@@ -62,20 +63,21 @@ class ValueColumns:
         self._kinds: dict[str, str] = {}
 
     def table(self, gate: Gate, columns: Mapping[str, Values]) -> pa.Table:
-        """A table of the columns, each read as the gate uses it.
+        """Make a table of columns, each read as the gate uses it.
 
         Args:
-            columns: n values each; only columns that judging or recording need.
+            columns: the columns that judging or recording need, with n values each.
 
         Raises:
-            ColumnTypeError: A column holds what does not fit, or different kinds of values.
-                IdFamilyError, NaiveTimestampError and RuleColumnTypeError say more precisely why.
+            ColumnTypeError: A column holds values that do not fit, or different kinds of values.
+                The subclasses IdFamilyError, NaiveTimestampError and RuleColumnTypeError say more
+                precisely why.
         """
         readers = self._readers(gate)
         return pa.table({n: readers[n](_with_nulls(values)) for n, values in columns.items()})
 
     def _readers(self, gate: Gate) -> dict[str, Callable[[Values], pa.Array]]:
-        """The function that reads each column. The last one of several roles counts."""
+        """The function that reads each column. If a column has several roles, the last counts."""
         columns, readers = gate.columns, dict[str, Callable[[Values], pa.Array]]()
         for rule in sorted(gate.policy.record_rules, key=lambda rule: bool(rule.values)):
             readers[rule.column] = partial(self._ruled, rule)
@@ -128,15 +130,17 @@ class ValueColumns:
     def _written_instants(self, name: str, values: Values) -> pa.Array:
         _only_kind(name, values, [_STRINGS], ColumnTypeError)
         text = _array(name, values, pa.large_string())
-        for kind, zone in ((_ZONED, "UTC"), (_NAIVE, None)):
+        zones = {_ZONED: "UTC", _NAIVE: None} if _has_times_of_day(text) else {_ZONED: "UTC"}
+        for kind, zone in zones.items():
             for unit in ("us", "ns"):
                 with suppress(pa.ArrowInvalid):
                     instants = text.cast(pa.timestamp(unit, zone))
                     self._settle(name, kind, NaiveTimestampError)
                     return instants
         raise ColumnTypeError(
-            f"Column '{name}' holds text that is no instant, or some with a time zone and some "
-            "without; write all as ISO 8601 with an offset from UTC, as 2026-01-31T12:00:00Z."
+            f"Column '{name}' holds text that is not an instant, such as a day alone, or some with "
+            "a time zone and some without; write all as ISO 8601 with an offset from UTC, as "
+            "2026-01-31T12:00:00Z."
         )
 
     def _ruled(self, rule: Rule, values: Values) -> pa.Array:
@@ -153,7 +157,7 @@ class ValueColumns:
     def _kind(
         self, name: str, values: Values, fit: Collection[str], error: ErrorClass
     ) -> str | None:
-        """The kind of a column's values, which may not change; None if all are null."""
+        """The kind of a column's values, which must not change; None if all are null."""
         kind = _only_kind(name, values, fit, error)
         if kind is not None:
             self._settle(name, kind, error)
@@ -167,12 +171,19 @@ class ValueColumns:
             )
 
 
+def _has_times_of_day(text: pa.Array) -> bool:
+    """Whether every text has an hour and minutes. Arrow takes a day alone for its midnight."""
+    return bool(pc.all(pc.match_substring_regex(text, r"[ T]\d{2}:")).as_py())
+
+
 def _is_list(value: Any) -> bool:
+    if isinstance(value, np.ma.MaskedArray):  # it also holds the values that are masked
+        return False
     return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1)
 
 
 def _items(name: str, value: Any) -> Values:
-    """The items of a list; of a single value, the value; of a null, none."""
+    """The items of a list. For a single value, the value. For a null, nothing."""
     if value is None:
         return ()
     if not _is_list(value):
@@ -183,18 +194,18 @@ def _items(name: str, value: Any) -> Values:
 
 
 def _integers_of(name: str, floats: np.ndarray[Any, Any]) -> Values:
-    """The integers of an array that pandas made floats of, as it does if an array holds a null.
+    """Turn an array of floats into integers. pandas makes floats of them if one of them is null.
 
-    Up to 2**53 (for float64), every integer has a float of its own. Beyond, two ids could have one.
+    Up to 2**53 (for float64), every integer has its own float. Two larger ids could have the same.
 
     Raises:
-        ColumnTypeError: A value is no integer, or is so large that it may stand for several.
+        ColumnTypeError: A value is not an integer, or is so large that it may stand for several.
     """
     known = floats[~np.isnan(floats)]
     beyond = 2 ** (np.finfo(floats.dtype).nmant + 1)
     if not np.all((np.trunc(known) == known) & (np.abs(known) < beyond)):
         raise ColumnTypeError(
-            f"Column '{name}' holds arrays of floats that are no integers, or are too large to be "
+            f"Column '{name}' holds arrays of floats that are not integers, or are too large to be "
             'exact; read the data with dtype_backend="pyarrow", which keeps integers.'
         )
     return [None if np.isnan(item) else int(item) for item in floats]
@@ -240,7 +251,9 @@ def _kinds(values: Values) -> set[str]:
 
 
 def _kind_of(kind: type) -> str:
-    known = (word for base, word in _KINDS.items() if issubclass(kind, base))
+    # a duration of NumPy counts as an integer there
+    bases = {} if issubclass(kind, np.timedelta64) else _KINDS
+    known = (word for base, word in bases.items() if issubclass(kind, base))
     return next(known, f"values of type '{kind.__qualname__}'")
 
 
@@ -283,5 +296,5 @@ def _need_scalars(rule: Rule, values: Values) -> None:
 
 
 def _is_scalar(value: Any) -> bool:
-    """Whether a value is a single one whose own type says whether it is null."""
+    """Whether a value is a single one whose type says whether it is null."""
     return isinstance(value, _SCALARS) and not isinstance(value, np.complexfloating)

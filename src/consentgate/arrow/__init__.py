@@ -7,6 +7,7 @@ from consentgate.arrow.instants import (
     as_micros,
     check_instants,
     check_time_zone,
+    micros_text,
     read_instants,
 )
 from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
@@ -62,6 +63,7 @@ __all__ = [
     "keep_rows",
     "keep_values",
     "list_items",
+    "micros_text",
     "one_chunk",
     "pandas_index",
     "plain_text",

@@ -40,6 +40,15 @@ def as_micros(instant: datetime, *, name: str) -> int:
     return (instant - _EPOCH) // timedelta(microseconds=1)
 
 
+def micros_text(micros: int) -> str:
+    """An instant in microseconds since 1970 in UTC as ISO 8601, or as a number if it is too far."""
+    try:
+        instant = _EPOCH + timedelta(microseconds=micros)
+    except OverflowError:
+        return f"{micros} microseconds from 1970"
+    return instant.isoformat().replace("+00:00", "Z")
+
+
 @dataclass(frozen=True, repr=False)
 class Instants:
     """Timestamps as int64 microseconds since 1970 in UTC, rounded both ways.

@@ -1,4 +1,4 @@
-"""The command line. Nothing of it is loaded by `import consentgate`."""
+"""The command line. `import consentgate` does not load it."""
 
 import signal
 import sys
@@ -45,7 +45,8 @@ app.add_typer(ledger_app, name="ledger")
 def main() -> None:
     """Run the command line and exit.
 
-    0 done, 1 input or policy at fault or something could not be written, 2 usage.
+    Exit codes: 0 done; 1 the input or the policy is at fault, or something could not be written;
+    2 the command line is at fault.
     """
     hold_streams()
     signal.signal(signal.SIGTERM, _leave)
@@ -56,7 +57,7 @@ def main() -> None:
 
 
 def _run() -> int:
-    """Run the command line; returns the exit code."""
+    """Run the command line. Returns the exit code."""
     try:
         app(prog_name="consentgate")
     except ConsentGateError as error:
@@ -68,7 +69,7 @@ def _run() -> int:
 
 
 def _leave(number: int, _frame: FrameType | None) -> NoReturn:
-    """Unwind instead of dying at once, so that no partial output stays behind."""
+    """Raise an exception instead of dying at once, so that no partial output stays behind."""
     sys.exit(128 + number)
 
 
@@ -87,4 +88,4 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    """Only messages whose every data subject consented reach a training run."""
+    """Lets a message into a training run only if every data subject in it has given consent."""

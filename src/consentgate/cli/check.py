@@ -1,4 +1,4 @@
-"""`consentgate check`: whether policy, snapshot, registry and messages fit each other."""
+"""`consentgate check`: checks whether policy, snapshot, registry and messages fit each other."""
 
 import json
 from dataclasses import asdict
@@ -35,9 +35,9 @@ def check(
 ) -> None:
     """Check whether policy, snapshot, registry and messages fit each other.
 
-    Judges the messages, writes nothing, and prints what a mistake may be behind: ids and words that
-    are spelled differently, purposes without a record, a reason that excludes nearly all rows.
-    Prints counts and words, and no id. With --gate, words and the spelling of ids are not checked.
+    Judges the messages, writes no file, and prints what may be a mistake: ids and words that are
+    spelled differently, purposes without a record, reasons that exclude nearly all rows. Prints
+    counts and words, and no id. With --gate, words and the spelling of ids are not checked.
     """
     files = open_alike(messages)
     gate = judge.gate()
@@ -50,6 +50,6 @@ def check(
 
 
 def _json(coverage: Coverage) -> str:
-    """All counts and words, and `mismatches`, as JSON."""
+    """The coverage as JSON, with its mismatches."""
     mismatches = [asdict(mismatch) for mismatch in coverage.mismatches]
     return json.dumps({**asdict(coverage), "mismatches": mismatches}, indent=2)

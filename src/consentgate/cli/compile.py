@@ -1,4 +1,4 @@
-"""`consentgate compile`: one gate file made of a policy, a snapshot and a registry."""
+"""`consentgate compile`: makes a gate file of a policy, a snapshot and a registry."""
 
 from pathlib import Path
 from typing import Annotated
@@ -21,9 +21,9 @@ def compile_gate(
 ) -> None:
     """Compile a policy, a consent snapshot and a channel registry into one gate file.
 
-    With --judged-at, the gate judges as at that instant wherever it is used. Other commands take
-    the file with --gate. It opens in milliseconds, and all processes share its memory.
-    Whoever has the file can test whether an id is in it: guard it as you guard the snapshot.
+    With --judged-at, the gate judges at that instant wherever it is used. Other commands take the
+    file with --gate. It opens in milliseconds, and all processes share its memory. Whoever has the
+    file can test whether an id is in it, so guard it as you guard the snapshot.
     """
     if judge.gate_file is not None:
         raise typer.BadParameter(

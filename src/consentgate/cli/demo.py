@@ -1,4 +1,4 @@
-"""`consentgate demo`: real messages judged, and what a careless pipeline would have done."""
+"""`consentgate demo`: judges real messages, and shows what a careless pipeline would have done."""
 
 import os
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`consentgate explain`: why one record is admitted or excluded, in words."""
+"""`consentgate explain`: says in words why the rows with one record id are admitted or excluded."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -49,11 +49,11 @@ def explain(
     *,
     judge: JudgeOptions,
 ) -> None:
-    """Say why a record is admitted or excluded.
+    """Say why the rows with one record id are admitted or excluded.
 
-    Shows every reason, where it came from, and the consent records behind it, subject ids included:
-    for people who may see what is in the snapshot. Several files are searched one after the other,
-    until one holds the record.
+    Shows every reason, where it came from, and the consent records, with subject ids. It is for
+    people who may see what is in the snapshot. Several files are searched one after the other,
+    until one has the record id.
     """
     if judge.gate_file is not None:
         raise typer.BadParameter(
@@ -76,7 +76,7 @@ def explain(
 
 
 def parse_id(text: str, kind: pa.DataType) -> Any:
-    """The id as a column of that type holds it."""
+    """Parse an id as a column of that type holds it."""
     parsers = {IdFamily.INTEGER: int, IdFamily.UUID: UUID, IdFamily.STRING: str}
     family = id_family(kind) or IdFamily.STRING
     try:
@@ -84,13 +84,14 @@ def parse_id(text: str, kind: pa.DataType) -> Any:
     except ValueError:
         article = "a" if family is IdFamily.UUID else "an"
         raise typer.BadParameter(
-            f"it is no {family} id, but the file's record ids are {kind}; give {article} {family}.",
+            f"it is not {article} {family} id, but the file's record ids are {kind}; "
+            f"give {article} {family}.",
             param_hint="'RECORD_ID'",
         ) from None
 
 
 def _files(source: str) -> Iterator[tuple[str | None, Iterator[pa.Table]]]:
-    """Every file's name and rows; where a single file was named, no name.
+    """Iterate over the files: their names and tables. A single file that was named has no name.
 
     The first table of each file has no rows, only the schema.
     """
@@ -108,7 +109,7 @@ def _files_of(found: Source) -> Iterator[tuple[str, Iterator[pa.Table]]]:
 
 
 def _one_file(source: str) -> str | None:
-    """The path of a source that is on this machine's disks and no folder; None for any other."""
+    """The path of a source that is on this machine's disks and is not a folder, or None."""
     with suppress(SourceError):  # which `find_source` tells, unless it is a pattern
         folder = Folder.at(source)
         if folder.is_local and folder.kind() in (FileType.File, FileType.Unknown):
@@ -124,7 +125,7 @@ def _tables(file: MessageFile) -> Iterator[pa.Table]:
 def _explained(
     gate: Gate, tables: Iterator[pa.Table], record_id: str, now: datetime
 ) -> Iterator[RowExplanation]:
-    """The rows of one file that have the record id."""
+    """Explain the rows of one file that have the record id."""
     schema = next(tables).schema
     place = record_id_column(schema, gate.columns)
     gate.decide(schema.empty_table(), judged_at=now)

@@ -1,4 +1,4 @@
-"""`consentgate filter`: files of messages in, the admitted and the excluded ones out."""
+"""`consentgate filter`: splits files of messages into admitted and excluded rows."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,11 +46,12 @@ def filter_messages(
         bool, typer.Option("--overwrite", help="Replace outputs that exist.")
     ] = False,
 ) -> None:
-    """Part messages into admitted and excluded ones.
+    """Split messages into admitted and excluded ones.
 
-    Writes DIR/admitted.parquet, whose rows and schema are the input's, and DIR/excluded.parquet
-    with the record id, row and reasons of every other row. Several inputs of one schema are
-    judged as one, in the order given. On any failure neither file is written.
+    Writes DIR/admitted.parquet with the admitted rows in the input's schema, and
+    DIR/excluded.parquet with the record id, position and reasons of every other row. Several inputs
+    must have the same schema, and are judged as one, in the order given. If anything fails, neither
+    file is written.
     """
     refuse_outputs(out, OUTPUTS, (*inputs, *judge.files), overwrite=overwrite)
     files = open_alike(inputs)
@@ -69,14 +70,14 @@ def filter_messages(
 
 
 class FilterRun:
-    """Judges files batch by batch, writes both fates and keeps count.
+    """Judges files batch by batch, writes admitted and excluded rows, and counts them.
 
     Args:
-        gate: the judge.
+        gate: the gate that judges.
         now: the instant of judgement for all rows.
-        threads: as `Gate.decide` takes them.
-        admitted: gets the admitted rows.
-        excluded: gets the excluded ones, their `row` counted over all files.
+        threads: as in `Gate.decide`.
+        admitted: the writer of the admitted rows.
+        excluded: the writer of the excluded rows. Their `row` is counted over all files.
     """
 
     def __init__(
@@ -122,7 +123,7 @@ class FilterRun:
 
 
 def _moved(excluded: pa.Table, rows: int) -> pa.Table:
-    """The same excluded rows, `row` counted from that many rows earlier."""
+    """The excluded rows, with a number added to each `row`."""
     at = excluded.schema.get_field_index("row")
     moved = pc.add(excluded.column(at), pa.scalar(rows, pa.int64()))
     return excluded.set_column(at, excluded.schema.field(at), moved)

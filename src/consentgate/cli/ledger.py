@@ -1,4 +1,4 @@
-"""`consentgate ledger`: which rows were excluded, and why: counted, listed, or one by its id."""
+"""`consentgate ledger`: counts, lists and explains the excluded rows of a ledger."""
 
 import json
 import shutil
@@ -26,7 +26,7 @@ ledger_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-Place = Annotated[
+LedgerPath = Annotated[
     str,
     typer.Argument(
         metavar="DIR",
@@ -38,12 +38,12 @@ Place = Annotated[
 
 @ledger_app.command(epilog=EXIT_CODES)
 def counts(
-    path: Place,
+    path: LedgerPath,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say everything as one JSON object.")
+        bool, typer.Option("--json", help="Print everything as one JSON object.")
     ] = False,
 ) -> None:
-    """Count excluded rows by reason: by the primary one, and by every one that applies.
+    """Count excluded rows by their primary reason, and by every reason that applies.
 
     For a run, it also says how many rows were judged and admitted, and whether the run has ended.
     """
@@ -65,7 +65,7 @@ def counts(
 
 @ledger_app.command(epilog=EXIT_CODES)
 def show(
-    path: Place,
+    path: LedgerPath,
     reason: Annotated[
         list[str] | None,
         typer.Option(
@@ -91,8 +91,8 @@ def show(
 ) -> None:
     """List excluded rows: record id, file, row, primary reason, and every reason that applies.
 
-    Columns are aligned on a terminal and separated by tabs elsewhere. How many more rows there are
-    goes to stderr.
+    Columns are aligned on a terminal and separated by tabs elsewhere. The number of rows that are
+    not shown is printed on stderr.
     """
     ledger = Ledger.open(path)
     wanted = ledger.known_reasons(reason or ())
@@ -108,10 +108,10 @@ def show(
 
 
 @ledger_app.command(epilog=EXIT_CODES, context_settings=TAKES_RECORD_ID)
-def explain(path: Place, record_id: RecordId) -> None:
+def explain(path: LedgerPath, record_id: RecordId) -> None:
     """Say why a record was excluded, and what judged it.
 
-    For a record that is not in a run's ledger, it says where among the admitted rows it is.
+    If the record is not in a run's ledger, it says where among the admitted rows the record is.
     """
     ledger = Ledger.open(path)
     lines = chain.from_iterable(ledger.explained(part, record_id) for part in ledger.parts)
@@ -131,7 +131,7 @@ def explain(path: Place, record_id: RecordId) -> None:
 
 
 def _print_reasons(found: Mapping[str, Any]) -> None:
-    """A line for every reason; on a terminal, its words are wrapped in a column of their own."""
+    """Print a line for every reason. On a terminal, its meaning is wrapped in a column."""
     if not found["words"]:
         return
     cells = [["reason", "primary reason of", "applies to", ""]]
@@ -147,7 +147,7 @@ def _print_reasons(found: Mapping[str, Any]) -> None:
 
 
 def _print_rows(rows: Iterator[Row], *, as_json: bool) -> int:
-    """Print rows as they come; says how many there were."""
+    """Print rows as they come. Returns how many there were."""
     is_terminal, shown = sys.stdout.isatty(), 0
     header = [["record_id", "file", "row", "reason", "reasons"]]
     while group := list(islice(rows, _ALIGNED_ROWS)):
@@ -164,7 +164,7 @@ def _print_rows(rows: Iterator[Row], *, as_json: bool) -> int:
 
 
 def _aligned(cells: Sequence[Sequence[str]], right: Set[int]) -> list[str]:
-    """Rows of cells as lines, the columns of these numbers to the right."""
+    """Rows of cells as lines. The columns with these numbers are aligned to the right."""
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     return [
         "  ".join(

@@ -1,4 +1,4 @@
-"""The ledger of a run or a stream, as people ask about it."""
+"""Reads the ledger of a run or a stream, for the commands of `consentgate ledger`."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
@@ -40,7 +40,7 @@ _RULE = "a rule of the policy excludes it"
 
 @dataclass(frozen=True)
 class Row:
-    """An excluded row; `reasons` holds every one that applies, the primary one first."""
+    """An excluded row. `reasons` holds every reason that applies, the primary one first."""
 
     record_id: str | int | None
     file: str
@@ -60,10 +60,10 @@ class LedgerPart:
     """One Parquet file of a ledger.
 
     Attributes:
-        folder, name: where it is.
+        folder, name: its folder, and its path below that.
         rows: how many rows it has.
-        head: what it says of all its rows.
-        record: what a run says of the input; None of a stream.
+        head: its metadata, which is about all its rows.
+        record: the record of the run about the input; None if a stream wrote the part.
     """
 
     folder: Folder
@@ -74,11 +74,11 @@ class LedgerPart:
 
     @classmethod
     def open(cls, folder: Folder, name: str) -> "LedgerPart":
-        """Look at a file's end.
+        """Read a part's metadata from the end of its file.
 
         Raises:
-            UnreadableFileError: It is corrupt.
-            ManifestError: It is something else than a part of a ledger.
+            UnreadableFileError: The file is corrupt.
+            ManifestError: The file is not a part of a ledger.
         """
         shown = folder.shown(name)
         with folder.opened(name) as opened, read_faults_named(shown), open_parquet(opened) as file:
@@ -92,27 +92,27 @@ class LedgerPart:
 
     @property
     def names(self) -> dict[int, str]:
-        """The reasons' codes by bit, in order of precedence."""
+        """The codes of the reasons by bit, in order of precedence."""
         return self.head.gate.reason_names
 
     @property
     def file(self) -> str:
-        """The input that it is about; of a stream, its own name."""
+        """The path of the input; the part's own name if a stream wrote it."""
         return self.name if self.record is None else self.record.outcome.input.path
 
     @property
     def is_bare(self) -> bool:
-        """Whether it does not lie in the folder of a run, where a manifest would be."""
+        """Whether the part is not in the folder of a run, where a manifest would be."""
         return not self.name.startswith(f"{LEDGER}/")
 
     def rows_with(self, reasons: Set[str]) -> Iterator[Row]:
-        """The rows that have one of these reasons; all if none is given."""
+        """Iterate over the rows that have one of these reasons, or over all if none is given."""
         for batch in self.batches("record_id", "row"):
             for at in np.flatnonzero(_bits(batch) & self._mask(reasons)).tolist():
                 yield self.row(batch, at)
 
     def count_with(self, reasons: Set[str]) -> int:
-        """How many rows have one of these reasons; all if none is given."""
+        """Count the rows that have one of these reasons, or all if none is given."""
         if not reasons:
             return self.rows
         mask = self._mask(reasons)
@@ -130,10 +130,10 @@ class LedgerPart:
         return Row(record_id, self.file, batch["row"][at].as_py(), reasons[0], reasons)
 
     def batches(self, *columns: str) -> Iterator[pa.RecordBatch]:
-        """The rows' reason bits and other columns.
+        """Iterate over the rows' reason bits and other columns.
 
         Raises:
-            UnreadableFileError: It is corrupt.
+            UnreadableFileError: The file is corrupt.
             ManifestError: A row has no reason, or one without a name.
         """
         known = self._mask(set())
@@ -153,7 +153,7 @@ class LedgerPart:
 
 @dataclass(frozen=True)
 class Ledger:
-    """The parts of a ledger, and the manifest of its run once that has ended."""
+    """The parts of a ledger, and the manifest of its run if the run has ended."""
 
     folder: Folder
     parts: tuple[LedgerPart, ...]
@@ -161,11 +161,11 @@ class Ledger:
 
     @classmethod
     def open(cls, place: str) -> "Ledger":
-        """Look at every part.
+        """Find all parts and read their metadata.
 
         Raises:
-            ManifestError: There is none, or they are not the ones that the manifest names.
-            UnreadableFileError, SourceError: They cannot be read.
+            ManifestError: There is no part, or the parts are not the ones that the manifest names.
+            UnreadableFileError, SourceError: The parts cannot be read.
         """
         folder = Folder.at(place)
         manifest = Manifest.find(folder)
@@ -193,7 +193,7 @@ class Ledger:
         return words
 
     def count(self) -> dict[str, Any]:
-        """Rows by fate and by reason, what the reasons mean, and who judged."""
+        """Count rows by fate and by reason. Also returns the reasons' meanings, and what judged."""
         primary, applying = Counter[str](), Counter[str]()
         for part in self.parts:
             for batch in part.batches():
@@ -217,14 +217,14 @@ class Ledger:
         }
 
     def known_reasons(self, codes: Iterable[str]) -> frozenset[str]:
-        """The codes, each of which some part names."""
+        """Return the codes. Raise an error unless a part names each of them."""
         wanted = frozenset(codes)
         for code in sorted(wanted - self.words.keys()):
             raise _unknown("reason", code, list(self.words))
         return wanted
 
     def parts_of(self, file: str | None) -> list[LedgerPart]:
-        """The parts about the inputs that a name or pattern stands for; all for None."""
+        """The parts about the inputs that match a name or pattern; all parts if it is None."""
         if file is None:
             return list(self.parts)
         parts = [
@@ -237,7 +237,7 @@ class Ledger:
         return parts
 
     def explained(self, part: LedgerPart, record_id: str) -> Iterator[str]:
-        """Every row of a part that has a record id, in lines."""
+        """Explain every row of a part that has a record id, in lines."""
         for batch in part.batches("record_id", "row"):
             for at in _rows_with(batch["record_id"], record_id):
                 row = part.row(batch, at)
@@ -246,7 +246,7 @@ class Ledger:
                 yield from (f"  {line}" for line in judge_lines(self._judge(part)))
 
     def admitted(self, record_id: str) -> Iterator[str]:
-        """Every admitted row of the run that has a record id, in lines."""
+        """Describe every admitted row of the run that has a record id, in lines."""
         if self.manifest is None:  # nothing else says which column holds the record ids
             return
         for record in self.manifest.files:
@@ -257,7 +257,7 @@ class Ledger:
                 row += batch.num_rows
 
     def _judge(self, part: LedgerPart) -> dict[str, str]:
-        """What judged a part, by key; the manifest says where snapshot and registry came from."""
+        """What judged a part, by key. The manifest adds where snapshot and registry came from."""
         gate = part.head.gate
         if self.manifest is not None and self.manifest.identity.digest == gate.digest:
             gate = self.manifest.identity
@@ -284,7 +284,7 @@ def _refuse_misfit(folder: Folder, manifest: Manifest, parts: Sequence[LedgerPar
 
 
 def _head_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> LedgerHead:
-    """What a part says of all its rows, once its columns are known to be a ledger's."""
+    """Read the metadata of a part, after checking that it has the columns of a ledger."""
     what = f"File '{shown}'"
     head = read_ledger_head(metadata, what)
     place = schema.get_field_index("record_id")
@@ -295,7 +295,7 @@ def _head_of(schema: pa.Schema, metadata: Mapping[bytes, bytes], shown: str) -> 
 
 
 def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
-    """The meaning of a recorded policy's rules, by name; what is no rule is left out."""
+    """The meanings of the rules of a recorded policy, by name. Malformed rules are left out."""
     fields = (policy.get(field) for field in ("record_rules", "subject_rules"))
     rules = chain.from_iterable(rules for rules in fields if isinstance(rules, list))
     named = [(rule.get("name"), rule.get("column")) for rule in rules if isinstance(rule, dict)]
@@ -307,7 +307,7 @@ def _rule_words(policy: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _read(folder: Folder, name: str, columns: list[str]) -> Iterator[pa.RecordBatch]:
-    """Some columns of a file, in batches of bounded size."""
+    """Read some columns of a file, in batches of bounded size."""
     shown = folder.shown(name)
     with (
         folder.opened(name) as opened,
@@ -328,7 +328,7 @@ def _bits(batch: pa.RecordBatch) -> Bits:
 
 
 def _rows_with(ids: pa.Array, record_id: str) -> list[int]:
-    """Where a record id is, which is compared as the column's own type."""
+    """The positions of a record id, which is compared as the column's own type."""
     return rows_with(ids, parse_id(record_id, ids.type))
 
 
@@ -339,7 +339,7 @@ def _unknown(what: str, given: str, known: Sequence[str]) -> typer.BadParameter:
 
 
 def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
-    """What judged, a line for each part of it."""
+    """Lines that say what judged."""
     version = f"consentgate {judge['version']}"
     if "judged_at" in judge:
         yield f"{'judged at:':<18} {judge['judged_at']}, by {version}"
@@ -355,5 +355,5 @@ def judge_lines(judge: Mapping[str, str]) -> Iterator[str]:
 
 
 def on_one_line(text: str) -> str:
-    """The text as it prints, whatever is in it, without a line break."""
+    """The text without line breaks, with characters that do not print escaped."""
     return printable(text).replace("\n", "\\n")

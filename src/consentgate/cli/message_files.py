@@ -1,4 +1,4 @@
-"""Files of messages, read a table at a time."""
+"""Reads files of messages, one table at a time."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ TABLE_ROWS = 65_536
 
 
 def read_tables(file: MessageFile) -> Iterator[pa.Table]:
-    """The file's rows in order. Small batches are joined, because each call of the gate costs."""
+    """Read a file's rows in order. Small batches are joined, because each call of a gate costs."""
     joined: list[pa.RecordBatch] = []
     rows = 0
     for batch in file.batches():
@@ -27,7 +27,7 @@ def read_tables(file: MessageFile) -> Iterator[pa.Table]:
 
 
 def open_alike(paths: Sequence[Path]) -> list[MessageFile]:
-    """The files, which share one schema; their metadata may differ.
+    """Open files that have the same schema. Their metadata may differ.
 
     Raises:
         UnreadableFileError: A file is missing, truncated, corrupt or of another format.
@@ -58,6 +58,6 @@ def _refuse_repeats(paths: Sequence[Path]) -> None:
 
 
 def known_rows(files: Sequence[MessageFile]) -> int | None:
-    """How many rows the files have together; None where a file does not say."""
+    """How many rows the files have together; None if a file does not say."""
     counts = [file.rows for file in files if file.rows is not None]
     return sum(counts) if len(counts) == len(files) else None

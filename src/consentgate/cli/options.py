@@ -1,4 +1,4 @@
-"""The options that describe a gate. They are written once; `takes_judge` adds them to a command."""
+"""The options that describe a gate. `takes_judge` adds them to a command."""
 
 import inspect
 from collections.abc import Callable
@@ -36,7 +36,7 @@ def _instant(text: str | datetime) -> datetime:
     instant = _datetime(text) if isinstance(text, str) else text
     if instant is None or instant.utcoffset() is None:
         raise typer.BadParameter(
-            f"'{text}' is no ISO 8601 instant with an offset, such as 2026-01-31T00:00:00Z."
+            f"'{text}' is not an ISO 8601 instant with an offset, such as 2026-01-31T00:00:00Z."
         )
     return instant
 
@@ -49,7 +49,7 @@ def _datetime(text: str) -> datetime | None:
 
 
 def _translation(text: str | Pair) -> Pair:
-    """A word and its meaning; the word is empty where the option says what an empty cell means."""
+    """A word and its meaning. The word is empty if the option is about an empty cell."""
     if isinstance(text, Pair):
         return text
     word, equals, meaning = text.rpartition("=")
@@ -81,7 +81,7 @@ def _as_mapping(pairs: list[Pair] | None, option: str) -> dict[str, str]:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeOptions:
-    """Policy, snapshot, registry and columns as a command line names them."""
+    """The options of the command line that name policy, snapshot, registry and columns."""
 
     gate_file: Annotated[
         Path | None,
@@ -113,7 +113,7 @@ class JudgeOptions:
         typer.Option(
             parser=_instant,
             metavar="INSTANT",
-            help="The instant as of which the snapshot is true, if its file does not say: ISO 8601 "
+            help="The instant whose facts the snapshot holds, if its file does not say: ISO 8601 "
             "with an offset.",
         ),
     ] = None
@@ -122,7 +122,7 @@ class JudgeOptions:
         typer.Option(
             parser=_instant,
             metavar="INSTANT",
-            help="The instant as of which the registry is true, if its file does not say.",
+            help="The instant whose facts the registry holds, if its file does not say.",
         ),
     ] = None
     consent_map: Annotated[
@@ -212,12 +212,12 @@ class JudgeOptions:
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files that the judge is made of."""
+        """The files that the gate is made of."""
         files = (self.gate_file, self.policy, self.consent, self.channels)
         return tuple(file for file in files if file is not None)
 
     def columns(self) -> Columns:
-        """The columns of the messages; without a registry, a visibility column is enough."""
+        """The columns of the messages. Without a registry, a visibility column is enough."""
         channels = tuple(self.channel_column or Columns.channels)
         if self.channels is None and self.visibility_column and not self.channel_column:
             channels = ()
@@ -231,7 +231,7 @@ class JudgeOptions:
         )
 
     def gate(self) -> Gate:
-        """The gate: the saved one, or a new one made of the files."""
+        """Open the saved gate, or make a new one of the files."""
         if self.gate_file is not None:
             self._refuse_parts()
             return Gate.open(self.gate_file)
@@ -284,13 +284,13 @@ class JudgeOptions:
                 continue
             if getattr(self, option.name) != option.default:
                 raise typer.BadParameter(
-                    f"--{option.name.replace('_', '-')} has no place beside --gate: a saved gate "
+                    f"--{option.name.replace('_', '-')} cannot be given with --gate: a saved gate "
                     "holds all that it is made of."
                 )
 
 
 def takes_judge(command: Callable[..., None]) -> Callable[..., None]:
-    """The command with every field of `JudgeOptions` as an option of its own.
+    """Add every field of `JudgeOptions` as an option to a command.
 
     The command takes them as one keyword argument, `judge`.
     """

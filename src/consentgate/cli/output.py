@@ -21,7 +21,7 @@ def refuse_outputs(
         OutputError: It is not a directory, or an output exists already and may not be replaced.
     """
     if os.path.lexists(directory) and not os.path.isdir(directory):  # noqa: PTH112
-        raise OutputError(f"Output '{directory}' is no directory; name another one.")
+        raise OutputError(f"Output '{directory}' is not a directory; name another one.")
     for path in (directory / name for name in names):
         if os.path.isdir(path):  # noqa: PTH112
             raise OutputError(
@@ -64,7 +64,7 @@ class TableWriter:
         self._file = RowGroupWriter(self._partial, self._form, f"Output '{self.path}'")
 
     def write(self, table: pa.Table) -> None:
-        """Append rows; they are gathered into row groups of a good size."""
+        """Append rows, which are gathered into row groups of a good size."""
         assert self._file is not None
         self._file.write(table)
 
@@ -80,7 +80,7 @@ class TableWriter:
             self._partial.replace(self.path)
 
     def discard(self) -> None:
-        """Remove the file, whether it has its name already or not."""
+        """Remove the file, under whichever name it has."""
         if self._file is not None:
             self._file.abandon()
         was_published = self._is_published and not self._partial.exists()
@@ -92,11 +92,12 @@ class TableWriter:
 def written_together(
     directory: Path, schemas: Mapping[str, pa.Schema]
 ) -> Iterator[tuple[TableWriter, ...]]:
-    """Writers for Parquet files that appear together when the block ends, or not at all.
+    """Give writers for Parquet files that appear together when the block ends, or not at all.
 
     Args:
-        directory: made if it is not there, and removed again if the block fails.
-        schemas: each file's schema by its name. A file of that name is replaced.
+        directory: the folder, which is made if it is not there, and removed again if the block
+            fails.
+        schemas: the schema of each file by its name. A file of that name is replaced.
 
     Raises:
         OutputError: A file cannot be written.

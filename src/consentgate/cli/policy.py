@@ -115,7 +115,7 @@ def check(
 
 
 def describe(policy: Policy) -> dict[str, str]:
-    """The conditions of a policy, in words by key."""
+    """Describe the conditions of a policy as text, by key."""
     rules = {"record rule": policy.record_rules, "subject rule": policy.subject_rules}
     return {
         "name": policy.name,

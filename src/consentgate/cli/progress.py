@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, and a line now and then elsewhere."""
+"""Shows the progress of long work: a bar on a terminal, and a line now and then elsewhere."""
 
 import json
 import sys
@@ -12,8 +12,8 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn,
 from rich.text import Text
 
 Advance: TypeAlias = Callable[[int, int, int | None], None]
-"""Takes the rows judged so far, how many of them are admitted, and how many there will be (None if
-that is unknown).
+"""A function that takes the number of rows judged so far, how many of them are admitted, and how
+many there will be (None if that is not known).
 """
 
 LINE_EVERY_S = 60.0
@@ -21,7 +21,7 @@ JSON_EVERY_S = 5.0
 
 
 class RowsPerSecond(ProgressColumn):
-    """How fast rows are judged."""
+    """A column of the progress bar that shows how fast rows are judged."""
 
     def render(self, task: Task) -> Text:
         """The present speed; blank before it is known."""
@@ -30,7 +30,7 @@ class RowsPerSecond(ProgressColumn):
 
 @contextmanager
 def progress_bar() -> Iterator[Advance]:
-    """A progress bar on stderr if it is a terminal, else a line on stderr every minute."""
+    """Show a progress bar on stderr if it is a terminal, else a line on stderr every minute."""
     if not sys.stderr.isatty():
         yield _Reporter(LINE_EVERY_S, _print_line)
         return
@@ -45,12 +45,12 @@ def progress_bar() -> Iterator[Advance]:
 
 @contextmanager
 def progress_json() -> Iterator[Advance]:
-    """A JSON object on stdout every five seconds while the block runs."""
+    """Print a JSON object on stdout every five seconds while the block runs."""
     yield _Reporter(JSON_EVERY_S, _print_json)
 
 
 class _Reporter:
-    """Reports now and then; rows that were done at the first call do not count as speed."""
+    """Reports progress now and then. Rows done before the first call do not count as speed."""
 
     def __init__(self, every_s: float, report: Callable[[dict[str, Any]], None]) -> None:
         self._every_s, self._report = every_s, report

@@ -1,4 +1,4 @@
-"""`consentgate run`: from data set to data set, with a ledger and a manifest."""
+"""`consentgate run`: judges a data set into another one, with a ledger and a manifest."""
 
 import json
 import sys
@@ -22,14 +22,14 @@ def run_files(
         str,
         typer.Argument(
             help="Parquet files: a file, a folder, a quoted pattern (*, **, ?, [ab]), or a URI of "
-            "one (file://, s3://, gs://; there, ? is no wildcard).",
+            "one (file://, s3://, gs://). In a URI, ? is a plain character.",
             show_default=False,
         ),
     ],
     destination: Annotated[
         str,
         typer.Argument(
-            help="A folder or its URI: empty, not there yet, or of a run of this source.",
+            help="A folder or its URI: empty, not there yet, or with a run of this source.",
             show_default=False,
         ),
     ],
@@ -40,14 +40,14 @@ def run_files(
         typer.Option(
             min=1,
             metavar="N",
-            help="How many files are judged side by side, at most 4; one a core by default.",
+            help="How many files are judged at once, at most 4; one for each core by default.",
         ),
     ] = None,
     fail_fast: Annotated[
         bool,
         typer.Option(
             "--fail-fast",
-            help="Stop at the first file that cannot be judged, instead of doing the others first.",
+            help="Stop at the first file that cannot be judged. Other files are left for later.",
         ),
     ] = False,
     sign_with: Annotated[
@@ -60,20 +60,20 @@ def run_files(
         bool,
         typer.Option(
             "--allow-older-snapshot",
-            help="Judge by an older snapshot, registry or instant than a run before in DESTINATION,"
-            " which may undo withdrawals. The manifest says so.",
+            help="Judge by an older snapshot, registry or instant than an earlier run in "
+            "DESTINATION, which may undo withdrawals. The manifest says so.",
         ),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say everything as JSON, an object a line.")
+        bool, typer.Option("--json", help="Print everything as JSON, one object on each line.")
     ] = False,
 ) -> None:
-    """Judge every file of a data set, and write the admitted rows as a data set like it.
+    """Judge every file of a data set, and write the admitted rows as a data set of the same form.
 
-    Writes one Parquet file for each input, under the same relative path; below
-    DESTINATION/_consentgate the ledger of excluded rows and, at last, manifest.json, the evidence
-    of the run. A run that was stopped goes on where it was when the same command is given again.
-    One that has ended is done anew, as at now, unless --judged-at says the same instant again.
+    Writes one Parquet file for each input, under the same relative path. DESTINATION/_consentgate
+    gets the ledger of excluded rows and, at the end, manifest.json, the evidence of the run. A run
+    that was stopped goes on when the same command is given again. If a run has ended, all files are
+    judged again, at the present instant, unless --judged-at gives the same instant again.
     """
     done: list[Progress] = []
     try:
@@ -117,7 +117,7 @@ def run_files(
 
 
 def _tell_stop(done: list[Progress], *, as_json: bool) -> None:
-    """Print what is done and how to do the rest; what was half done is gone."""
+    """Print how many files are done and how to do the rest. Unfinished files are gone."""
     if as_json:
         known = {"files_done": done[0].files_done, "files": done[0].files} if done else {}
         typer.echo(json.dumps({"event": "stopped", **known}))

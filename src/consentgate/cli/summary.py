@@ -1,4 +1,4 @@
-"""The summary that `filter` prints at its end: rows by fate and by reason."""
+"""The summary that `filter` prints at its end, with rows by fate and by reason."""
 
 import sys
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ PIPE_WIDTH = 200
 
 @dataclass(frozen=True)
 class Summary:
-    """Counts of one run.
+    """The counts of one call of `filter`.
 
     Attributes:
-        rows: all rows judged.
-        excluded: those excluded.
-        reasons: each reason's code, the rows of which it is the primary one, and the rows to which
-            it applies, in order of precedence.
+        rows: how many rows were judged.
+        excluded: how many of them are excluded.
+        reasons: for each reason its code, the number of rows that have it as primary reason, and
+            the number of rows that it applies to, in order of precedence.
     """
 
     rows: int
@@ -28,7 +28,7 @@ class Summary:
 
 
 def print_summary(summary: Summary) -> None:
-    """Print two tables on stdout: styled on a terminal, else as plain ASCII columns."""
+    """Print two tables on stdout, with style on a terminal, else as plain ASCII columns."""
     is_terminal = sys.stdout.isatty()
     console = Console(highlight=False) if is_terminal else _plain_console()
     console.print(_fates(summary))

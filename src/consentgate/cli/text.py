@@ -1,4 +1,4 @@
-"""Text for people: printing it safely, with options in place of the library's parameters."""
+"""Prints text for people safely, with options in place of the library's parameters."""
 
 import errno
 import io
@@ -19,7 +19,7 @@ from consentgate.storage import why
 _STDERR = 2
 
 _PARAMETER = re.compile(r"`([A-Za-z_.]+)`")
-"""How messages name a parameter of the library."""
+"""The form in which messages name a parameter of the library."""
 
 _OPTIONS = {
     "Columns.assume_timezone": "--assume-timezone",
@@ -61,7 +61,7 @@ CHANNELS_OPTIONS = {
 
 
 def printable(text: str) -> str:
-    """The text with its line breaks, and every other character that does not print escaped.
+    """Escape every character that does not print, except line breaks.
 
     Names of columns and files come from elsewhere and must not steer the terminal.
     """
@@ -71,10 +71,10 @@ def printable(text: str) -> str:
 
 
 def with_options(text: str, own: Mapping[str, str] | None = None) -> str:
-    """A message of the library with options in place of the parameters that it names.
+    """Replace parameters that a message of the library names by options.
 
     Args:
-        own: the options of the call that failed, which go before those of other calls.
+        own: the options of the call that failed, which take precedence over those of other calls.
     """
     options = {**_OPTIONS, **(own or {})}
     return _PARAMETER.sub(lambda named: options.get(named[1], named[0]), text)
@@ -94,7 +94,7 @@ def options_named(options: Mapping[str, str]) -> Iterator[None]:
 def print_error(error: ConsentGateError) -> None:
     """Print an error to stderr: a paragraph for each fault, and options instead of parameters.
 
-    A paragraph is as wide as the terminal. It is one line where stderr is no terminal.
+    A paragraph is as wide as the terminal. It is one line if stderr is not a terminal.
     """
     width = shutil.get_terminal_size().columns if sys.stderr.isatty() else sys.maxsize
     lines = [str(error)]
@@ -115,7 +115,7 @@ def hold_streams() -> None:
 
     Characters that their encoding does not have are escaped. If a stream was closed, its text is
     dropped. If writing fails, because a disk is full or nobody reads a pipe, the rest of the text
-    is dropped: the command first finishes its work, and `print_loss` then says what was lost.
+    is dropped. The command first finishes its work, and `print_loss` then says what was lost.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= _STDERR:
         pass  # a descriptor that was closed is taken, or a file of data would get it
@@ -129,12 +129,12 @@ def is_cut_off() -> bool:
 
 
 def print_loss(*, is_done: bool) -> bool:
-    """Say on stderr that text for stdout was lost, if it was; returns whether it was.
+    """Say on stderr that text for stdout was lost, if it was. Returns whether it was.
 
-    If the reader of a pipe ended, as `head` does, this says nothing: the reader has what it wanted.
+    If the reader of a pipe ended, as `head` does, nothing is said, because it has what it wanted.
 
     Args:
-        is_done: whether the command has done all else that it had to do.
+        is_done: whether the command has done everything else that it had to do.
     """
     sys.stdout.flush()
     fault = _fault(sys.stdout)
@@ -146,7 +146,7 @@ def print_loss(*, is_done: bool) -> bool:
 
 
 class _Sink(io.RawIOBase):
-    """A file descriptor that remembers the first error of writing instead of raising it."""
+    """A file descriptor that keeps the first error of writing instead of raising it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -173,7 +173,7 @@ class _Sink(io.RawIOBase):
 
 
 def _held(stream: TextIO | None) -> TextIO:
-    """The stream itself, or another one in its place that never fails."""
+    """The stream itself, or another stream that never fails."""
     if stream is None:
         return Path(os.devnull).open("w", encoding="utf-8")
     if not isinstance(stream, io.TextIOWrapper):

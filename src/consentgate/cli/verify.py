@@ -1,4 +1,4 @@
-"""`consentgate verify`: whether what a run left is still what its manifest says."""
+"""`consentgate verify`: checks whether a run's files are still as its manifest says."""
 
 import json
 from dataclasses import asdict
@@ -22,14 +22,14 @@ def verify(
     *,
     rejudge: Annotated[
         bool,
-        typer.Option("--rejudge", help="Judge every admitted row anew with the recorded gate."),
+        typer.Option("--rejudge", help="Judge every admitted row again with the recorded gate."),
     ] = False,
     gate_file: Annotated[
         Path | None,
         typer.Option(
             "--gate",
             metavar="FILE",
-            help="The gate to judge with, if it is not where it was; implies --rejudge.",
+            help="The gate that judged, if its file was moved; implies --rejudge.",
         ),
     ] = None,
     source: Annotated[
@@ -39,21 +39,21 @@ def verify(
     public_key: Annotated[
         Path | None,
         typer.Option(
-            metavar="KEY", help="The Ed25519 public key (PEM file) of whoever signs the runs."
+            metavar="KEY", help="The Ed25519 public key (PEM file) of the signer of the runs."
         ),
     ] = None,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="How many files are read side by side."),
+        typer.Option(min=1, metavar="N", help="How many files are read at the same time."),
     ] = None,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Say everything as one JSON object.")
+        bool, typer.Option("--json", help="Print everything as one JSON object.")
     ] = False,
 ) -> None:
-    """See whether a run's files are still what its manifest says.
+    """Check whether a run's files are still as its manifest says.
 
-    Reads every file, counts every reason again, and names whatever was altered, added or exchanged
-    or is missing. Ends with exit code 1 on any finding.
+    Reads every file, counts every reason again, and names files that were altered, added or
+    exchanged, or are missing. Ends with exit code 1 if there is any finding.
     """
     gate = _recorded_gate(destination, gate_file) if rejudge or gate_file is not None else None
     findings = audit(destination, gate=gate, source=source, public_key=public_key, threads=threads)
@@ -85,7 +85,7 @@ def _tell_age(destination: str) -> None:
     manifest = Manifest.find(Folder.at(destination))
     if manifest is not None and manifest.allowed_older_snapshot:
         older = manifest.own.what_is_older(manifest.newest)
-        typer.echo(f"note: this run is older than one before, which was allowed: {older}")
+        typer.echo(f"note: this run is older than an earlier one, which was allowed: {older}")
 
 
 def _tell(findings: tuple[Finding, ...], *, rejudged: bool) -> None:

@@ -1,4 +1,4 @@
-"""Warnings of the library, as the command line prints them."""
+"""Prints warnings of the library on stderr."""
 
 import sys
 import warnings
@@ -14,7 +14,7 @@ from consentgate.coverage import CoverageWarning
 def warnings_on_stderr() -> Iterator[None]:
     """Print every `CoverageWarning` to stderr while the block runs, a line each.
 
-    This holds whatever the interpreter was told to do about warnings. Others are as they were.
+    The interpreter's own settings for warnings do not change this. Other warnings are as before.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("always", CoverageWarning)

@@ -1,4 +1,4 @@
-"""Counting, batch by batch, what a gate makes of messages."""
+"""Counts, batch by batch, how policy, snapshot, registry and messages fit each other."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -44,14 +44,14 @@ _NEEDS = {
 
 
 def tables_of(data: Any) -> Iterator[pa.Table]:
-    """Messages as tables, batch by batch where they are a stream or an iterable of batches.
+    """Give messages as tables: one table, or one for each batch of a stream or an iterable.
 
-    A stream begins with a table of no row, which has its schema.
+    For a stream, a table without rows comes first, which has the stream's schema.
 
     Raises:
-        NotArrowError: They are no Arrow data.
-        SchemaMismatchError: While reading: a batch has another schema than the first.
-        MalformedDataError: Here or while reading: pyarrow cannot take them over.
+        NotArrowError: `data` holds no Arrow data.
+        SchemaMismatchError: A batch has another schema than the first.
+        MalformedDataError: pyarrow cannot take the data over.
     """
     is_whole = isinstance(data, pa.Table) or hasattr(data, "__arrow_c_array__")
     if hasattr(data, "__arrow_c_stream__") and not is_whole:
@@ -69,12 +69,12 @@ def tables_of(data: Any) -> Iterator[pa.Table]:
 
 
 class CoverageCounter:
-    """Counts what a gate makes of messages, batch by batch.
+    """Makes a `Coverage` of messages, batch by batch.
 
     Args:
-        judge: all that the gate judges by.
-        consent, channels: what it was compiled from; None where that is not at hand, or where there
-            is no registry.
+        judge: the judge of the gate.
+        consent, channels: the snapshot and the registry that it was compiled from; None if they are
+            not available, or if there is no registry.
         now: the instant of judgement, microseconds since 1970 in UTC.
     """
 
@@ -94,7 +94,7 @@ class CoverageCounter:
             self._knows_subjects,
             None if consent is None else consent.table["subject_id"].chunk(0),
         )
-        self._rooms = None if judge.channels is None else self._channel_counter()
+        self._channel_ids = None if judge.channels is None else self._channel_counter()
         self._words = {
             question: WordCounts(question.named)
             for question in questions(judge.policy, judge.columns)
@@ -106,7 +106,7 @@ class CoverageCounter:
 
         Args:
             table: messages that the gate has judged.
-            decision: what it decided of them.
+            decision: the decision on them.
         """
         self._rows += len(decision)
         self._admitted += decision.num_admitted
@@ -119,13 +119,13 @@ class CoverageCounter:
 
     def _add(self, batch: pa.RecordBatch) -> None:
         self._subjects.add(batch)
-        if self._rooms is not None:
-            self._rooms.add(batch)
+        if self._channel_ids is not None:
+            self._channel_ids.add(batch)
         for question, counts in self._words.items():
             counts.add(batch.column(question.column))
 
     def result(self) -> Coverage:
-        """What all messages so far come to."""
+        """The coverage of all messages so far."""
         known, consenting, against = self._consents()
         order = reason_names(self._judge.policy.rule_names).values()
         return Coverage(
@@ -149,12 +149,12 @@ class CoverageCounter:
         return IdCounter(self._judge.columns.channels, facts.index, self._knows_channels, listed)
 
     def _knows_subjects(self, matches: Matches) -> Bools:
-        """Which of n subjects have a record for every purpose."""
+        """A mask of those of n subjects that have a record for every purpose."""
         known: Bools = self._against(matches) & np.uint32(Reason.NO_CONSENT_RECORD) == 0
         return known
 
     def _knows_channels(self, matches: Matches) -> Bools:
-        """Which of n channels are in the registry, with a visibility."""
+        """A mask of those of n channels that have a visibility in the registry."""
         facts = self._judge.channels
         assert facts is not None
         bits = facts.judge(matches, np.full(len(matches.facts), LATEST))
@@ -165,11 +165,14 @@ class CoverageCounter:
         return self._judge.consent.judge_subjects(matches, self._now)
 
     def _channel_coverage(self) -> IdCoverage | None:
-        return None if self._rooms is None else self._rooms.result()
+        return None if self._channel_ids is None else self._channel_ids.result()
 
     def _consents(self) -> tuple[int, int, Counter[str]]:
-        """How many subjects have all records, how many of these an accepted consent, and how many
-        each reason stands against.
+        """Count the subjects that have a record for every purpose.
+
+        Returns:
+            Their number, the number of those whose consent is accepted, and the number of those
+            that each reason applies to.
         """
         facts, known, consenting = self._judge.consent.index.facts, 0, 0
         against: Counter[str] = Counter()
@@ -190,7 +193,7 @@ class CoverageCounter:
                 yield question.answered(counts)
 
     def _count(self, question: Question) -> WordCounts | None:
-        """The words of the snapshot or registry; None where that is not at hand."""
+        """Count the words of the snapshot or registry; None if that is not available."""
         if question.table == REGISTRY and self._channels is not None:
             return count_words(question, self._channels.table)
         if question.table == SNAPSHOT and self._consent is not None:
@@ -200,7 +203,7 @@ class CoverageCounter:
         return None
 
     def _asked(self, consent: ConsentSnapshot) -> Bools:
-        """Which records are for the policy's purposes."""
+        """A mask of the records for the policy's purposes."""
         purposes = consent.table["purpose"].chunk(0)
         asked = [word in self._judge.policy.purposes for word in purposes.dictionary.to_pylist()]
         return np.array([*asked, False], np.bool_)[dictionary_codes(purposes)]

@@ -1,4 +1,4 @@
-"""Which ids of the messages a gate knows, counted batch by batch."""
+"""Counts the ids of messages that a gate knows and does not know, batch by batch."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,8 @@ from consentgate.arrow import (
 from consentgate.index import IdHasher, Index, Matches, read_ids
 
 IsKnown = Callable[[Matches], Bools]
-"""Tells for n ids whether the gate knows all that it needs to know about each."""
+"""A function that takes the matches of n ids and returns a mask: true where the gate knows the id.
+"""
 
 _TOP_BIT = np.uint64(1 << 63)
 _WORTH_UNITING = 1 << 20
@@ -31,23 +32,23 @@ _WORTH_UNITING = 1 << 20
 
 @dataclass(frozen=True)
 class IdCoverage:
-    """How many ids of the messages a gate knows: those of subjects, or those of channels.
+    """Counts of the subject ids, or of the channel ids, that messages name and that a gate knows.
 
-    A gate knows a subject that has a record for every purpose of the policy, and a channel of which
-    the registry says a visibility.
+    A gate knows a subject that has a record for every purpose of the policy, and a channel that has
+    a visibility in the registry.
 
     Attributes:
         columns: the columns of the messages that hold the ids.
         distinct: how many different ids the messages name. Nulls do not count.
-        unknown: how many of these the gate does not know.
-        unknown_rows: how many rows name such an id.
+        unknown: how many of these ids the gate does not know.
+        unknown_rows: how many rows name an unknown id.
         incomplete: how many of the unknown ids are in the snapshot, but not for every purpose; or
             in the registry, but without a visibility. None: not checked.
-        alike: how many of the unknown ids are not there at all, but one is that differs from it
-            only in case, in surrounding white space or in Unicode form; 0 where ids are no text.
-            None: not checked.
+        alike: how many of the unknown ids are not in the snapshot or registry, but differ from an
+            id there only in case, in surrounding white space or in Unicode form. 0 if ids are not
+            text. None: not checked.
         alike_rows: how many rows name such an id. None: not checked.
-        unused: how many ids that the gate knows no message names.
+        unused: how many ids the gate knows that no message names.
     """
 
     columns: tuple[str, ...]
@@ -61,16 +62,16 @@ class IdCoverage:
 
 
 class IdCounter:
-    """Counts the ids of one kind: of subjects, or of channels.
+    """Counts the ids of one kind: those of subjects, or those of channels.
 
-    Known ids are counted exactly. Of unknown ids, keyed 64-bit hashes are kept to tell them apart
-    over several batches; for text, the odds that two of n ids have one hash are about n² / 2**65.
+    Known ids are counted exactly. Unknown ids are told apart over several batches by keyed 64-bit
+    hashes. For text, the odds that two of n ids have the same hash are about n² / 2**65.
 
     Args:
         columns: the columns of the messages that hold the ids.
-        index: in which the gate finds them.
-        is_known: whether what is in the index is all that the gate needs to know.
-        listed: all ids of the snapshot or registry, tidied; None where they are not at hand.
+        index: the index in which the gate looks them up.
+        is_known: the function that says which ids the gate knows.
+        listed: all ids of the snapshot or registry, tidied; None if they are not available.
     """
 
     def __init__(
@@ -81,7 +82,8 @@ class IdCounter:
         self._spellings: _Spellings | None = None
         self._hasher = IdHasher()
         self._named = np.zeros(len(index.facts), np.bool_)
-        self._unknown, self._incomplete, self._alike = _Different(), _Different(), _Different()
+        self._unknown, self._incomplete = _DifferentHashes(), _DifferentHashes()
+        self._alike = _DifferentHashes()
         self._unknown_rows = self._alike_rows = 0
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -97,7 +99,7 @@ class IdCounter:
         self._alike_rows += int(np.count_nonzero(alike_rows))
 
     def _looked_up(self, ids: pa.Array) -> tuple[Bools, Bools]:
-        """Which of n different ids are unknown, and which of these are alike to one listed."""
+        """Two masks of n different ids: which are unknown, and which are alike to a listed id."""
         unknown, alike = np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
         for rows in row_blocks(len(ids)):
             matches = self._index.find(read_ids(ids[rows]))
@@ -106,22 +108,26 @@ class IdCounter:
             unknown[rows] = ~known
         at = np.flatnonzero(unknown)
         if at.size:
-            strangers = ids.take(pa.array(at))
-            hashes = _hashes(strangers, self._hasher)
+            unknown_ids = ids.take(pa.array(at))
+            hashes = _hashes(unknown_ids, self._hasher)
             self._unknown.add(hashes)
             if self._listed is not None:
-                alike[at] = self._sorted_out(strangers, hashes, self._listed)
+                alike[at] = self._count_alike(unknown_ids, hashes, self._listed)
         return unknown, alike
 
-    def _sorted_out(self, strangers: pa.Array, hashes: Uint64s, listed: pa.Array) -> Bools:
-        """Which of n unknown ids are alike to one that is listed; counts those and the listed."""
+    def _count_alike(self, ids: pa.Array, hashes: Uint64s, listed: pa.Array) -> Bools:
+        """Count which of n unknown ids are listed, and which are alike to a listed id.
+
+        Returns:
+            A mask of the latter.
+        """
         if self._spellings is None:
             self._spellings = _Spellings.of(listed, self._hasher)
         is_listed = _are_in(self._spellings.exact, hashes)
         self._incomplete.add(hashes[is_listed])
         if self._spellings.plain is None:
             return np.zeros(len(hashes), np.bool_)
-        plain = _hashes(_plainly_spelled(strangers), self._hasher)
+        plain = _hashes(_plainly_spelled(ids), self._hasher)
         is_alike = ~is_listed & _are_in(self._spellings.plain, plain)
         self._alike.add(hashes[is_alike])
         return is_alike
@@ -153,10 +159,10 @@ class Mentions:
     """The ids that a column of n rows names.
 
     Attributes:
-        ids: different ones, none null: int64, uint64, large_string or 16-byte binary.
-        codes: for each item of the column, the position of its id; the number of ids for a null,
-            and for an item that no row has.
-        starts, counts: for each row, its first item and how many it has.
+        ids: the different ids, without null: int64, uint64, large_string or 16-byte binary.
+        codes: for each item of the column, the position of its id in `ids`. For a null, and for an
+            item that no row has, it is the length of `ids`.
+        starts, counts: for each row, its first item and the number of its items.
     """
 
     ids: pa.Array
@@ -166,7 +172,7 @@ class Mentions:
 
     @classmethod
     def read(cls, column: pa.Array) -> "Mentions":
-        """The ids of a column of ids or of lists of ids."""
+        """Read a column of ids or of lists of ids."""
         if not is_list(column.type):
             ids, codes = _different(column, None)
             return cls(ids, codes, np.arange(len(codes)), np.ones(len(codes), np.int64))
@@ -177,7 +183,7 @@ class Mentions:
         return cls(ids, codes, starts, counts)
 
     def rows_with(self, flags: Bools) -> Bools:
-        """Which rows name an id for which a flag is true; there is one for each of the ids."""
+        """A mask of the rows that name an id whose flag is true. There is one flag for each id."""
         before = np.zeros(len(self.codes) + 1, np.int64)
         np.cumsum(np.append(flags, False)[self.codes], out=before[1:])
         starts = np.where(self.counts > 0, self.starts, 0)
@@ -190,9 +196,9 @@ class _Spellings:
     """Hashes of all ids of a snapshot or registry, in ascending order.
 
     Attributes:
-        exact: as they are spelled.
-        plain: as they are spelled without differences of case, white space and Unicode form; None
-            where ids are no text.
+        exact: hashes of the ids as they are.
+        plain: hashes of the ids without differences of case, surrounding white space and Unicode
+            form; None if ids are not text.
     """
 
     exact: Uint64s
@@ -200,7 +206,7 @@ class _Spellings:
 
     @classmethod
     def of(cls, ids: pa.Array, hasher: IdHasher) -> "_Spellings":
-        """The hashes of n ids."""
+        """Hash n ids."""
         blocks = row_blocks(len(ids))
         exact = [_hashes(ids[rows], hasher) for rows in blocks]
         if not is_text(ids.type):
@@ -209,8 +215,8 @@ class _Spellings:
         return cls(_in_order(exact), _in_order(plain))
 
 
-class _Different:
-    """How many different hashes there are."""
+class _DifferentHashes:
+    """Counts different hashes."""
 
     def __init__(self) -> None:
         self._united = np.zeros(0, np.uint64)
@@ -218,14 +224,14 @@ class _Different:
         self._waiting = 0
 
     def add(self, hashes: Uint64s) -> None:
-        """Count more of them, which may repeat earlier ones."""
+        """Count hashes, which may repeat earlier ones."""
         self._more.append(hashes)
         self._waiting += len(hashes)
         if self._waiting > max(_WORTH_UNITING, len(self._united)):
             self._unite()
 
     def count(self) -> int:
-        """How many there are."""
+        """The number of different hashes so far."""
         self._unite()
         return len(self._united)
 
@@ -235,7 +241,7 @@ class _Different:
 
 
 def _used(starts: Int64s, counts: Int64s, items: int) -> Bools:
-    """Which items some of n lists have; lists may overlap, and leave items out."""
+    """A mask of the items that at least one of n lists has. Lists may overlap."""
     holders = np.flatnonzero(counts)
     begun = np.bincount(starts[holders], minlength=items + 1)
     begun -= np.bincount((starts + counts)[holders], minlength=items + 1)
@@ -246,7 +252,7 @@ def _different(items: pa.Array, used: Bools | None) -> tuple[pa.Array, Int64s]:
     """The different ids of n items, and the position of each item's id among them.
 
     Args:
-        used: which items count; None where all do.
+        used: a mask of the items that count; None if all count.
     """
     if pa.types.is_null(items.type):
         return pa.array([], pa.int64()), np.zeros(len(items), np.int64)
@@ -263,7 +269,7 @@ def _different(items: pa.Array, used: Bools | None) -> tuple[pa.Array, Int64s]:
 
 
 def _used_values(items: pa.DictionaryArray) -> tuple[pa.Array, Int64s]:
-    """The values of a dictionary that n items have, and which one each has; null for a null."""
+    """The dictionary's values that n items use, null included, and the position of each item's."""
     end = len(items.dictionary)
     present, codes = np.unique(dictionary_codes(items), return_inverse=True)
     values = without_views(items.dictionary).take(pa.array(present, mask=present == end))
@@ -271,7 +277,7 @@ def _used_values(items: pa.DictionaryArray) -> tuple[pa.Array, Int64s]:
 
 
 def _tidy(ids: pa.Array) -> pa.Array:
-    """Ids that are no dictionary as int64, uint64, large_string or 16-byte binary."""
+    """Ids without a dictionary as int64, uint64, large_string or 16-byte binary."""
     if isinstance(ids, pa.ExtensionArray):
         return ids.storage
     if is_text(ids.type):
@@ -282,7 +288,7 @@ def _tidy(ids: pa.Array) -> pa.Array:
 
 
 def _hashes(ids: pa.Array, hasher: IdHasher) -> Uint64s:
-    """Hashes of n tidy ids; equal for equal ones, whatever their width and sign."""
+    """Hashes of n tidy ids. Equal ids have equal hashes, whatever their width and sign."""
     hashes = hasher.all_keys(read_ids(ids)).hashes
     if pa.types.is_uint64(ids.type):  # 2**64 - 1 and -1 have the same bits
         return np.where(read_ids(ids).values >= _TOP_BIT, ~hashes, hashes)  # type: ignore[union-attr]
@@ -299,7 +305,7 @@ def _in_order(blocks: Sequence[Uint64s]) -> Uint64s:
 
 
 def _are_in(ordered: Uint64s, hashes: Uint64s) -> Bools:
-    """Which of n hashes are among ordered ones."""
+    """A mask of those of n hashes that are among the ordered ones."""
     if not len(ordered):
         return np.zeros(len(hashes), np.bool_)
     at = np.minimum(np.searchsorted(ordered, hashes), len(ordered) - 1)

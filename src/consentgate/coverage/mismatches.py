@@ -1,4 +1,4 @@
-"""Where policy, snapshot, registry and messages seem not to fit each other, in sentences."""
+"""Says in sentences where policy, snapshot, registry and messages seem not to fit each other."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -18,9 +18,11 @@ from consentgate.coverage.words import on_one_line
 from consentgate.reasons import Reason
 
 MASS_SHARE = 0.9
-"""A reason that applies to this share of the rows excludes them in mass."""
+"""A reason that applies to at least this share of the rows excludes them in mass."""
 ALIKE_SHARE = 0.01
-"""Ids and words spelled almost like known ones are a warning from this share of the rows on."""
+"""Ids and words that are spelled almost like known ones are a warning if at least this share of the
+rows has them.
+"""
 
 _ADVICE = {
     Reason.PRIVATE_CHANNEL: "Compare public_visibilities with the words of the visibility column.",
@@ -29,7 +31,8 @@ _ADVICE = {
     Reason.SUBJECT_MISSING: "Check which columns hold the subjects.",
     Reason.NO_CONSENT_RECORD: "Check that messages and snapshot spell subject ids alike, and that "
     "the snapshot has records for the policy's purposes.",
-    Reason.CONSENT_EXPIRED: "Check expires_at in the snapshot, max_consent_age and the instant of judgement.",
+    Reason.CONSENT_EXPIRED: "Check expires_at in the snapshot, max_consent_age and the instant "
+    "of judgement.",
     Reason.CONSENT_NOT_EXPLICIT: "Compare the policy's methods with the snapshot's.",
     Reason.NOTICE_NOT_ACCEPTED: "Compare the policy's notice_versions with the snapshot's.",
     Reason.PREDATES_CONSENT: "Check effective_from and covers_prior in the snapshot.",
@@ -43,10 +46,10 @@ class Mismatch:
     """Something that makes the gate exclude many rows, or that is probably a mistake.
 
     Attributes:
-        code: a stable word for its kind.
-        message: what was found and what to do, in a sentence or two. It holds no id.
-        counts: the numbers behind it, by name.
-        is_warning: whether it excludes rows in mass, or could. Otherwise it is only worth a look.
+        code: the stable name of its kind.
+        message: a text that says what was found and what to do. It holds no id.
+        counts: the numbers that it was found by, by name.
+        is_warning: whether it excludes rows in mass, or could. If not, it is only worth a look.
     """
 
     code: str
@@ -59,10 +62,10 @@ class Mismatch:
 
 
 def of_reasons(rows: int, admitted: int, reasons: Mapping[str, int]) -> Iterator[Mismatch]:
-    """Each reason that applies to at least 90 % of the rows; or that all reasons together do.
+    """Find reasons that apply to at least 90 % of the rows, alone or all together.
 
     Args:
-        rows: how many were judged.
+        rows: how many rows were judged.
         admitted: how many of them are admitted.
         reasons: how many rows each reason applies to, by its code.
     """
@@ -77,12 +80,12 @@ def of_reasons(rows: int, admitted: int, reasons: Mapping[str, int]) -> Iterator
 
 
 def is_mass(rows: int, excluded: int) -> bool:
-    """Whether so many of so many rows are nearly all of them."""
+    """Whether the excluded rows are nearly all rows."""
     return excluded > 0 and excluded >= MASS_SHARE * rows
 
 
 def mass_text(code: str, rows: int, excluded: int) -> str:
-    """That a reason applies to nearly all rows, and what to check."""
+    """A text that says that a reason applies to nearly all rows, and what to check."""
     reason = next((each for each in Reason if each.code == code), None)
     many = _of_all(rows, excluded)
     if reason is None:
@@ -96,7 +99,7 @@ def _of_all(rows: int, excluded: int) -> str:
 
 
 def of_words(vocabulary: Vocabulary) -> Iterator[Mismatch]:
-    """What is odd about the words that one setting of the policy names."""
+    """Find mismatches in the words that one setting of the policy names."""
     if vocabulary.unmatched:
         yield _unmatched(vocabulary)
     for alike in vocabulary.alike:
@@ -131,7 +134,7 @@ def _outcome(vocabulary: Vocabulary) -> str:
 
 
 def purpose_text(purposes: Iterable[str], used: Iterable[str] | None) -> str:
-    """That purposes have no record, and which ones have."""
+    """A text that says that purposes have no record, and names the purposes that have one."""
     there = "too many to list" if used is None else quoted(used)
     return (
         f"The consent snapshot has no record for the policy's purpose {quoted(purposes)}, so every "
@@ -141,7 +144,7 @@ def purpose_text(purposes: Iterable[str], used: Iterable[str] | None) -> str:
 
 
 def gap_text(gap: Gap) -> str:
-    """That a word of the policy occurs nowhere, but others are spelled almost like it."""
+    """A text that says that a word of the policy does not occur, but that similar words do."""
     theirs = "a word that is spelled almost like it" if gap.used is None else quoted(gap.alike)
     return (
         f"{_column(gap.question)} has no '{gap.word}', which {_setting(gap.question)} names, but "
@@ -166,19 +169,19 @@ def _column(asked: Question | Vocabulary) -> str:
     return f"Column '{asked.column}' of the {asked.table}"
 
 
-def of_ids(what: str, source: str, ids: IdCoverage, rows: int) -> Iterator[Mismatch]:
-    """What is odd about the ids of subjects or channels.
+def of_ids(what: str, table: str, ids: IdCoverage, rows: int) -> Iterator[Mismatch]:
+    """Find mismatches in the ids of subjects or channels.
 
     Args:
         what: "subject" or "channel".
-        source: which table lists them.
+        table: the table that lists them: "consent snapshot" or "channel registry".
         ids: the counts.
-        rows: of all messages.
+        rows: the number of messages.
     """
     if ids.distinct and ids.unknown == ids.distinct:
         counts = {f"{what}s": ids.distinct, "rows": ids.unknown_rows}
         text = (
-            f"The {source} knows none of the {ids.distinct:,} {what}s that the messages name. "
+            f"The {table} knows none of the {ids.distinct:,} {what}s that the messages name. "
             f"Check that both hold the same kind of {what} ids."
         )
         yield Mismatch(f"no_{what}_known", text, counts, True)
@@ -186,7 +189,7 @@ def of_ids(what: str, source: str, ids: IdCoverage, rows: int) -> Iterator[Misma
         counts = {"alike": ids.alike, "rows": ids.alike_rows or 0}
         text = (
             f"Of the {ids.distinct:,} {what} ids in the messages, {ids.alike:,}, in "
-            f"{ids.alike_rows:,} rows, differ from an id in the {source} only in case, in "
+            f"{ids.alike_rows:,} rows, differ from an id in the {table} only in case, in "
             "surrounding white space or in Unicode form. Spell ids alike in both."
         )
         is_many = (ids.alike_rows or 0) >= ALIKE_SHARE * rows
@@ -194,7 +197,7 @@ def of_ids(what: str, source: str, ids: IdCoverage, rows: int) -> Iterator[Misma
 
 
 def of_consents(known: int, consenting: int, reasons: Mapping[str, int]) -> Iterator[Mismatch]:
-    """That nobody's consent is one that the policy accepts now."""
+    """Find out whether no subject has a consent that the policy accepts now."""
     if known and not consenting:
         most = max(reasons, key=lambda code: reasons[code])
         text = (
@@ -205,7 +208,7 @@ def of_consents(known: int, consenting: int, reasons: Mapping[str, int]) -> Iter
 
 
 def in_words(vocabularies: Iterable[Vocabulary]) -> Iterator[Mismatch]:
-    """What is odd about the words of all settings; rules without any message say nothing."""
+    """Find mismatches in the words of all settings, except rules on columns without any entry."""
     for vocabulary in vocabularies:
         if vocabulary.entries or vocabulary.table != MESSAGES:
             yield from of_words(vocabulary)

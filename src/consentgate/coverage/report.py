@@ -1,4 +1,4 @@
-"""What a check of coverage found, as a record and as text."""
+"""The result of a check of coverage, as a record and as text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,24 +12,26 @@ from consentgate.coverage.words import on_one_line
 
 @dataclass(frozen=True)
 class Coverage:
-    """How far snapshot, registry and policy cover some messages, in counts and words.
+    """The result of `Gate.coverage`: how policy, snapshot, registry and messages fit each other.
 
-    It holds no id. Words are shown only of columns that hold few of them; see `Vocabulary`.
+    It holds counts and words, and no id. It shows the words of a column only if there are few of
+    them; see `Vocabulary`. `str` of it is a readable report.
 
     Attributes:
         rows: how many messages were judged.
         admitted: how many of them are admitted.
         reasons: how many rows each reason applies to, by its code, in order of precedence.
-        subjects: the subjects that messages name, held against the snapshot.
-        channels: the channels, held against the registry; None without one.
+        subjects: counts of the subjects that messages name and of those in the snapshot.
+        channels: counts of the channels that messages name and of those in the registry; None if
+            there is no registry.
         known_subjects: how many subjects have a record for every purpose of the policy.
         consenting_subjects: how many of these have a consent that the policy accepts at the instant
             of judgement.
-        subject_reasons: how many of the others each reason stands against, by its code.
+        subject_reasons: how many of the known subjects each reason applies to, by its code.
         unasked_records: how many records are for purposes that the policy does not ask for. None:
             not checked.
-        vocabularies: the words that the policy names, held against those of the data.
-        not_checked: what could not be checked, and why, a sentence each.
+        vocabularies: comparisons of the words that the policy names with those of the data.
+        not_checked: one sentence for each thing that could not be checked, which says why.
     """
 
     rows: int
@@ -46,7 +48,7 @@ class Coverage:
 
     @property
     def mismatches(self) -> tuple[Mismatch, ...]:
-        """All that stands out, warnings first."""
+        """What may be a mistake, warnings first."""
         found = chain(
             of_consents(self.known_subjects, self.consenting_subjects, self.subject_reasons),
             in_words(self.vocabularies),
@@ -58,7 +60,7 @@ class Coverage:
 
     @property
     def warnings(self) -> tuple[Mismatch, ...]:
-        """What excludes rows in mass, or could."""
+        """Those of the mismatches that exclude rows in mass, or could."""
         return tuple(mismatch for mismatch in self.mismatches if mismatch.is_warning)
 
     def __str__(self) -> str:
@@ -83,7 +85,7 @@ def _lines(coverage: Coverage) -> Iterator[str]:
 
 
 def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
-    """A title and lines; nothing where there is no line."""
+    """An empty line, a title and lines. Empty if there are no lines."""
     if lines:
         yield from ("", title, *lines)
 
@@ -92,16 +94,16 @@ def _line(label: str, count: int, note: str = "") -> str:
     return f"  {label:<44} {count:>15,}  {note}".rstrip()
 
 
-def _id_section(title: str, source: str, ids: IdCoverage) -> Iterator[str]:
+def _id_section(title: str, table: str, ids: IdCoverage) -> Iterator[str]:
     lines = [_line("named in messages", ids.distinct)]
-    lines.append(_line(f"of these unknown to the {source}", ids.unknown, _rows(ids.unknown_rows)))
+    lines.append(_line(f"of these unknown to the {table}", ids.unknown, _rows(ids.unknown_rows)))
     if ids.incomplete is not None:
         lines.append(_line("of these listed there, but not complete", ids.incomplete))
     if ids.alike is not None:
         lines.append(
             _line("of these spelled almost like one there", ids.alike, _rows(ids.alike_rows))
         )
-    lines.append(_line(f"known to the {source}, not named", ids.unused))
+    lines.append(_line(f"known to the {table}, not named", ids.unused))
     names = ", ".join(f"'{name}'" for name in ids.columns)
     yield from _section(
         f"{title}, in {'columns' if len(ids.columns) > 1 else 'column'} {names}", lines

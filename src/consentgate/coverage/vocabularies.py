@@ -1,4 +1,4 @@
-"""The words that a policy names, held against those that the data uses."""
+"""Compares the words that a policy names with the words that the data uses."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -14,17 +14,17 @@ from consentgate.policy import Policy, Rule
 
 SNAPSHOT, REGISTRY, MESSAGES = "consent snapshot", "channel registry", "messages"
 ENTRIES = {SNAPSHOT: "records", REGISTRY: "channels", MESSAGES: "messages"}
-"""The word by which the rows of each table are counted."""
+"""What the rows of each table are called in counts."""
 
 
 @dataclass(frozen=True)
 class Alike:
-    """A word of the data that the policy does not name, but spells almost alike.
+    """A word of the data that is spelled almost like a word of the policy.
 
     Attributes:
         accepted: the policy's word.
-        word: the data's word; None where words of its column are not shown.
-        entries: how many records, channels or messages have it.
+        word: the data's word; None if the words of its column are not shown.
+        entries: how many records, channels or messages have the data's word.
     """
 
     accepted: str
@@ -34,28 +34,28 @@ class Alike:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The words that one setting of the policy names, held against those of one column.
+    """A comparison of the words that one setting of the policy names with those of one column.
 
-    Words are shown only where a column has at most 50 different ones of at most 40 characters each;
-    of a column that a rule looks at, only those that are spelled almost like one of the rule's.
+    Words are shown only if the column has at most 50 different ones of at most 40 characters each.
+    If a rule looks at the column, only words that are spelled almost like the rule's are shown.
 
     Attributes:
         setting: `purposes`, `methods`, `notice_versions` or `public_visibilities`; or the name of a
             rule.
         is_rule: whether the setting is a rule.
-        is_exclusion: whether what matches is excluded, as by `any_of` of a rule. Otherwise what
-            does not match is.
+        is_exclusion: whether entries that match are excluded, as by a rule with `any_of`. If not,
+            entries that do not match are excluded.
         column: the column's name.
         table: `consent snapshot`, `channel registry` or `messages`.
-        named: the words that the policy names; integers and booleans as text; None where the column
+        named: the words that the policy names. Integers and booleans are text. None if the column
             holds ids.
-        unmatched: how many of them no entry has.
-        unmatched_words: those; None where the column holds ids.
+        unmatched: how many of these words no entry has.
+        unmatched_words: the words that no entry has; None if the column holds ids.
         entries: how many records, channels or messages have a word. Records for purposes that the
             policy does not ask for count only under `purposes`.
-        matched_entries: how many have one that the policy names.
-        words: the column's words and how many entries have each, the most frequent first; None
-            where they are not shown.
+        matched_entries: how many of them have a word that the policy names.
+        words: the column's words and how many entries have each, the most frequent first; None if
+            they are not shown.
         alike: other words of the column that are spelled almost like one that the policy names.
     """
 
@@ -95,7 +95,7 @@ class Question:
     is_text: bool = True
 
     def answered(self, counts: WordCounts) -> Vocabulary:
-        """What the column's words come to."""
+        """Compare the column's words, which were counted, with the policy's."""
         matched = counts.accepted
         unmatched = tuple(word for word, entries in matched.items() if not entries)
         return Vocabulary(
@@ -188,12 +188,12 @@ def _rule_questions(rules: Iterable[Rule], table: str, ids: set[str]) -> Iterato
 
 
 def _as_text(value: str | int | bool) -> str:
-    """The value as Arrow writes it."""
+    """The value as Arrow writes it as text."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def count_words(question: Question, table: pa.Table, where: Bools | None = None) -> WordCounts:
-    """How often each word occurs in the column of a tidy snapshot or registry."""
+    """Count the words in a column of a tidy snapshot or registry."""
     counts = WordCounts(question.named)
     if question.column in table.column_names:
         counts.add(table[question.column].chunk(0), where)
@@ -206,10 +206,10 @@ class Gap:
 
     Attributes:
         question: the setting, and the column that is compared with it.
-        word: the policy's.
+        word: the policy's word.
         alike: words of the column that are spelled almost like it, and that the policy does not
             name.
-        used: all words of the column; None where they are not shown.
+        used: all words of the column; None if they are not shown.
     """
 
     question: Question
@@ -221,7 +221,7 @@ class Gap:
 def words_used(table: pa.Table, column: str) -> tuple[str, ...] | None:
     """The words of a dictionary-encoded column of a tidy snapshot or registry.
 
-    It takes no time that grows with the rows. None where there are more than 1,000 different ones.
+    The time does not grow with the rows. None if there are more than 1,000 different words.
     """
     if column not in table.column_names:
         return ()
@@ -232,10 +232,10 @@ def words_used(table: pa.Table, column: str) -> tuple[str, ...] | None:
 def policy_gaps(
     policy: Policy, columns: Columns, consent: ConsentSnapshot, channels: ChannelRegistry | None
 ) -> Iterator[Gap]:
-    """Words of the policy, but not of its rules, that neither snapshot nor registry has.
+    """Find words of the policy that snapshot or registry does not have. Rules are left out.
 
-    They are looked up among the words of all records, whatever their purpose, which takes no time
-    that grows with the rows. Columns of more than 1,000 different words are not looked at.
+    Words are looked up among those of all records, whatever their purpose, so the time does not
+    grow with the rows. Columns of more than 1,000 different words are not looked at.
     """
     tables = {SNAPSHOT: consent.table}
     if channels is not None:

@@ -1,6 +1,7 @@
-"""Warnings where a gate excludes rows in mass, and the policy or the data may be at fault.
+"""Warns if a gate excludes rows in mass and the policy or the data may be at fault.
 
-They cost a few microseconds a batch, come once for each gate and cause, and hold no id.
+The checks cost a few microseconds a batch. A warning comes once for each gate and cause, and holds
+no id.
 """
 
 import sys
@@ -22,7 +23,7 @@ from consentgate.policy import Policy
 from consentgate.reasons import Reason
 
 FEWEST_ROWS = 1_000
-"""Fewer rows do not show that a reason excludes rows in mass."""
+"""The fewest rows from which a warning is derived."""
 _HINTS = (
     Reason.PRIVATE_CHANNEL,
     Reason.CHANNEL_UNKNOWN,
@@ -31,22 +32,25 @@ _HINTS = (
     Reason.TIMESTAMP_MISSING,
     Reason.AFTER_SNAPSHOT,
 )
-"""The reasons that apply to nearly all rows where inputs do not fit each other."""
+"""The reasons that apply to nearly all rows if the gate's inputs do not fit the messages."""
 
 _PACKAGE = __name__.partition(".")[0] + "."
 
 
 class CoverageWarning(UserWarning):
-    """Policy, snapshot, registry and messages seem not to fit each other; see `Gate.coverage`."""
+    """A warning that policy, snapshot, registry and messages seem not to fit each other.
+
+    `Gate.coverage` says more about it.
+    """
 
 
 class Watch:
-    """Warns for one gate, of each cause once.
+    """Gives the warnings of one gate, once for each cause.
 
     Args:
-        policy, columns: the gate's.
-        consent, channels: what it was compiled from; None for a gate that was opened, whose policy
-            cannot be compared with the words that they hold.
+        policy, columns: those of the gate.
+        consent, channels: the snapshot and the registry that it was compiled from. None for a gate
+            that was opened; the words of its policy are not checked then.
     """
 
     def __init__(
@@ -66,7 +70,7 @@ class Watch:
     def warn_of_policy(self) -> None:
         """Warn of purposes without a record, and of words that are spelled almost alike.
 
-        It takes no time that grows with the rows of snapshot and registry.
+        The time does not grow with the rows of snapshot and registry.
         """
         if self._consent is None or not self._is_first("policy"):
             return
@@ -81,12 +85,12 @@ class Watch:
     def warn_of_decision(self, decision: Decision, table: pa.Table) -> None:
         """Warn of a reason that applies to nearly all of the rows that were judged last.
 
-        The rows of small batches are added up until there are 1,000. A batch of which fewer than
-        90 % have such a reason begins the sum anew.
+        The rows of small batches are added up until there are 1,000. The sum begins anew at a batch
+        in which fewer than 90 % of the rows have such a reason.
 
         Args:
-            decision: on n rows.
-            table: those rows, validated.
+            decision: the decision on n rows.
+            table: the n rows, validated.
         """
         bits = decision.reason_bits.to_numpy()
         hints = bits & self._mask
@@ -114,7 +118,7 @@ class Watch:
                 self._tell(code, text)
 
     def _begin(self) -> None:
-        """Count rows from zero, for those reasons that are not done."""
+        """Count rows from zero, for the reasons that were not warned of yet."""
         by_reason = {reason: 0 for reason in _HINTS if reason.code not in self._done}
         self._sum = 0, by_reason
         self._mask = np.uint32(sum(by_reason))
@@ -122,7 +126,7 @@ class Watch:
     def _mass_texts(
         self, rows: int, by_reason: Mapping[Reason, int], table: pa.Table | None
     ) -> dict[str, str]:
-        """What to say of each reason that applies to nearly all rows, by its code."""
+        """The text of the warning for each reason that applies to nearly all rows, by its code."""
         texts = {
             reason.code: mass_text(reason.code, rows, excluded)
             for reason, excluded in by_reason.items()
@@ -131,7 +135,7 @@ class Watch:
         private = Reason.PRIVATE_CHANNEL.code
         if private in texts:
             alike = self._alike_visibilities(table)
-            if alike is None:  # messages can be private in mass, and nothing be wrong
+            if alike is None:  # nearly all messages may be private without any mistake
                 del texts[private]
                 self._is_first(private)
             else:
@@ -139,7 +143,7 @@ class Watch:
         return texts
 
     def _alike_visibilities(self, table: pa.Table | None) -> str | None:
-        """That registry or messages have visibilities that are spelled almost like a public one."""
+        """A sentence that names visibilities that are spelled almost like a public one, if any."""
         used: set[str] = set()
         if self._channels is not None:
             used.update(words_used(self._channels.table, "visibility") or ())
@@ -160,13 +164,13 @@ class Watch:
             warnings.warn(on_one_line(text), CoverageWarning, stacklevel=_caller_level())
 
     def _is_first(self, cause: str) -> bool:
-        """Whether a cause was not done before, on whatever thread; from now on it is."""
+        """Note that a cause was warned of. Return whether it is the first time, on any thread."""
         mine = object()
         return self._done.setdefault(cause, mine) is mine
 
 
 def _caller_level() -> int:
-    """How many frames `warnings.warn` has to go up to leave this package."""
+    """The number of frames between `warnings.warn` and the caller outside of this package."""
     frame, level = sys._getframe(1), 1
     while frame.f_back is not None and _is_own(frame):
         frame, level = frame.f_back, level + 1

@@ -1,4 +1,4 @@
-"""Words of a column, counted."""
+"""Counts the words of a column."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -10,15 +10,15 @@ import pyarrow.compute as pc
 from consentgate.arrow import Bools, Int64s, dictionary_codes, is_text, plain_text
 
 MOST_LISTED = 50
-"""A column of more different words is shown as a count: its words may be ids."""
+"""The words of a column with more different ones are not shown, because they may be ids."""
 MOST_CHARS = 40
-"""A column with a longer word is shown as a count, too: it may hold ids or texts."""
+"""The words of a column with a longer one are not shown, because they may be ids or texts."""
 MOST_COUNTED = 1_000
-"""Of a column of more different words, only the accepted ones are counted."""
+"""In a column of more different words, only the accepted ones are counted."""
 
 
 def are_shown(words: Collection[str]) -> bool:
-    """Whether a column with these words is shown with them, and not only as a count."""
+    """Whether the words of a column may be shown, because they are few and short."""
     return len(words) <= MOST_LISTED and max(map(len, words), default=0) <= MOST_CHARS
 
 
@@ -31,12 +31,12 @@ class WordCounts:
     """How often each word occurs in a column, counted batch by batch.
 
     Args:
-        accepted: the words that are counted in any case. Other words are counted one by one as long
-            as there are few of them and they are short.
+        accepted: the words that are always counted. Other words are counted one by one as long as
+            they are few and short.
 
     Attributes:
-        entries: how many entries hold a word, and not a null.
-        is_listed: whether every word was counted.
+        entries: how many entries hold a word and not a null.
+        is_listed: whether the other words were counted one by one, too.
     """
 
     def __init__(self, accepted: Iterable[str]) -> None:
@@ -51,7 +51,7 @@ class WordCounts:
 
         Args:
             column: n words, integers or booleans, or a dictionary of them.
-            where: n booleans, true for the entries that count; None counts all.
+            where: n booleans, true for the entries that are counted; None counts all.
         """
         values, codes = _encoded(column)
         codes = codes if where is None else codes[where]
@@ -77,21 +77,24 @@ class WordCounts:
 
     @property
     def accepted(self) -> dict[str, int]:
-        """How often each of the accepted words occurs."""
+        """The number of entries with each of the accepted words."""
         pairs = zip(self._accepted.to_pylist(), self._accepted_counts.tolist(), strict=True)
         return dict(pairs)
 
     @property
     def words(self) -> dict[str, int] | None:
-        """How often each word occurs; None unless every word was counted."""
+        """The number of entries with each word; None if not all words were counted one by one."""
         if not self.is_listed:
             return None
         return {word: count for word, count in self.accepted.items() if count} | self._others
 
 
 def _encoded(column: pa.Array) -> tuple[pa.Array, Int64s]:
-    """A column's values as large_string, perhaps with repeats and nulls, and each entry's position
-    among them; their number for a null.
+    """Encode a column as values and codes.
+
+    Returns:
+        The values as large_string, which may repeat and may hold nulls. And for each entry the
+        position of its value; for a null, the number of values.
     """
     if pa.types.is_null(column.type):
         return pa.array([], pa.large_string()), np.zeros(len(column), np.int64)

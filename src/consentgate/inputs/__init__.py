@@ -1,4 +1,4 @@
-"""Reading and checking what a gate is made of: the consent snapshot and the channel registry."""
+"""Reading and checking the data that a gate is compiled from, and reading files of messages."""
 
 from consentgate.inputs.channels import ChannelRegistry
 from consentgate.inputs.files import MessageFile, read_faults_named
@@ -7,6 +7,7 @@ from consentgate.inputs.snapshot import (
     STATUSES,
     VALID_STATUSES,
     ConsentSnapshot,
+    only_rows,
 )
 
 __all__ = [
@@ -16,5 +17,6 @@ __all__ = [
     "ChannelRegistry",
     "ConsentSnapshot",
     "MessageFile",
+    "only_rows",
     "read_faults_named",
 ]

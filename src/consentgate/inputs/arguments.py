@@ -1,6 +1,7 @@
-"""The arguments with which snapshots and registries are read, checked."""
+"""Checks of the arguments with which snapshots and registries are read."""
 
 from collections.abc import Collection, Mapping
+from unicodedata import category
 
 from consentgate.arguments import is_utf8, require
 from consentgate.arrow import check_time_zone, quoted
@@ -11,10 +12,11 @@ _NAMES_HINT = "give names by name, such as {'subject_id': 'user'}"
 
 
 def checked_source(source: str) -> str:
-    """The label, once it is known to be text that manifests can hold.
+    """Return the label. Raise an error unless it is text that manifests can hold.
 
     Raises:
-        TypeError, ConfigurationError: It is not.
+        TypeError: It is not text.
+        ConfigurationError: It holds half of a surrogate pair.
     """
     require(source, "source", str, hint="give a label in words")
     _check_text(source, "source")
@@ -22,10 +24,11 @@ def checked_source(source: str) -> str:
 
 
 def checked_zone(zone: str | None) -> str | None:
-    """The time zone, once it is known.
+    """Return the time zone. Raise an error unless it is known.
 
     Raises:
-        TypeError, ConfigurationError: It is not text, or no time zone has that name.
+        TypeError: It is not text.
+        ConfigurationError: No time zone has that name.
     """
     hint = "give a name of the IANA database, such as 'Europe/Berlin'"
     require(zone, "assume_timezone", str, None, hint=hint)
@@ -38,15 +41,17 @@ def checked_zone(zone: str | None) -> str | None:
 def checked_words(
     mapping: Mapping[str, str] | None, name: str, *, never_empty: Collection[str]
 ) -> dict[str, str]:
-    """The words of another vocabulary and what they mean, with "" for an empty cell.
+    """Return a mapping from words of another vocabulary to ours. The key "" is an empty cell.
 
     Args:
+        mapping: the argument.
         name: the argument's name.
-        never_empty: the meanings that an empty cell must not have.
+        never_empty: the words that an empty cell must not mean.
 
     Raises:
-        TypeError, ConfigurationError: It is not made of words, or an empty or blank cell is given
-            one of those meanings.
+        TypeError: It is not a mapping from text to text.
+        ConfigurationError: A text holds half of a surrogate pair, or an empty or blank cell is to
+            mean one of those words.
     """
     require(mapping, name, Mapping, None, hint=_WORDS_HINT)
     words = dict(mapping or {})
@@ -54,7 +59,7 @@ def checked_words(
         for text in (word, meaning):
             require(text, name, str, hint=_WORDS_HINT)
             _check_text(text, name)
-        if not word.strip() and meaning in never_empty:
+        if _is_blank(word) and meaning in never_empty:
             raise ConfigurationError(
                 f"`{name}` lets an empty cell mean '{meaning}', but a person who said nothing has "
                 "not consented; map it to 'unknown', or complete those cells."
@@ -65,16 +70,16 @@ def checked_words(
 def checked_names(
     columns: Mapping[str, str] | None, known: Collection[str], what: str
 ) -> dict[str, str]:
-    """The file's names of columns by ours.
+    """Return a mapping from our names of columns to the file's, without names that are the same.
 
     Args:
+        columns: the argument.
         known: our names.
         what: what is read, as messages name it.
 
     Raises:
-        TypeError: It is not made of names.
-        ConfigurationError: A key is none of our names, or one column of the file would be two of
-            ours.
+        TypeError: It is not a mapping from text to text.
+        ConfigurationError: A key is not one of our names, or two of our names have the same column.
     """
     require(columns, "columns", Mapping, None, hint=_NAMES_HINT)
     names = dict(columns or {})
@@ -85,8 +90,8 @@ def checked_names(
         turned = [name for name in unknown if names[name] in known]
         hint = f" Write '{names[turned[0]]}' first and '{turned[0]}' second." if turned else ""
         raise ConfigurationError(
-            f"`columns` maps {quoted(unknown)}, but a {what} has only {quoted(known)}; give the "
-            f"names of the file by these.{hint}"
+            f"`columns` maps {quoted(unknown)}, but a {what} has only {quoted(known)}; use these "
+            f"names as keys, and the names in the file as values.{hint}"
         )
     _refuse_shared(names, known)
     return {name: theirs for name, theirs in names.items() if name != theirs}
@@ -103,6 +108,11 @@ def _refuse_shared(names: Mapping[str, str], known: Collection[str]) -> None:
             )
 
 
+def _is_blank(word: str) -> bool:
+    """Whether nothing of a word can be seen: only spaces, control and format characters."""
+    return all(character.isspace() or category(character)[0] in "ZC" for character in word)
+
+
 def _check_text(text: str, name: str) -> None:
     if not is_utf8(text):
-        raise ConfigurationError(f"`{name}` holds half of a surrogate pair, which is no text.")
+        raise ConfigurationError(f"`{name}` holds half of a surrogate pair, which is not text.")

@@ -1,4 +1,4 @@
-"""Cells of CSV and JSON lines files, read as instants and booleans."""
+"""Reads cells of CSV and JSON lines files as instants and booleans."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,17 +18,17 @@ _UNITS = ("us", "ns")
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InstantColumn:
-    """n timestamps with a time zone, as two columns that differ where an instant is uncertain.
+    """n timestamps in UTC, as two columns that differ where an instant is uncertain.
 
     A local time that occurs twice or never when clocks change is uncertain, and so is one that is
     finer than a microsecond.
 
     Attributes:
-        earliest, latest: n timestamps in UTC.
+        earliest, latest: n timestamps with a time zone.
         unread: n booleans, true where a cell could not be read; the timestamps are null there.
-            None where all cells were read.
+            None if all cells were read.
         naive: n booleans, true where a cell has no offset from UTC and no time zone is known for
-            it; the timestamps are null there. None where there is no such cell.
+            it; the timestamps are null there. None if there is no such cell.
     """
 
     earliest: pa.Array
@@ -42,8 +42,8 @@ class InstantColumn:
         return self.earliest is not self.latest and not self.earliest.equals(self.latest)
 
 
-def placed(column: pa.Array, name: str, zone: str | None) -> InstantColumn:
-    """A timestamp column as instants.
+def as_instants(column: pa.Array, name: str, zone: str | None) -> InstantColumn:
+    """Read a column of timestamps.
 
     Args:
         name: the column's name, as messages show it.
@@ -58,13 +58,13 @@ def placed(column: pa.Array, name: str, zone: str | None) -> InstantColumn:
 
 
 def read_instant_cells(column: pa.ChunkedArray, name: str, zone: str | None) -> InstantColumn:
-    """Cells of ISO 8601 as instants. Cells that are no such text are not read.
+    """Read cells of ISO 8601. Other cells become nulls and are marked as unread.
 
     Args:
         name: the column's name, as messages show it.
         zone: the time zone of cells that have no offset from UTC.
     """
-    if not is_text(column.type):  # numbers, booleans, objects and lists of JSON
+    if not is_text(column.type):  # JSON has numbers, booleans, objects and lists, too
         nulls = pa.nulls(len(column), pa.timestamp("us", "UTC"))
         return InstantColumn(nulls, nulls, unread=_is_valid(column))
     cells = one_chunk(plain_text(column))
@@ -73,7 +73,11 @@ def read_instant_cells(column: pa.ChunkedArray, name: str, zone: str | None) -> 
 
 
 def read_flag_cells(column: pa.ChunkedArray) -> tuple[pa.Array, Bools | None]:
-    """Cells as booleans, and where they are no booleans, if they are not all."""
+    """Read cells as booleans.
+
+    Returns:
+        n booleans, and a mask of the cells that are not booleans; None if all are.
+    """
     if pa.types.is_boolean(column.type) or pa.types.is_null(column.type):
         return one_chunk(column.cast(pa.bool_())), None
     if not is_text(column.type):
@@ -86,7 +90,7 @@ def read_flag_cells(column: pa.ChunkedArray) -> tuple[pa.Array, Bools | None]:
 
 
 def _read_apart(cells: pa.Array, name: str, zone: str | None) -> InstantColumn:
-    """Cells with an offset from UTC, cells without one, and cells that are no timestamps."""
+    """Read cells with an offset from UTC, without one, and cells that are not timestamps."""
     has_offset, is_naive = _matches(cells, _WITH_OFFSET), _matches(cells, _WITHOUT_OFFSET)
     unread = _is_valid(cells) & ~has_offset & ~is_naive
     with_offset, failed = _read_most(_only(cells, has_offset), "UTC")
@@ -96,19 +100,19 @@ def _read_apart(cells: pa.Array, name: str, zone: str | None) -> InstantColumn:
         return InstantColumn(with_offset, with_offset, unread, naive)
     local, failed = _read_most(_only(cells, is_naive), None)
     unread |= failed
-    placed_local = placed(local, name, zone)
+    in_zone = as_instants(local, name, zone)
     if not has_offset.any():
-        return InstantColumn(placed_local.earliest, placed_local.latest, unread)
+        return InstantColumn(in_zone.earliest, in_zone.latest, unread)
     floor, ceil = _micros(read_instants(with_offset, name))
     floor_local, ceil_local = (
         _micros(read_instants(side, name))[at]
-        for at, side in enumerate((placed_local.earliest, placed_local.latest))
+        for at, side in enumerate((in_zone.earliest, in_zone.latest))
     )
     return InstantColumn(pc.coalesce(floor, floor_local), pc.coalesce(ceil, ceil_local), unread)
 
 
 def _read_most(cells: pa.Array, zone: str | None) -> tuple[pa.Array, Bools]:
-    """As many cells as there are timestamps in, and where the others are."""
+    """Cast as many cells as possible to timestamps. Returns them, and a mask of the others."""
     whole = _cast(cells, zone)
     if whole is not None:
         return whole, np.zeros(len(cells), np.bool_)
@@ -122,7 +126,10 @@ def _read_most(cells: pa.Array, zone: str | None) -> tuple[pa.Array, Bools]:
 
 
 def _cast(cells: pa.Array, zone: str | None) -> pa.Array | None:
-    """All cells as timestamps, in microseconds if those are fine enough; None if some are none."""
+    """Cast all cells to timestamps, in microseconds if those are fine enough.
+
+    None if a cell cannot be cast.
+    """
     for unit in _UNITS:
         with suppress(pa.ArrowInvalid):
             return cells.cast(pa.timestamp(unit, zone))
@@ -130,7 +137,7 @@ def _cast(cells: pa.Array, zone: str | None) -> pa.Array | None:
 
 
 def _unreadable(cells: pa.Array, kind: pa.DataType) -> Bools:
-    """Where cells cannot be cast. Equal cells are tried once, and many at a time."""
+    """A mask of the cells that cannot be cast. Equal cells are tried once, and many at a time."""
     encoded = cells.dictionary_encode()
     values = encoded.dictionary
     is_bad = np.zeros(len(values) + 1, np.bool_)  # the last one is for nulls
@@ -172,7 +179,7 @@ def _is_valid(cells: pa.Array | pa.ChunkedArray) -> Bools:
 
 
 def _only(cells: pa.Array, wanted: Bools) -> pa.Array:
-    """The cells with nulls in place of those that are not wanted."""
+    """The wanted cells, with nulls in place of the others."""
     return pc.if_else(pa.array(wanted), cells, pa.scalar(None, cells.type))
 
 

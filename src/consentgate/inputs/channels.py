@@ -23,11 +23,11 @@ class ChannelRegistry(tables.DatedTable):
     """Every channel's visibility as of one instant. Make one with `read` or `from_arrow`.
 
     Attributes:
-        table: one row per channel, tidied: one chunk a column; `channel_id` as int64, uint64,
-            large_string or 16-byte binary; `visibility` dictionary-encoded; `public_since` where
-            it was given.
-        as_of: the instant as of which it is true, in UTC.
-        source: a label for where it came from.
+        table: one row for each channel, tidied. Each column has one chunk. `channel_id` is int64,
+            uint64, large_string or 16-byte binary. `visibility` is dictionary-encoded.
+            `public_since` is there if it was given.
+        as_of: the instant whose facts the registry holds, in UTC.
+        source: a label that says where the data came from.
     """
 
     _rows = "channels"
@@ -45,15 +45,18 @@ class ChannelRegistry(tables.DatedTable):
         """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
 
         Args:
-            as_of: needed unless the file's metadata has `consentgate.as_of`.
-            source: None means the path.
+            path: the path of the file.
+            as_of: the instant whose facts the file holds, with a time zone. It may be left out if
+                the file's metadata has `consentgate.as_of` or `as_of`.
+            source: a label for evidence; None takes the path.
+            columns, assume_timezone: as in `from_arrow`.
 
         Raises:
             TypeError: An argument is of a wrong type.
-            UnreadableFileError: The file is missing, truncated, corrupt or of another format, or
-                a file of text has cells that are no timestamps; the message counts them.
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format; or it
+                is a file of text with cells that are not timestamps. The message says how many.
             ColumnMissingError: A file of text does not name its columns, or has no `channel_id`.
-            ConsentGateError: The other errors of `from_arrow`.
+            ConsentGateError: Every other error of `from_arrow`.
         """
         given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)
         return cls._checked(given, as_of, str(path) if source is None else source)
@@ -68,39 +71,41 @@ class ChannelRegistry(tables.DatedTable):
         columns: Mapping[str, str] | None = None,
         assume_timezone: str | None = None,
     ) -> "ChannelRegistry":
-        """Check and take over a registry.
+        """Check the channels and make a registry of them.
 
         Every column is checked before an error is raised, so that one error reports all faults.
 
         Args:
-            data: anything that speaks the Arrow PyCapsule interface. `channel_id` (integers,
-                strings or UUIDs, never null) and `visibility` (text; null counts as unknown) must
-                be there; `public_since` (timestamp with a time zone) may be: messages from before
-                it were written in private and stay private. Other columns are left out.
-            as_of: an instant with a time zone; None takes it from the schema's metadata.
+            data: one row for each channel, in any object that speaks the Arrow PyCapsule interface.
+                Required columns are `channel_id` (integers, strings or UUIDs, never null) and
+                `visibility` (text; null counts as unknown). `public_since` (timestamp with a time
+                zone) is optional: messages from before it were written in private and stay private.
+                Other columns are left out.
+            as_of: the instant whose facts the channels are, with a time zone. None takes it from
+                the schema's metadata.
             source: a label for evidence.
-            columns: the names that these columns have in `data`, where they have others, such as
+            columns: the names of these columns in `data`, if they are others, such as
                 `{"channel_id": "room"}`.
             assume_timezone: the IANA time zone of timestamps that have none. A local time that
-                occurs twice, or never, is read as the later instant. None: such timestamps are an
-                error.
+                occurs twice, or never, is read as the later instant. With None, such timestamps are
+                an error.
 
         Raises:
             TypeError: An argument is of a wrong type.
             NotArrowError: `data` holds no Arrow data.
             ConfigurationError: `as_of` has no time zone, a text holds half of a surrogate pair,
-                `columns` has a key that is none of these columns or gives two of them one column,
-                or the time zone is not known.
+                `columns` has a key that is not one of these columns or names one column for two of
+                them, or the time zone is not known.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             MalformedDataError: A column is not what its type says.
             AsOfError: Neither `as_of` nor the metadata gives an instant, or they disagree.
             ColumnMissingError: A required column, or one that `columns` names, is absent.
-            ColumnAmbiguousError: A column is there twice, or `columns` names another one in its
-                place.
+            ColumnAmbiguousError: A column occurs twice, or is there although `columns` names
+                another column for it.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
             NullValueError: A channel id is null.
-            DuplicateRecordError: Two rows are about one channel.
-            SnapshotError: A string id is longer than 65,536 bytes; or there are faults of several
+            DuplicateRecordError: Two rows are about the same channel.
+            SnapshotError: A string id is longer than 65,536 bytes. Or there are faults of several
                 classes, which the message lists and `faults` holds.
         """
         given = GivenTable.of(_LAYOUT, data, columns, assume_timezone)
@@ -124,7 +129,7 @@ class ChannelRegistry(tables.DatedTable):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the content, in hexadecimal; see `ConsentSnapshot.digest`."""
+        """The SHA-256 of the channels, in hexadecimal; see `ConsentSnapshot.digest`."""
         return content_digest(self.table, "channel_id", None)
 
     @property

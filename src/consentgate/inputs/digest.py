@@ -1,4 +1,4 @@
-"""The digest of the content of a snapshot or registry. It does not depend on the content's form."""
+"""The digest of the content of a snapshot or registry. It does not depend on the file's form."""
 
 from typing import Any
 
@@ -14,8 +14,9 @@ from consentgate.storage import digest_bytes, digest_json
 def content_digest(table: pa.Table, key: str, word: str | None) -> str:
     """The SHA-256 of a tidy table's content. It does not depend on the order of rows and columns.
 
-    Rows are put into the order of a fixed hash of their key, and every column is written as
-    values of one width with its nulls zeroed and listed. Columns that hold only nulls do not count.
+    Rows are put into the order of a fixed hash of their key. Every column is digested as values of
+    one width, with zeros for nulls, and with its validity. Columns that hold only nulls are left
+    out.
     """
     order = _canonical_order(table, key, word)
     names = sorted(name for name in table.column_names if table[name].null_count < len(table))

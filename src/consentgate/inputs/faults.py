@@ -1,4 +1,4 @@
-"""The faults of a snapshot or registry, gathered so that one error reports all of them."""
+"""Gathers the faults of a snapshot or registry, so that one error reports all of them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ from consentgate.errors import (
 )
 
 _MOST_ROWS = 5
-"""How many rows a message numbers."""
+"""How many row numbers a message lists."""
 
 
 class Faults:
@@ -30,7 +30,7 @@ class Faults:
         self._found: list[ConsentGateError] = []
 
     def add(self, fault: ConsentGateError) -> None:
-        """Note a fault, and go on to look for others."""
+        """Note a fault, which `raise_all` raises."""
         self._found.append(fault)
 
     @contextmanager
@@ -64,10 +64,10 @@ class Faults:
 
 
 def rows_text(rows: npt.NDArray[np.int64]) -> str:
-    """Where faults are, in words: `rows 2, 5, 9, 11, 12 and 7 more, counted from 1`.
+    """The numbers of rows as text, such as `rows 2, 5, 9, 11, 12 and 7 more, counted from 1`.
 
     Args:
-        rows: positions from 0 on, in order; at least one.
+        rows: the positions of the rows, counted from 0, in ascending order; at least one.
     """
     numbers = ", ".join(f"{row + 1:,}" for row in rows[:_MOST_ROWS].tolist())
     more = f" and {len(rows) - _MOST_ROWS:,} more" if len(rows) > _MOST_ROWS else ""

@@ -1,4 +1,4 @@
-"""Reading tables from files, and refusing files that are not whole."""
+"""Reads tables from files, and refuses files that are not whole."""
 
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
@@ -31,7 +31,7 @@ _BATCH_ROWS = 65_536
 
 
 def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa.Table:
-    """A whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
+    """Read a whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
 
     CSV and JSON lack types. The columns `as_text` of a CSV file stay text. Another column becomes
     integers or booleans only if every value is written in canonical form (`7`, not `007`; `true`).
@@ -39,8 +39,8 @@ def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa
     quotes is null. JSON may be nested 64 levels deep.
 
     Raises:
-        UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply, of another
-            format or no regular file, or holds another number of rows than it promises.
+        UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply or of
+            another format, is not a regular file, or holds another number of rows than it promises.
     """
     path = Path(path)
     form = _format_of(path)
@@ -62,7 +62,7 @@ def is_text_file(path: Path) -> bool:
     """Whether a file is CSV or JSON lines, whose columns have no types.
 
     Raises:
-        UnreadableFileError: It cannot be read, or is of an unknown format.
+        UnreadableFileError: The file cannot be read, or is of an unknown format.
     """
     return _format_of(path) in _SUFFIXES.values()
 
@@ -72,9 +72,9 @@ class MessageFile:
     """A Parquet or Arrow IPC file of messages, read a batch at a time.
 
     Attributes:
-        path: its path.
-        schema: its Arrow schema.
-        rows: how many rows it has; None if only reading the whole file could tell.
+        path: the path of the file.
+        schema: the Arrow schema of the file.
+        rows: how many rows the file has; None if the whole file has to be read to know.
     """
 
     path: Path
@@ -83,7 +83,7 @@ class MessageFile:
 
     @classmethod
     def open(cls, path: str | Path) -> "MessageFile":
-        """Read a file's schema and its number of rows, but no row.
+        """Read a file's schema and its number of rows. No row is read.
 
         Raises:
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
@@ -136,7 +136,7 @@ def _unknown_format(path: Path, known: str) -> UnreadableFileError:
 
 @contextmanager
 def read_faults_named(path: str | Path) -> Iterator[None]:
-    """Turn an error of a reader into an error that names the file.
+    """Turn an error of a reader into an `UnreadableFileError` that names the file.
 
     The reader's own message is left out, because it can quote cells.
     """
@@ -160,7 +160,7 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
 
 
 def _read_csv(path: Path) -> pa.Table:
-    """A CSV file with every column as text."""
+    """Read a CSV file with every column as text."""
     parse = pa.csv.ParseOptions(newlines_in_values=True)
     with pa.csv.open_csv(path, parse_options=parse) as reader:
         names = reader.schema.names
@@ -174,7 +174,7 @@ def _read_csv(path: Path) -> pa.Table:
 
 
 def _read_json_lines(path: Path, id_column: str) -> pa.Table:
-    """JSON lines as pyarrow infers them, but text stays text and an integer id an integer."""
+    """Read JSON lines with pyarrow's types, but text stays text and an integer id an integer."""
     exact = {}
     for field in pa.json.read_json(path).schema:
         if pa.types.is_timestamp(field.type):
@@ -195,7 +195,7 @@ def _with_plain_types(table: pa.Table, as_text: Collection[str]) -> pa.Table:
 
 
 def _plainly_written(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Integers or booleans where every value is one in canonical form, else the text itself."""
+    """The column as integers or booleans if all values are written as such, else as text."""
     if _all_match(column, "^(true|false)$"):
         return column.cast(pa.bool_())
     if _all_match(column, "^(0|-?[1-9][0-9]*)$"):

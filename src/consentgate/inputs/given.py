@@ -1,4 +1,4 @@
-"""A snapshot or registry as it was given, whose columns are checked one by one."""
+"""Checks the columns of a snapshot or registry, one by one, as they were given."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ from consentgate.errors import (
 )
 from consentgate.index import MAX_ID_BYTES, IdFamily, IdHasher, count_repeats, id_family, read_ids
 from consentgate.inputs.arguments import checked_names, checked_zone
-from consentgate.inputs.cells import InstantColumn, placed, read_flag_cells, read_instant_cells
+from consentgate.inputs.cells import InstantColumn, as_instants, read_flag_cells, read_instant_cells
 from consentgate.inputs.faults import Faults, rows_text
 from consentgate.inputs.files import is_text_file, read_table
 from consentgate.inputs.tables import refuse_headless
@@ -48,9 +48,9 @@ class Layout:
     """The columns that a snapshot or registry has (docs/semantics.md, sections 2.6 and 2.7).
 
     Attributes:
-        what: its name in messages.
+        what: what messages call the table.
         key: the column of ids.
-        columns: all columns with a meaning, the key among them.
+        columns: all columns that have a meaning, with the key.
     """
 
     what: str
@@ -62,14 +62,14 @@ class Layout:
 class GivenTable:
     """A table whose columns are checked under the names of a layout.
 
-    Each method notes in `faults` what is wrong with its column. It returns None if the column
-    cannot be used, and otherwise a column in which later checks can find more faults.
+    Each method notes the faults of its column in `faults`. It returns None if the column cannot be
+    used, and otherwise a column in which later checks can find more faults.
 
     Attributes:
         table: the table, with the names of the file.
-        faults: what is wrong.
-        names: the file's names by the layout's, where they differ.
-        zone: the time zone of timestamps that have none; None: they are faults.
+        faults: the faults that were found so far.
+        names: the file's names by the layout's, if they differ.
+        zone: the time zone of timestamps that have none. None: such timestamps are faults.
         text_file: the CSV or JSON lines file that the table comes from; None if the columns have
             types of their own.
     """
@@ -84,7 +84,7 @@ class GivenTable:
     def of(
         cls, layout: Layout, data: Any, columns: Mapping[str, str] | None, zone: str | None
     ) -> "GivenTable":
-        """The table that an Arrow object holds, once its data is known to be well-formed.
+        """Take the table from an Arrow object, and check that its data is well-formed.
 
         Raises:
             TypeError, ConfigurationError: `columns` or `zone` cannot be used.
@@ -99,12 +99,12 @@ class GivenTable:
     def read(
         cls, layout: Layout, path: str | Path, columns: Mapping[str, str] | None, zone: str | None
     ) -> "GivenTable":
-        """The table that a file holds, once its data is known to be well-formed.
+        """Read the table from a file, and check that its data is well-formed.
 
         Raises:
             TypeError, ConfigurationError: `path`, `columns` or `zone` cannot be used.
             UnreadableFileError: The file is missing, truncated, corrupt or of another format.
-            ColumnMissingError: A file of text does not name its columns, or not the one of ids.
+            ColumnMissingError: A file of text does not name its columns, or has no column of ids.
             MalformedDataError: A column is not what its type says.
         """
         require_path(path, "path")
@@ -130,11 +130,11 @@ class GivenTable:
     ) -> "GivenTable":
         Validator().check(table)
         given = cls(table, Faults(layout.what), names, zone, text_file)
-        given._note_displaced()
+        given._note_hidden()
         return given
 
     def has(self, name: str) -> bool:
-        """Whether there is a column of that name, or is to be one."""
+        """Whether the table has a column of that name, or `columns` says so."""
         return name in self.names or name in self.table.column_names
 
     def ids(self, name: str) -> pa.Array | None:
@@ -162,9 +162,10 @@ class GivenTable:
         """A column of few different words, translated and dictionary-encoded.
 
         Args:
+            name: the layout's name of the column.
             nulls: whether a word may be null.
-            mapping: what words mean; the key `""` stands for an empty cell. None: the column
-                cannot be translated.
+            mapping: the words' meanings. The key `""` stands for an empty cell. None: the words of
+                this column are not translated.
         """
         column = self._column(name)
         if column is None:
@@ -196,7 +197,7 @@ class GivenTable:
             check_instants(column.type, shown, zone, parameter="assume_timezone")
         if not pa.types.is_timestamp(column.type):
             return None
-        return placed(one_chunk(column), shown, zone or "UTC")
+        return as_instants(one_chunk(column), shown, zone or "UTC")
 
     def flags(self, name: str) -> pa.Array | None:
         """A column of booleans. Nulls stay, because policy rules may look for them."""
@@ -213,7 +214,7 @@ class GivenTable:
         return one_chunk(column.cast(pa.bool_()))
 
     def others(self, known: Collection[str]) -> pa.Table:
-        """The columns that have none of the known names, each there once."""
+        """The columns that have other names than the known ones, and occur once."""
         used = {*known, *self.names.values()}
         names = [name for name in self.table.column_names if name not in used]
         counts = {name: names.count(name) for name in names}
@@ -223,8 +224,8 @@ class GivenTable:
                     find_column(self.table.schema, name, role="attribute")
         return self.table.select([name for name, count in counts.items() if count == 1])
 
-    def _note_displaced(self) -> None:
-        """Note columns that bear our names while `columns` names other ones in their place."""
+    def _note_hidden(self) -> None:
+        """Note columns with a layout's name if `columns` names another column for that name."""
         for name, theirs in self.names.items():
             if name in self.table.column_names and name not in self.names.values():
                 self.faults.add(
@@ -235,7 +236,13 @@ class GivenTable:
                 )
 
     def note_repeats(self, key: pa.Array, word: pa.DictionaryArray | None, what: str) -> None:
-        """Note rows that share their key with an earlier row; a null is like no other."""
+        """Note rows that have the same key as an earlier row. Nulls are never the same.
+
+        Args:
+            key: n ids.
+            word: n words that belong to the key, too; None if there are none.
+            what: what messages call the key.
+        """
         columns = [key] if word is None else [key, word]
         rows = None
         if any(column.null_count for column in columns):
@@ -250,7 +257,7 @@ class GivenTable:
             self.faults.add(
                 DuplicateRecordError(
                     f"{count:,} rows of {len(key):,} repeat {what} of an earlier row "
-                    f"({rows_text(repeats)}); which one holds is never guessed. Keep one row each."
+                    f"({rows_text(repeats)}); keep the row that is right."
                 )
             )
 
@@ -258,8 +265,10 @@ class GivenTable:
         """Note a fault of the rows where the mask is true, if there are any.
 
         Args:
-            found: what was found, without the rows: "Column 'a' is null".
-            needed: what was needed and what to do.
+            mask: n booleans.
+            error: the class of the fault.
+            found: the beginning of the message, before the rows, such as "Column 'a' is null".
+            needed: the end of the message, which says what was needed and what to do.
         """
         if mask.any():
             rows = np.flatnonzero(mask)
@@ -302,14 +311,14 @@ class GivenTable:
                 is_long,
                 SnapshotError,
                 f"Column '{self.shown(name)}' holds ids of up to {longest} bytes",
-                f"; at most {MAX_ID_BYTES} are taken for an id. Check that the right column was "
+                f", but an id may have at most {MAX_ID_BYTES}. Check that the right column was "
                 "named.",
             )
 
     def _instants_of_cells(self, column: pa.ChunkedArray, name: str) -> InstantColumn:
         instants = read_instant_cells(column, self.shown(name), self.zone)
         needed = "write instants such as 2026-01-31T00:00:00Z"
-        self._note_unread(instants.unread, name, "is no ISO 8601 timestamp", needed)
+        self._note_unread(instants.unread, name, "is not an ISO 8601 timestamp", needed)
         if instants.naive is not None:
             self.note(
                 instants.naive,

@@ -1,6 +1,6 @@
 """The consent snapshot: every subject's standing decision for each purpose, as of one instant."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Bools, quoted
+from consentgate.arrow import Bools, one_chunk, quoted
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import tables
@@ -36,10 +36,10 @@ STATUSES: dict[str, Reason | None] = {
     "invalidated": Reason.CONSENT_NOT_GIVEN,
     "unknown": Reason.CONSENT_NOT_GIVEN,
 }
-"""The vocabulary (ISO/IEC TS 27560 through W3C DPV), and the reason that each status gives."""
+"""The statuses (ISO/IEC TS 27560 through W3C DPV), and the reason that each of them gives."""
 
 EARLIEST_START = "effective_from_earliest"
-"""A column that the snapshot adds where `effective_from` is uncertain; see `ConsentSnapshot`."""
+"""A column that the snapshot adds if `effective_from` is uncertain; see `ConsentSnapshot`."""
 
 _LAYOUT = Layout(
     "consent snapshot",
@@ -51,9 +51,9 @@ _LAYOUT = Layout(
 )
 
 _MOST_DIFFERENT = 50
-"""A column of more unknown words is no column of statuses; the words may be ids."""
+"""If there are more different unknown words, they are not shown, because they may be ids."""
 _MOST_CHARS = 40
-"""No status is longer; a longer word may be an id or a text."""
+"""If an unknown word is longer, they are not shown, because they may be ids or texts."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -61,12 +61,13 @@ class ConsentSnapshot(tables.DatedTable):
     """All consent records as of one instant. Make one with `read` or `from_arrow`.
 
     Attributes:
-        table: one row per subject and purpose, tidied: one chunk a column; `subject_id` as int64,
-            uint64, large_string or 16-byte binary; words dictionary-encoded; the attributes
-            behind the known columns. Where `assume_timezone` leaves two instants possible,
-            `effective_from` is the later one, and `effective_from_earliest` the earlier one.
-        as_of: the instant as of which it is true, in UTC.
-        source: a label for where it came from.
+        table: one row for each subject and purpose, tidied. Each column has one chunk. `subject_id`
+            is int64, uint64, large_string or 16-byte binary. Words are dictionary-encoded. The
+            attributes come after the known columns. Where `assume_timezone` leaves two instants
+            possible, `effective_from` is the later one and `effective_from_earliest` the earlier
+            one.
+        as_of: the instant whose facts the snapshot holds, in UTC.
+        source: a label that says where the data came from.
     """
 
     _rows = "records"
@@ -86,16 +87,19 @@ class ConsentSnapshot(tables.DatedTable):
         """Read a Parquet, Arrow IPC, CSV or JSON lines file. See `from_arrow`.
 
         Args:
-            as_of: needed unless the file's metadata has `consentgate.as_of`.
-            source: None means the path.
+            path: the path of the file.
+            as_of: the instant whose facts the file holds, with a time zone. It may be left out if
+                the file's metadata has `consentgate.as_of` or `as_of`.
+            source: a label for evidence; None takes the path.
+            columns, assume_timezone, status_map, method_map: as in `from_arrow`.
 
         Raises:
             TypeError: An argument is of a wrong type.
-            UnreadableFileError: The file is missing, truncated, corrupt or of another format, or
-                a file of text has cells that are no timestamps or booleans; the message counts
-                them.
+            UnreadableFileError: The file is missing, truncated, corrupt or of another format; or it
+                is a file of text with cells that are not timestamps or booleans. The message says
+                how many.
             ColumnMissingError: A file of text does not name its columns, or has no `subject_id`.
-            ConsentGateError: The other errors of `from_arrow`.
+            ConsentGateError: Every other error of `from_arrow`.
         """
         maps = _checked_maps(status_map, method_map)
         given = GivenTable.read(_LAYOUT, path, columns, assume_timezone)
@@ -113,47 +117,50 @@ class ConsentSnapshot(tables.DatedTable):
         status_map: Mapping[str, str] | None = None,
         method_map: Mapping[str, str] | None = None,
     ) -> "ConsentSnapshot":
-        """Check and take over consent records.
+        """Check consent records and make a snapshot of them.
 
         Every column is checked before an error is raised, so that one error reports all faults.
 
         Args:
-            data: anything that speaks the Arrow PyCapsule interface. `subject_id` (integers,
-                strings or UUIDs), `purpose`, `status` (all never null) and `method` (text) must
-                be there; `effective_from` (timestamp with a time zone) wherever the status is
-                given or renewed. `expires_at`, `covers_prior` (null means false) and
-                `notice_version` may be. Any other column that is not nested is an attribute.
-            as_of: an instant with a time zone; None takes it from the schema's metadata.
+            data: one row for each subject and purpose, in any object that speaks the Arrow
+                PyCapsule interface. Required columns are `subject_id` (integers, strings or UUIDs),
+                `purpose`, `status` and `method` (text); only `method` may be null.
+                `effective_from` (timestamp with a time zone) is required wherever the status is
+                given or renewed. Optional columns are `expires_at` (timestamp with a time zone),
+                `covers_prior` (boolean, null means false) and `notice_version` (text). Any other
+                column that is not nested is an attribute.
+            as_of: the instant whose facts the records are, with a time zone. None takes it from the
+                schema's metadata.
             source: a label for evidence.
-            columns: the names that these columns have in `data`, where they have others, such as
+            columns: the names of these columns in `data`, if they are others, such as
                 `{"subject_id": "user"}`.
             assume_timezone: the IANA time zone of timestamps that have none. A local time that
                 occurs twice, or never, is read as the instant that excludes: a consent begins at
                 the later one, its age counts from the earlier one, and it expires at the earlier
-                one. None: such timestamps are an error.
-            status_map: what status words of another vocabulary mean. The key `""` stands for an
-                empty cell, which is a null or an empty text. An empty cell cannot mean `given` or
-                `renewed`.
-            method_map: what method words mean, likewise. An empty cell cannot mean `explicit`.
+                one. With None, such timestamps are an error.
+            status_map: a mapping from the status words of another vocabulary to ours. The key `""`
+                stands for an empty cell, which is a null or an empty text. An empty cell cannot
+                mean `given` or `renewed`.
+            method_map: a mapping for method words, likewise. An empty cell cannot mean `explicit`.
 
         Raises:
             TypeError: An argument is of a wrong type.
             NotArrowError: `data` holds no Arrow data.
             ConfigurationError: `as_of` has no time zone, a text holds half of a surrogate pair,
-                `columns` has a key that is none of these columns or gives two of them one column,
-                the time zone is not known, or an empty cell is to mean consent.
+                `columns` has a key that is not one of these columns or names one column for two of
+                them, the time zone is not known, or an empty cell is to mean consent.
             SchemaMismatchError: A batch of a stream has another schema than the stream.
             MalformedDataError: A column is not what its type says.
             AsOfError: Neither `as_of` nor the metadata gives an instant, or they disagree.
             ColumnMissingError: A required column, or one that `columns` names, is absent.
-            ColumnAmbiguousError: A column is there twice, or `columns` names another one in its
-                place.
+            ColumnAmbiguousError: A column occurs twice, or is there although `columns` names
+                another column for it.
             ColumnTypeError, NaiveTimestampError: A column's type does not fit.
-            NullValueError: A required value is null; the message counts them.
-            UnknownStatusError: A status is outside the vocabulary; the message lists these words,
-                but not where there are so many or so long ones that they may be ids.
-            DuplicateRecordError: Two rows are about one subject and purpose.
-            SnapshotError: A string id is longer than 65,536 bytes; or there are faults of several
+            NullValueError: A required value is null. The message says in how many rows.
+            UnknownStatusError: A status is outside the vocabulary. The message lists these words,
+                unless they are so many or so long that they may be ids.
+            DuplicateRecordError: Two rows are about the same subject and purpose.
+            SnapshotError: A string id is longer than 65,536 bytes. Or there are faults of several
                 classes, which the message lists and `faults` holds.
         """
         maps = _checked_maps(status_map, method_map)
@@ -190,9 +197,9 @@ class ConsentSnapshot(tables.DatedTable):
 
     @cached_property
     def digest(self) -> str:
-        """The SHA-256 of the content, in hexadecimal; computed when first asked for.
+        """The SHA-256 of the records, in hexadecimal. It is computed when it is first needed.
 
-        It depends on the records alone: not on their order, chunking, layout or file format, nor
+        It does not depend on the order of the records, their chunking, layout or file format, nor
         on `as_of` and `source`.
         """
         return content_digest(self.table, "subject_id", "purpose")
@@ -203,6 +210,19 @@ class ConsentSnapshot(tables.DatedTable):
         family = id_family(self.table.schema.field("subject_id").type)
         assert family is not None
         return family
+
+
+def only_rows(consent: ConsentSnapshot, rows: Sequence[int]) -> ConsentSnapshot:
+    """A snapshot with some rows of another, every column as it is there.
+
+    `from_arrow` would leave out `effective_from_earliest`, because that is no column of an input.
+
+    Args:
+        rows: their positions, each once.
+    """
+    taken = consent.table.take(pa.array(rows, pa.int64()))
+    columns = {name: one_chunk(taken[name]) for name in taken.column_names}
+    return ConsentSnapshot._made(pa.table(columns), consent.as_of, consent.source)
 
 
 def _checked_maps(
@@ -217,7 +237,7 @@ def _checked_maps(
 def _instant_columns(
     given: GivenTable, status: pa.DictionaryArray | None
 ) -> dict[str, pa.Array | None]:
-    """The columns of timestamps, each as the instant that excludes."""
+    """The columns of timestamps. Of two possible instants, each has the one that excludes."""
     starts, ends = (
         given.instants(name) if given.has(name) else None
         for name in ("effective_from", "expires_at")

@@ -1,6 +1,6 @@
-"""The common part of the consent snapshot and the channel registry.
+"""The code that the consent snapshot and the channel registry have in common.
 
-Both are tables with one row per key that are true as of one instant.
+Both are tables that hold the facts as of one instant, with one row for each key.
 """
 
 from collections.abc import Mapping
@@ -26,24 +26,24 @@ from consentgate.inputs.words import encoded
 
 _AS_OF_KEYS = (b"consentgate.as_of", b"as_of")
 _MOST_CHARS = 60
-"""How much of a file's own words about itself a message shows."""
+"""How many characters of a file's metadata a message shows."""
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
 class DatedTable:
-    """A checked table that is true as of one instant: the base of snapshot and registry.
+    """A checked table of the facts as of one instant. Base class of snapshot and registry.
 
     Attributes:
         table: the rows, tidied.
-        as_of: the instant, in UTC.
-        source: where the table came from, in words.
+        as_of: the instant whose facts the table holds, in UTC.
+        source: a label that says where the data came from.
     """
 
     table: pa.Table
     as_of: datetime
     source: str
     _rows: ClassVar[str]
-    """The word by which `repr` counts rows."""
+    """What `repr` calls the rows."""
 
     def __init__(self, *_fields: object, **_more: object) -> None:
         raise TypeError(
@@ -51,13 +51,13 @@ class DatedTable:
         )
 
     def __repr__(self) -> str:
-        """The number of rows, the instant and the source, but no cell, because ids are people."""
+        """The number of rows, the instant and the label. Cells may be ids, so none is shown."""
         name, rows = type(self).__name__, f"{self.table.num_rows:,} {self._rows}"
         return f"<{name}: {rows} as of {self.as_of.isoformat()}, from {self.source!r}>"
 
     @classmethod
     def _made(cls, table: pa.Table, as_of: datetime, source: str) -> Self:
-        """An instance from values that were checked already."""
+        """Make an instance from values that were checked already."""
         data = cls.__new__(cls)
         for name, value in {"table": table, "as_of": as_of, "source": source}.items():
             object.__setattr__(data, name, value)
@@ -65,9 +65,9 @@ class DatedTable:
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """The columns that are not known and that a rule could look at.
+    """The columns, apart from the known ones, that a rule can look at.
 
-    Nested ones and a pandas index are left out.
+    Nested columns, extension types and a pandas index are left out.
     """
     others = {*known, *pandas_index(table.schema)}
     names = [name for name in table.column_names if name not in others]
@@ -81,7 +81,7 @@ def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa
 def refuse_headless(table: pa.Table, path: Path, key: str) -> None:
     """Raise an error if a file of text (CSV, JSON lines) does not name its columns.
 
-    Without names, the reader takes cells for them, and other errors would show those cells.
+    Without names, the reader takes cells for names, and other errors would show those cells.
 
     Raises:
         ColumnMissingError: The column of ids is not among the columns.
@@ -95,10 +95,12 @@ def refuse_headless(table: pa.Table, path: Path, key: str) -> None:
 
 
 def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetime:
-    """The instant as of which a table is true, from the argument or from the schema's metadata.
+    """The instant whose facts a table holds, from the argument or from the schema's metadata.
 
     Raises:
-        AsOfError: Neither says, they disagree, or it is no instant with a time zone.
+        TypeError, ConfigurationError: The argument is not an instant with a time zone.
+        AsOfError: Neither gives an instant, they disagree, or the metadata's is not an instant with
+            an offset from UTC.
     """
     metadata = table.schema.metadata or {}
     texts = [metadata[key].decode("utf-8", "replace") for key in _AS_OF_KEYS if key in metadata]
@@ -113,7 +115,7 @@ def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetim
         )
     if not instants:
         raise AsOfError(
-            f"The {what} does not say as of which instant it is true; give `as_of`, or put "
+            f"The {what} does not say which instant's facts it holds; give `as_of`, or put "
             "'consentgate.as_of' into the file's metadata."
         )
     return instants.pop()
@@ -147,7 +149,7 @@ def _parse_as_of(text: str, what: str) -> datetime:
         instant = datetime.min
     if instant.utcoffset() is None:
         raise AsOfError(
-            f"The {what}'s metadata says as_of '{text[:_MOST_CHARS]}', which is no ISO 8601 "
+            f"The {what}'s metadata says as_of '{text[:_MOST_CHARS]}', which is not an ISO 8601 "
             "instant with an offset from UTC; correct it."
         )
     return _in_utc(instant, what)

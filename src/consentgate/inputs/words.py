@@ -1,4 +1,4 @@
-"""Columns of words: encoded, translated and put in order."""
+"""Encodes columns of words, translates them and puts them in order."""
 
 from collections.abc import Mapping
 
@@ -9,18 +9,18 @@ import pyarrow.compute as pc
 from consentgate.arrow import Uint64s, one_chunk, plain_text
 
 EMPTY = ""
-"""The key of a mapping that stands for an empty cell: a null or an empty text."""
+"""The key of a mapping that stands for an empty cell, which is a null or an empty text."""
 
 
 def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
-    """Text of any layout, dictionary-encoded with no value that is not used."""
+    """Dictionary-encode text of any layout. Every value of the dictionary is used."""
     chunks = [_encoded_chunk(chunk) for chunk in column.chunks if len(chunk)]
     words = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.large_string()))
     return one_chunk(words.unify_dictionaries())
 
 
 def translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.DictionaryArray:
-    """The words that others stand for; words that the mapping does not name stay."""
+    """Replace words by their meanings. Words that the mapping does not name stay."""
     if not mapping:
         return words
     meanings = [mapping.get(word, word) for word in words.dictionary.to_pylist()]
@@ -32,7 +32,7 @@ def translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.Dict
 
 
 def ranks(words: pa.DictionaryArray) -> Uint64s:
-    """Each word's position among the dictionary's words in order."""
+    """The position of each entry's word among the dictionary's words in sorted order."""
     rank = np.argsort(np.argsort(np.array(words.dictionary.to_pylist(), dtype=object)))
     in_order: Uint64s = rank.astype(np.uint64)[words.indices.to_numpy(zero_copy_only=False)]
     return in_order

@@ -20,13 +20,13 @@ CHANNEL_BITS = int(Reason.CHANNEL_UNKNOWN).bit_length()
 class ChannelFacts:
     """The facts about each channel.
 
-    A channel's facts hold, in their lowest bits, PRIVATE_CHANNEL and CHANNEL_UNKNOWN, as far as
-    they do not depend on time. They are stored XOR CHANNEL_UNKNOWN, so that zero means "unknown".
-    The instant is in the bits above.
+    A channel's facts hold PRIVATE_CHANNEL and CHANNEL_UNKNOWN in their lowest bits, unless it
+    depends on time whether they apply. They are stored XOR CHANNEL_UNKNOWN, so that zero means
+    "unknown". The instant is in the bits above.
 
     Attributes:
         index: the facts about each channel.
-        public_since: messages from before this instant were written in private; None if no channel
+        public_since: messages from before this instant were written in private. None if no channel
             has such an instant.
     """
 
@@ -35,7 +35,7 @@ class ChannelFacts:
 
     @classmethod
     def compile(cls, policy: Policy, registry: ChannelRegistry) -> "ChannelFacts":
-        """Compile the registry's channels: public, private or unknown, and public since when."""
+        """Compile the visibility and the `public_since` of every channel of a registry."""
         table = registry.table
         bits = visibility_bits(table["visibility"].chunk(0), policy)
         facts = (bits ^ np.uint32(Reason.CHANNEL_UNKNOWN)).astype(np.uint64)

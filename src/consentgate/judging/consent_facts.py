@@ -56,10 +56,10 @@ class ConsentFacts:
     Attributes:
         index: the facts about each subject.
         reason_bits: how many bits of the facts hold reasons.
-        valid_from: messages from before this instant predate a consent; None if no subject has such
+        valid_from: messages from before this instant predate a consent. None if no subject has such
             an instant.
-        valid_until: the complement of the instant from which on a consent has expired; None if no
-            consent ever expires. If the policy limits the age of consents, it is never None.
+        valid_until: the bitwise complement of the instant at which a consent expires. None if no
+            consent expires. If the policy limits the age of consents, it is never None.
     """
 
     index: Index
@@ -77,7 +77,7 @@ class ConsentFacts:
         facts >>= np.uint64(_FIRST_BIT)
         not_after = np.invert(records.valid_until, out=records.valid_until)
         instants = [records.valid_from, not_after]
-        # with an age limit, there is always a layout for ends, so that a gate file must have one
+        # with an age limit there is always a layout for ends, so a gate file without one is refused
         always = None if policy.max_consent_age is None else 1
         layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
         ids = read_ids(records.subjects)
@@ -86,7 +86,7 @@ class ConsentFacts:
         return cls(index, reason_bits, *with_rests(layouts, rests))
 
     def judge(self, matches: Matches, created: Int64s, now: int) -> Bits:
-        """The reasons against n subjects, each named in a message of its own instant.
+        """The reasons against n subjects, one subject for each message.
 
         Args:
             matches: the matches of n subject ids.
@@ -141,9 +141,10 @@ class _Records:
 
     Attributes:
         subjects: n ids.
-        bits: n uint32.
-        valid_from: n int64; EARLIEST if there is no such instant.
-        valid_until: n int64; LATEST if there is no such instant.
+        bits: the reasons, n uint32.
+        valid_from: the latest begin of a consent that does not cover prior messages, n int64
+            microseconds since 1970 in UTC; EARLIEST if there is none.
+        valid_until: the earliest end of a consent, in the same unit; LATEST if there is none.
     """
 
     subjects: pa.Array
@@ -153,7 +154,7 @@ class _Records:
 
     @classmethod
     def read(cls, policy: Policy, consent: ConsentSnapshot) -> "_Records":
-        """The records for the policy's purposes, united by subject."""
+        """Unite a snapshot's records for the policy's purposes by subject."""
         table = consent.table
         for rule in policy.subject_rules:
             find_rule_column(table.schema, rule, "consent snapshot")
@@ -196,7 +197,7 @@ class _Records:
 
     @classmethod
     def _united(cls, records: list["_Records"]) -> "_Records":
-        """The records for several purposes, united by subject.
+        """Unite the records for several purposes by subject.
 
         A subject without a record for each purpose gets the reason NO_CONSENT_RECORD.
         """
@@ -218,7 +219,7 @@ class _Records:
 
 
 def _record_bits(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bools) -> Bits:
-    """Bits 4 to 9, as far as they do not depend on instants."""
+    """Those of bits 4 to 9 that do not depend on instants."""
     by_status = {word: int(reason or 0) for word, reason in STATUSES.items()}
     bits = bits_of_words(columns["status"], by_status, other=Reason.CONSENT_NOT_GIVEN)
     accepted = {"method": (policy.methods, Reason.CONSENT_NOT_EXPLICIT)}
@@ -270,7 +271,7 @@ def _valid_until(policy: Policy, columns: Mapping[str, pa.Array], is_valid: Bool
         until = where_valid(ends.floor, ends.valid, LATEST)
     if policy.max_consent_age is not None and "effective_from" in columns:
         age = min(policy.max_consent_age // timedelta(microseconds=1), LATEST)
-        # a consent that begins at one of two instants is as old as the earlier one says
+        # if a consent may have begun at either of two instants, its age counts from the earlier one
         name = EARLIEST_START if EARLIEST_START in columns else "effective_from"
         starts = read_instants(columns[name], name)
         until = np.minimum(until, np.minimum(starts.floor, LATEST - age) + age)

@@ -1,18 +1,16 @@
-"""Explaining a decision: every reason in words, where it came from, and what is on record.
+"""Explains a decision: every reason in words, where it came from, and what is on record.
 
-An explanation is for one record at a time, so a loop over rows is fine here. It shows subject ids
-and consent records, which ledgers never do, but only as text that is asked for (`str`), never in a
-`repr`.
+An explanation is for one record id at a time, so a loop over rows is fine here. Its `str` shows
+subject ids and consent records, which ledgers never do. Its `repr` does not show them.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
 import pyarrow as pa
 
-from consentgate.arrow import read_instants
+from consentgate.arrow import micros_text, read_instants
 from consentgate.columns import Columns
 from consentgate.errors import RecordNotFoundError
 from consentgate.index import rows_with
@@ -25,13 +23,13 @@ from consentgate.reasons import FIRST_RULE_BIT, REASONS, reason_names
 
 @dataclass(frozen=True, repr=False)
 class Reference:
-    """Something that a row names, and what is on record about it.
+    """A subject or channel that a row names, and what is on record about it.
 
     Attributes:
         column: the column that names it.
-        id: its id, None for a null.
-        purpose: the purpose asked for, None for a channel.
-        record: what the snapshot or registry holds, by column; None when it holds nothing.
+        id: its id; None for a null.
+        purpose: the policy's purpose that the record is for; None for a channel.
+        record: the row of the snapshot or registry, by column; None if there is no row.
     """
 
     column: str
@@ -57,10 +55,10 @@ class ExplainedReason:
     """A reason against a row, and where it came from.
 
     Attributes:
-        code: the reason, as ledgers name it.
-        words: what it means.
-        origins: every part of the row that it came from, at least one, in the order of the columns:
-            which column, which subject or channel, and which purpose.
+        code: the reason's code, as in ledgers.
+        words: the reason's meaning, as text.
+        origins: every subject, channel or value that it came from, with its column and purpose. At
+            least one, in the order of the columns.
     """
 
     code: str
@@ -79,10 +77,10 @@ class RowExplanation:
     """Why one row is admitted or excluded.
 
     Attributes:
-        row: its position in the table.
-        reasons: every reason that applies, the primary one first; empty when the row is admitted.
-        created_at: when it was written, in UTC, as text; None for a null.
-        visibility: the row's own, where the gate looks at one.
+        row: the position of the row in the table.
+        reasons: every reason that applies, the primary one first. Empty if the row is admitted.
+        created_at: when the message was written, in UTC, as text; None for a null.
+        visibility: the row's own visibility; None for a null, and if the gate does not look at it.
         channels: the channels that the row names.
         subjects: the data subjects that the row names, once for each purpose.
     """
@@ -111,7 +109,12 @@ class RowExplanation:
 class Explanation:
     """Why the rows with one record id are admitted or excluded.
 
-    `str` gives it as text, ids of people included; `repr`, which gets into logs, holds none.
+    `str` of it is the whole text, which shows ids of people. `repr`, which may get into logs, shows
+    no id.
+
+    Attributes:
+        record_id: the record id, as it was given to `Gate.explain`.
+        rows: one explanation for each row that has this id, in the order of the table.
     """
 
     record_id: Any
@@ -132,13 +135,13 @@ def explain(
     record_id: Any,
     now: int,
 ) -> Explanation:
-    """Explain what is decided of the rows that have a record id.
+    """Explain the decisions on the rows that have a record id.
 
     Args:
-        judge: what judges.
-        consent, channels: what it was compiled from.
-        table: messages that `Judge.check` has let through, with their record ids.
-        record_id: as the column holds it.
+        judge: the judge of the gate.
+        consent, channels: the snapshot and the registry that it was compiled from.
+        table: messages that `Judge.check` has accepted, with their record ids.
+        record_id: a value as the column of record ids holds it.
         now: the instant of judgement, microseconds since 1970 in UTC.
 
     Raises:
@@ -166,7 +169,7 @@ def _explain_row(
     row: int,
     now: int,
 ) -> RowExplanation:
-    """Explain one row, which is all that the table holds."""
+    """Explain the one row that a table holds."""
     (batch,) = (batch for batch in table.to_batches() if batch.num_rows)
     columns, values = judge.columns, _record(table, 0)
     reasons = _reason_words(judge.policy)
@@ -213,7 +216,7 @@ def _subject_references(
 
 
 def _record(table: pa.Table, row: int) -> dict[str, Any]:
-    """One row by column, its timestamps as text, whatever their unit."""
+    """The values of one row by column. Timestamps of any unit are text."""
     values = {}
     for name, column in zip(table.column_names, table.columns, strict=True):
         if pa.types.is_timestamp(column.type):
@@ -226,11 +229,8 @@ def _record(table: pa.Table, row: int) -> dict[str, Any]:
 def _instant_text(instant: pa.Array) -> str | None:
     if instant.null_count:
         return None
-    micros = int(read_instants(instant, "instant", assume_timezone="UTC").floor[0])
-    try:
-        return (datetime(1970, 1, 1) + timedelta(microseconds=micros)).isoformat() + "Z"
-    except OverflowError:
-        return f"{micros} microseconds from 1970"
+    floor = read_instants(instant, "instant", assume_timezone="UTC").floor
+    return micros_text(int(floor[0]))
 
 
 def _show(value: Any) -> str:

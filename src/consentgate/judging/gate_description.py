@@ -1,8 +1,8 @@
-"""The description of a gate in its file, checked like any input.
+"""The description of a gate in its file, and the checks of what it says.
 
-A file whose checksums are right can still have been written by a faulty or hostile program. So its
-description is a model, and everything that two of its entries say has to agree: with the policy and
-the columns, with the identity that ledgers will carry, and with the arrays' types and shapes.
+A file whose checksums are right can still have been written by a faulty or hostile program. So the
+description is checked like any input. Its entries have to agree with the policy and the columns,
+with the identity that ledgers will hold, and with the types and shapes of the arrays.
 """
 
 from collections.abc import Iterator, Mapping
@@ -28,7 +28,7 @@ _SAMPLED_WORDS = 256
 
 
 class DescribedIndex(Record):
-    """An index, but for its arrays; see `Index` and `PerfectHash`."""
+    """An index without its arrays; see `Index` and `PerfectHash`."""
 
     seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
     is_signed: bool
@@ -36,7 +36,7 @@ class DescribedIndex(Record):
     part_slots: Annotated[int, Field(ge=1, le=1 << 32)]
 
     def check(self, name: str, arrays: Arrays, family: IdFamily) -> int:
-        """Raise ValueError unless the index's arrays fit; returns how many slots it has."""
+        """Return the number of slots. Raise ValueError unless the index's arrays fit."""
         pilots, entries = arrays[f"{name}.pilots"], arrays[f"{name}.entries"]
         parts, rest = divmod(len(pilots), 1 << self.bucket_bits)
         slots = parts * self.part_slots
@@ -49,7 +49,7 @@ class DescribedIndex(Record):
 
 
 class DescribedInstants(Record):
-    """One instant for each id, but for the rests; see `PackedInstants`."""
+    """One instant for each id, without the rests; see `PackedInstants`."""
 
     first_bit: Annotated[int, Field(ge=0, le=63)]
     bits: Annotated[int, Field(ge=1, le=64)]
@@ -84,7 +84,7 @@ class DescribedChannels(Record):
 
 
 class DescribedJudge(Record):
-    """All that judging takes; see `Judge`."""
+    """A judge without its arrays; see `Judge`."""
 
     consent: DescribedConsent
     channels: DescribedChannels | None
@@ -95,8 +95,8 @@ class DescribedJudge(Record):
 
 
 @contextmanager
-def _faults_placed() -> Iterator[None]:
-    """Turn pydantic's faults into a ValueError that says where the first one is."""
+def _faults_located() -> Iterator[None]:
+    """Turn pydantic's faults into a ValueError that names the first entry at fault."""
     try:
         yield
     except ValidationError as error:
@@ -105,11 +105,11 @@ def _faults_placed() -> Iterator[None]:
 
 
 class GateHead(BaseModel):
-    """What a gate's file says of the gate that every version can read; see `Description`.
+    """The entries of a gate's description that every version can read; see `Description`.
 
     Attributes:
-        version: the consentgate that saved the gate.
-        identity: the gate's.
+        version: the version of consentgate that saved the gate.
+        identity: the identity of the gate.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -119,17 +119,17 @@ class GateHead(BaseModel):
 
     @classmethod
     def read(cls, content: Any) -> "GateHead":
-        """What a description in JSON says of its gate.
+        """Read the head of a description from its JSON.
 
         Raises:
-            ValueError: It is no description; the message says where.
+            ValueError: The JSON does not describe a gate. The message names the entry.
         """
-        with _faults_placed():
+        with _faults_located():
             return cls.model_validate(content)
 
 
 class Description(Record):
-    """All that a gate's file says about its gate, but for the arrays; see `SavedGate`."""
+    """All that a gate's file says about its gate, without the arrays; see `SavedGate`."""
 
     policy: Policy
     columns: Columns
@@ -140,17 +140,17 @@ class Description(Record):
 
     @classmethod
     def read(cls, content: Any, arrays: Arrays, *, verify: bool) -> "Description":
-        """A description from its JSON, once it is known to agree with itself and the arrays.
+        """Read a description from its JSON, and check that it agrees with itself and the arrays.
 
         Args:
             content: the JSON.
-            arrays: by name.
-            verify: look at all facts, and not only at some that lie apart.
+            arrays: the arrays by name.
+            verify: look at all facts, and not only at a sample.
 
         Raises:
-            ValueError: It does not; the message says where.
+            ValueError: It does not agree. The message says where.
         """
-        with _faults_placed():
+        with _faults_located():
             description = cls.model_validate(content)
         _check(description.model_dump(mode="json") == content, "its form")
         description._check_parts()
@@ -167,7 +167,7 @@ class Description(Record):
         _check(may_expire, "the age limit of consents")
 
     def _check_identity(self) -> None:
-        """Hold what ledgers will say against what judges."""
+        """Check that the identity, which ledgers will hold, is that of the policy and the judge."""
         said = self.identity
         expected = GateIdentity.of(self.policy, self.columns, said.consent, said.channels)
         _check(said == expected, "identity")
@@ -184,7 +184,9 @@ class Description(Record):
         for name, (facts, family, first_bit) in described.items():
             names |= {f"{name}.pilots", f"{name}.entries"}
             names |= {
-                f"{name}.{b}.rests" for b, instant in facts.instants.items() if instant is not None
+                f"{name}.{each}.rests"
+                for each, instant in facts.instants.items()
+                if instant is not None
             }
             _check(names <= arrays.keys(), "names of arrays")
             slots = facts.index.check(name, arrays, family)
@@ -203,7 +205,7 @@ def _check_instants(
     """Raise ValueError unless instants lie in facts as `pack_instants` lays them, and rests fit.
 
     Returns:
-        The first bit of the facts that nothing uses; 64 where there are instants, which share them.
+        The first bit of the facts that is not used; 64 if there are instants, which use all bits.
     """
     held = {each: instant for each, instant in instants.items() if instant is not None}
     position, bits = first_bit, (64 - first_bit) // max(1, len(held))
@@ -232,5 +234,5 @@ def _check(is_so: bool, what: str) -> None:
 
 
 def _as_of(data: DatedInput | None) -> int | None:
-    """The instant as of which it speaks, in microseconds since 1970."""
+    """The `as_of` of a snapshot or registry, in microseconds since 1970."""
     return None if data is None else as_micros(data.as_of, name="as_of")

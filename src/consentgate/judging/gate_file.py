@@ -1,8 +1,8 @@
-"""Gates as files: what judging takes, taken apart into arrays and a description, and back.
+"""Writes gates to files, as arrays and a description of the gate, and reads them back.
 
-A file holds no consent records and no readable string id: strings are there as fingerprints under
-a secret that the file holds too, so whoever has the file can test whether an id is in it, but not
-list the ids. Integer ids and UUIDs are there as they are.
+A file holds no consent records and no string id that can be read. It holds fingerprints of the
+strings and the secret that they are computed under. So whoever has the file can test whether an id
+is in it, but cannot list the ids. Integer ids and UUIDs can be read from it.
 """
 
 from dataclasses import dataclass
@@ -42,11 +42,11 @@ _PAGE = 4096
 
 @dataclass(frozen=True)
 class GateFile:
-    """Which file a gate is in.
+    """The path and the digest of a gate's file.
 
     Attributes:
-        path: absolute.
-        digest: the SHA-256 that stands for the file's content.
+        path: the absolute path.
+        digest: the SHA-256 of the file's head, which holds the SHA-256 of each array.
     """
 
     path: Path
@@ -58,9 +58,9 @@ class SavedGate:
     """The parts of a gate that its file keeps.
 
     Attributes:
-        judge: all that judging takes.
-        judged_at: the instant of judgement, if the gate has one of its own.
-        identity: of the gate.
+        judge: all that judging needs.
+        judged_at: the gate's own instant of judgement; None if it has none.
+        identity: the identity of the gate.
     """
 
     judge: Judge
@@ -72,7 +72,7 @@ def save_gate(path: Path, gate: SavedGate) -> GateFile:
     """Write a gate's file, which appears complete or not at all.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The file cannot be written.
     """
     path = absolute(path, OutputError)
     arrays: Arrays = {}
@@ -94,14 +94,16 @@ def open_gate(
     """Map a gate's file into memory.
 
     Args:
+        path: the path of the file.
         verify: check every byte, and not only what can be checked in constant time.
-        digest: of the file that has to be there; None takes any.
+        digest: the digest that the file must have; None accepts any.
 
     Raises:
         UnreadableFileError: The file is not there or cannot be read.
-        ForeignGateError, NewerGateError, DamagedGateError: It is no saved gate, or of a newer
-            version, or truncated, altered or blank, or what it says does not fit together.
-        ReplacedGateError: It has another digest.
+        ForeignGateError: The file is not a saved gate.
+        NewerGateError: The file was written by a newer version.
+        DamagedGateError: The file is truncated, altered or blank, or contradicts itself.
+        ReplacedGateError: The file has another digest.
         GateRulesError: The gate was made under other rules of judgement than this version's.
     """
     path = absolute(path, UnreadableFileError)
@@ -122,14 +124,14 @@ def open_gate(
 
 
 def gate_head(content: Any, path: Path) -> GateHead:
-    """What a gate's file says of its gate, whether or not this version can judge by it.
+    """Read a gate's head from its file, even if this version cannot judge by the gate.
 
     Args:
         content: the description in the file's head.
-        path: what errors call the file.
+        path: the path of the file, for errors.
 
     Raises:
-        DamagedGateError: It says nothing of the kind.
+        DamagedGateError: The description does not describe a gate.
     """
     try:
         return GateHead.read(content)
@@ -146,7 +148,7 @@ def _refuse_other_rules(path: Path, head: GateHead) -> None:
 
 
 def preload(judge: Judge) -> None:
-    """Look at every page of what judges, so that it is in memory and in this process's map."""
+    """Read every page of a judge's arrays, so that they are in memory and mapped here."""
     arrays: Arrays = {}
     _take_apart(judge, arrays)
     for array in arrays.values():

@@ -1,9 +1,11 @@
 """The judgement (docs/semantics.md, section 4) over one block of messages.
 
-It is pure: the same block, facts and instant give the same bits, and nothing else is looked at.
+It is pure: the bits depend on the block, the facts and the instant of judgement, and on nothing
+else.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -26,7 +28,7 @@ from consentgate.arrow import (
     valid_mask,
 )
 from consentgate.columns import Columns
-from consentgate.errors import ColumnTypeError, IdFamilyError
+from consentgate.errors import ColumnTypeError, GateRulesError, IdFamilyError
 from consentgate.index import IdFamily, Matches, id_family
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging.channel_facts import ChannelFacts, visibility_bits
@@ -35,16 +37,21 @@ from consentgate.judging.lookup import Lookup
 from consentgate.judging.reason_bits import flag
 from consentgate.judging.rules import find_rule_column, match_rule
 from consentgate.policy import Policy
-from consentgate.reasons import FIRST_RULE_BIT, Reason
+from consentgate.reasons import FIRST_RULE_BIT, RULES_VERSION, Reason, reason_names
+
+
+def _rules() -> tuple[int, dict[int, str]]:
+    """The rules of judgement and the built-in reasons of this version."""
+    return RULES_VERSION, reason_names()
 
 
 @dataclass(frozen=True, repr=False)
 class Judge:
-    """All that judging takes, but for the messages and the instant.
+    """All that judging needs besides the messages and the instant of judgement.
 
     Attributes:
-        snapshot_as_of: microseconds since 1970 in UTC; no consent speaks for later messages.
-        registry_as_of: likewise, of the channel registry; None where there is none.
+        snapshot_as_of: the snapshot's `as_of`, in microseconds since 1970 in UTC.
+        registry_as_of: the channel registry's `as_of`, in the same unit; None if there is none.
     """
 
     policy: Policy
@@ -64,7 +71,7 @@ class Judge:
         channels: ChannelRegistry | None,
         columns: Columns,
     ) -> "Judge":
-        """Bring policy, snapshot and registry into the form in which they are looked up.
+        """Compile policy, snapshot and registry into the form in which they are looked up.
 
         Raises:
             RuleColumnMissingError, RuleColumnTypeError: A subject rule cannot be evaluated.
@@ -80,13 +87,26 @@ class Judge:
             None if channels is None else channels.id_family,
         )
 
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
+        return _rules(), self.__dict__
+
+    def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
+        """Take a pickle over, unless a version with other rules of judgement made it."""
+        rules, fields = state
+        if rules != _rules():
+            raise GateRulesError(
+                "The gate was pickled by a version of consentgate with other rules of judgement "
+                "than this version has; build the gate anew from its policy, snapshot and registry."
+            )
+        self.__dict__.update(fields)
+
     def check(self, schema: pa.Schema) -> list[str]:
         """Check a schema, and return the names of the columns that judging looks at.
 
         Raises:
-            ColumnMissingError, ColumnAmbiguousError: A column is absent or there twice.
-            ColumnTypeError: A column's type does not fit. IdFamilyError, NaiveTimestampError and
-                RuleColumnTypeError say more precisely why.
+            ColumnMissingError, ColumnAmbiguousError: A column is absent or occurs twice.
+            ColumnTypeError: A column's type does not fit. The subclasses IdFamilyError,
+                NaiveTimestampError and RuleColumnTypeError say more precisely why.
         """
         columns = self.columns
         for name in columns.subjects:
@@ -106,9 +126,9 @@ class Judge:
         """The reasons against every row of a block.
 
         Args:
-            block: n rows of a schema that `check` has let through.
+            block: n rows of a schema that `check` has accepted.
             now: the instant of judgement, microseconds since 1970 in UTC.
-            lookup: shared by all blocks of one table.
+            lookup: the lookup that all blocks of one table share.
 
         Returns:
             n uint32, 0 = admitted.
@@ -132,7 +152,7 @@ class Judge:
 
     @property
     def _known_until(self) -> int:
-        """When the older one of snapshot and registry was made: they know no later message."""
+        """The earlier `as_of` of snapshot and registry, which know nothing about later messages."""
         as_of = self.snapshot_as_of, self.registry_as_of
         return min(instant for instant in as_of if instant is not None)
 
@@ -167,7 +187,7 @@ class Judge:
     def _judge_lists(
         self, bits: Bits, lists: pa.Array, created: Int64s, now: int, lookup: Lookup
     ) -> Int64s:
-        """Add the reasons against each row's list of subjects to `bits`; returns their lengths."""
+        """Add the reasons against each row's list of subjects to `bits`, and return the lengths."""
         values, starts, counts = list_items(lists)
         if (present := valid_mask(lists)) is not None:
             bits |= flag(~present, Reason.SUBJECT_MISSING)
@@ -182,7 +202,10 @@ class Judge:
     def _judge_apart(
         self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
-        """The reasons against n rows that each name some subjects, judged mention by mention."""
+        """The reasons against n rows, each of which names at least one subject.
+
+        A subject is judged as often as it is named.
+        """
         bounds = np.cumsum(counts) - counts
         has_others = len(matches.facts) > counts.sum()  # such as those of null lists
         if has_others or not np.array_equal(starts, bounds):
@@ -193,9 +216,10 @@ class Judge:
     def _judge_shared(
         self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
     ) -> Bits:
-        """The same where list views overlap: subjects are judged once, and then united by view.
+        """The same for list views that overlap: subjects are judged once, then united by view.
 
-        Written out one after the other, the views could take any amount of memory.
+        Overlapping views are not written out one after the other, because that could take any
+        amount of memory.
         """
         bits = unite(np.bitwise_or, self.consent.judge_subjects(matches, now), starts, counts)
         begin = unite(np.maximum, self.consent.starts(matches), starts, counts)
@@ -203,13 +227,13 @@ class Judge:
 
 
 def record_id_column(schema: pa.Schema, columns: Columns) -> int:
-    """Check that the record ids are fit for a ledger, and return their position.
+    """The position of the column of record ids, if a ledger can hold them.
 
-    Judging does not look at them. Only what records rows needs them: `Gate.filter`, ledgers, runs.
+    Judging does not look at them. `Gate.filter`, ledgers and runs need them.
 
     Raises:
-        ColumnMissingError, ColumnAmbiguousError: The column is absent or there twice.
-        ColumnTypeError: It does not hold ids.
+        ColumnMissingError, ColumnAmbiguousError: The column is absent or occurs twice.
+        ColumnTypeError: The column does not hold ids.
     """
     name = columns.record_id
     at = _find(schema, name, "record_id")
@@ -223,7 +247,7 @@ def record_id_column(schema: pa.Schema, columns: Columns) -> int:
 
 
 def _check_ids(schema: pa.Schema, name: str, family: IdFamily | None, *, lists: bool) -> None:
-    """Raise an error unless a column's ids are of a family. A column of Arrow's nulls fits all."""
+    """Raise an error unless a column's ids are of a family. A column of type null fits all."""
     kind = schema.field(_find(schema, name, "subjects" if lists else "channels")).type
     item = kind.value_type if lists and is_list(kind) else kind
     own = id_family(item)

@@ -11,11 +11,11 @@ from consentgate.index import Index, Matches, read_ids
 
 
 class Lookup:
-    """Looks up the ids of one call, and remembers the matches of dictionaries.
+    """Looks up the ids of one call, and keeps the matches of dictionaries.
 
     Args:
-        rows: how many rows the judged table has. Of a dictionary with more values, only those that
-            rows use are looked up.
+        rows: how many rows the judged table has. If a dictionary has more values than that, only
+            the values that rows use are looked up.
     """
 
     def __init__(self, rows: int) -> None:
@@ -32,11 +32,11 @@ class Lookup:
         return self._of_dictionary(index, ids.dictionary).take(dictionary_codes(ids))
 
     def _of_dictionary(self, index: Index, values: pa.Array) -> Matches:
-        """The matches of a dictionary's values, and after them that of a null.
+        """The matches of a dictionary's values, and then the match of a null.
 
         A dictionary is recognized by the addresses of its buffers. It is kept here, so that its
-        memory is not used for another one. The first thread that asks looks a dictionary up, and
-        the others wait.
+        memory is not used for another one. The first thread that needs a dictionary looks it up,
+        and the other threads wait.
         """
         buffers = (0 if buffer is None else buffer.address for buffer in values.buffers())
         key = (id(index), values.type, values.offset, len(values), *buffers)
@@ -63,7 +63,7 @@ def _find_used(index: Index, ids: pa.DictionaryArray) -> Matches:
 
 
 def _find_all(index: Index, values: pa.Array) -> Matches:
-    """The matches of any number of ids, and after them that of a null."""
+    """The matches of any number of ids, and then the match of a null."""
     count = len(values) + 1
     facts, slots = np.zeros(count, np.uint64), np.zeros(count, np.int64)
     valid = np.zeros(count, np.bool_)

@@ -12,11 +12,11 @@ from consentgate.columns import Columns
 
 
 class ColumnUser(Protocol):
-    """A gate, as far as the columns that it looks at are concerned."""
+    """The part of a gate's interface that names the columns that it looks at."""
 
     @property
     def columns(self) -> Columns:
-        """Where in the messages things are."""
+        """Which columns of the messages hold what."""
 
     @property
     def judged_columns(self) -> Sequence[str]:
@@ -28,10 +28,11 @@ class JudgingOptions:
     """How a stream or an adapter judges and records.
 
     Attributes:
-        ledger: a directory that gets the excluded rows. None keeps no record of them.
-        judged_at: the instant of judgement, with a time zone; None takes the gate's, or else the
-            clock.
-        threads: how many threads judge; None: one per available core, or one in a worker process.
+        ledger: a folder that gets the excluded rows. None keeps no record of them.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's; if that is
+            None, too, the clock is read.
+        threads: how many threads judge. None takes one for each available core, and one in a worker
+            process.
 
     Raises:
         TypeError: A value is of a wrong type.
@@ -50,7 +51,7 @@ class JudgingOptions:
             thread_count(self.threads)
 
     def columns(self, gate: ColumnUser) -> list[str]:
-        """The names of the columns that are needed: to judge, and to record if there is a ledger.
+        """The names of the columns that judging needs, and that the ledger needs if there is one.
 
         Args:
             gate: the gate that judges.

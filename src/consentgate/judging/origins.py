@@ -1,7 +1,7 @@
-"""Where a row's reasons came from: which column, which subject or channel, which purpose.
+"""Finds the column, the subject or channel, and the purpose that a row's reasons came from.
 
-Every part of a row is judged by itself, by the same code that judges whole rows. The union of what
-comes of it is the reasons against the row (docs/semantics.md, section 4.4).
+Every channel, subject and value of a row is judged by itself, by the same code that judges whole
+rows. The reasons against the row are the union of the results (docs/semantics.md, section 4.4).
 """
 
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from consentgate.arrow import is_list, list_items, valid_mask
 from consentgate.index import rows_with
-from consentgate.inputs import ConsentSnapshot
+from consentgate.inputs import ConsentSnapshot, only_rows
 from consentgate.judging.consent_facts import ConsentFacts
 from consentgate.judging.judgement import Judge
 from consentgate.judging.lookup import Lookup
@@ -34,13 +34,14 @@ _OF_CONSENT = (
 
 @dataclass(frozen=True, repr=False)
 class Origin:
-    """A part of a row that a reason came from.
+    """The subject, channel or other value of a row that a reason came from.
 
     Attributes:
-        column: the column of the messages that it is in.
-        what: "subject", "channel", or "value" for what is neither.
-        id: of the subject or channel; None for a null, where nobody is named, and for a value.
-        purpose: the purpose for which consent is at fault; None where consent is not at fault.
+        column: the column of the messages that holds it.
+        what: "subject", "channel" or "value".
+        id: the id of the subject or channel. None for a null, for a row that names no subject, and
+            for a value.
+        purpose: the purpose for which consent is at fault; None if consent is not at fault.
     """
 
     column: str
@@ -64,22 +65,22 @@ def find_origins(
     """The origins of every reason that applies to a row, by the reason's bit number, in order.
 
     Args:
-        judge: what judges.
+        judge: the judge of the gate.
         consent: the snapshot that it was compiled from.
         row: one row, with the columns that judging looks at.
         now: the instant of judgement, microseconds since 1970 in UTC.
     """
-    parts = _Parts(judge, consent, row, now)
+    candidates = _Candidates(judge, consent, row, now)
     origins: dict[int, dict[Origin, None]] = {}
-    for origin, bits in parts.all():
+    for origin, bits in candidates.all():
         for bit in _numbers(bits):
             origins.setdefault(bit, {})[origin] = None  # a subject may be named twice
     return {bit: tuple(origins[bit]) for bit in sorted(origins)}
 
 
 @dataclass(frozen=True, repr=False)
-class _Parts:
-    """The parts of one row, each with the reasons that come from it."""
+class _Candidates:
+    """All that reasons against one row can come from, each with the reasons that do."""
 
     judge: Judge
     consent: ConsentSnapshot
@@ -87,7 +88,7 @@ class _Parts:
     now: int
 
     def all(self) -> Iterator[tuple[Origin, int]]:
-        """Every part and its reasons, which may be none; a part may come twice."""
+        """Every possible origin with its reasons, which may be none. One may come twice."""
         yield from self._channels()
         yield from self._subjects()
         bits = self._bits(self.judge, self.row)
@@ -128,14 +129,13 @@ class _Parts:
                 yield Origin(name, "subject"), int(Reason.SUBJECT_MISSING)
 
     def _records_of(self, subjects: list[Any]) -> ConsentSnapshot:
-        """The part of the snapshot that is about some subjects."""
+        """The snapshot's records about some subjects."""
         table = self.consent.table
         found = {row for subject in subjects for row in rows_with(table["subject_id"], subject)}
-        rows = pa.array(sorted(found), pa.int64())
-        return ConsentSnapshot.from_arrow(table.take(rows), as_of=self.consent.as_of)
+        return only_rows(self.consent, sorted(found))
 
     def _judge_of(self, purpose: str, records: ConsentSnapshot) -> Judge:
-        """A judge that looks at the consent for one purpose alone."""
+        """A judge that only looks at the consent for one purpose."""
         policy = self.judge.policy.model_copy(update={"purposes": {purpose}})
         return replace(self.judge, policy=policy, consent=ConsentFacts.compile(policy, records))
 

@@ -21,7 +21,7 @@ def flag(where: Bools, reason: int) -> Bits:
 def bits_of_words(
     words: pa.DictionaryArray, by_word: Mapping[str, int], *, other: int, null: int | None = None
 ) -> Bits:
-    """Each word's bits: from `by_word`, else `other`; `null` (by default `other`) for a null."""
+    """The bits of each word: those in `by_word`, else `other`. A null has `null`, else `other`."""
     values = words.dictionary.to_pylist()
     null = other if null is None else null
     bits = [null if word is None else by_word.get(word, other) for word in values]

@@ -25,11 +25,13 @@ from consentgate.ledger import AmendableLedger, Ledger, LedgerWriter, RecordedGa
 
 Made = TypeVar("Made")
 TableOf: TypeAlias = Callable[[Any], pa.Table]
-"""Gives rows with the columns that a gate needs: all of them, or those not given out yet."""
+"""A function that returns rows with the columns that a gate needs: all rows, or only those that
+were not given out yet.
+"""
 
 
 class StreamGate(ColumnUser, RecordedGate, Protocol):
-    """One gate, as far as a stream needs it."""
+    """The part of a gate's interface that streams use."""
 
     def decide(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
@@ -38,20 +40,20 @@ class StreamGate(ColumnUser, RecordedGate, Protocol):
 
 
 class GateSource(Protocol):
-    """A gate or a live gate: it knows which gate judges the next batch."""
+    """A gate or a live gate, which says which gate judges the next batch."""
 
     def current(self) -> StreamGate:
         """The gate that judges the next batch."""
 
 
 def check_schema(schema: pa.Schema, gate: StreamGate, options: JudgingOptions) -> None:
-    """Raise an error unless a gate can judge rows of a schema, and a ledger, if any, record them.
+    """Raise an error unless rows of a schema can be judged and recorded.
 
     Raises:
         ColumnMissingError, ColumnAmbiguousError: There is a ledger, and the column of record ids is
-            absent or there twice.
-        ColumnTypeError: It does not hold ids.
-        Whatever `Gate.decide` raises.
+            absent or occurs twice.
+        ColumnTypeError: There is a ledger, and the column of record ids does not hold ids.
+        Every error of `Gate.decide`.
     """
     _decide(pa.Table.from_batches([], schema), gate, options)
 
@@ -63,15 +65,15 @@ def _decide(table: pa.Table, gate: StreamGate, options: JudgingOptions) -> Decis
 
 
 class Sieve:
-    """Judges batch after batch, each by the gate that is current when it comes.
+    """Judges batch after batch, each by the gate that is current when the batch comes.
 
     Args:
-        gate: a gate, or a live one, which may give another gate at every batch.
+        gate: a gate, or a live gate, which may give another gate at every batch.
         options: how to judge, and where to record.
-        ledger: what writes into the directory that the options name; None: a `Ledger`.
+        ledger: the writer for the folder that the options name. None takes a `Ledger`.
 
     Raises:
-        OutputError: The ledger cannot be written, here and in every method.
+        OutputError: The ledger cannot be written. Every method raises it, too.
     """
 
     def __init__(
@@ -91,19 +93,19 @@ class Sieve:
         """The gate that is current now.
 
         Raises:
-            Whatever a live gate raises.
+            Every error of a live gate.
         """
         return self._gate.current()
 
     def columns(self) -> list[str]:
-        """The names of the columns that the gate that is current now and the ledger need."""
+        """The names of the columns that the current gate and the ledger need."""
         return self._options.columns(self.current())
 
     def check(self, schema: pa.Schema) -> None:
-        """Raise an error unless rows of a schema can be judged and recorded; begin the ledger.
+        """Begin the ledger. Raise an error unless rows of a schema can be judged and recorded.
 
         Raises:
-            Whatever `check_schema` raises.
+            Every error of `check_schema`.
         """
         self.judge(pa.Table.from_batches([], schema))
 
@@ -115,12 +117,12 @@ class Sieve:
         Use it for rows that are given out at once, and `hold` for rows that are given out later.
 
         Args:
-            gate: the gate that is current, if the caller has asked for it already.
-            first_row: the position of its first row in the whole input; None: it comes right after
-                the batch before.
+            gate: the current gate, if the caller has asked for it already.
+            first_row: the position of the batch's first row in the whole input. None: the batch
+                follows the one before.
 
         Raises:
-            Whatever `Gate.decide` raises.
+            Every error of `Gate.decide`.
         """
         first_row = self._next_row if first_row is None else first_row
         gate = gate or self.current()
@@ -134,11 +136,11 @@ class Sieve:
 
         Args:
             rows: n rows; or a function that returns them for the gate that is to judge them. If it
-                is called again, it may return only those that were not given out yet.
+                is called again, it may return only the rows that were not given out yet.
             first_row: as in `judge`.
 
         Raises:
-            Whatever `Gate.decide` raises.
+            Every error of `Gate.decide`.
         """
         first_row = self._next_row if first_row is None else first_row
         table_of = _same_for_every_gate(rows) if isinstance(rows, pa.Table) else rows
@@ -147,12 +149,12 @@ class Sieve:
         if not held.left:
             held.record()
         elif self._ledger is not None and not self.writes_ahead:
-            self._held.append(held)  # so that `close` records what was given out of it
+            self._held.append(held)  # so that `close` records the rows of it that were given out
         self._next_row = first_row + held.left
         return held
 
     def filter(self, table: pa.Table) -> pa.Table:
-        """The admitted rows of the next batch; see `judge`."""
+        """Judge the next batch as `judge` does, and return its admitted rows."""
         return keep_rows(table, self.judge(table).admitted)
 
     def decide(self, gate: StreamGate, table: pa.Table) -> Decision:
@@ -165,7 +167,7 @@ class Sieve:
         return isinstance(self._ledger, AmendableLedger)
 
     def record(self, gate: StreamGate, table: pa.Table, decision: Decision, first_row: int) -> Any:
-        """Write the excluded ones of judged rows into the ledger, if there is one.
+        """Write those of judged rows that are excluded into the ledger, if there is one.
 
         Returns:
             The ledger's entry, which `amend` takes.
@@ -177,8 +179,8 @@ class Sieve:
     def amend(
         self, entry: Any, done: int, gate: StreamGate, table: pa.Table, decision: Decision
     ) -> Any:
-        """Replace what the ledger has of rows; see `AmendableLedger`."""
-        assert isinstance(self._ledger, AmendableLedger), "only such a ledger is written ahead"
+        """Replace what the ledger holds about rows; see `AmendableLedger`."""
+        assert isinstance(self._ledger, AmendableLedger), "other ledgers are not written ahead"
         return self._ledger.amend(entry, done, gate, _record_ids(table, gate), decision)
 
     def forget(self, held: "Held") -> None:
@@ -187,7 +189,7 @@ class Sieve:
             self._held.remove(held)
 
     def close(self) -> None:
-        """Complete the ledger. Of rows that are held, those that were given out are in it."""
+        """Complete the ledger. It gets those of the held rows that were given out."""
         for held in self._held:
             held.record()
         self._held = []
@@ -209,10 +211,10 @@ class Sieve:
 class Held:
     """Rows that were judged together and are given out later, piece by piece, in their order.
 
-    Each piece is given out as the current gate decides at that moment. If that is another gate than
-    the one that judged the rows, it judges all rows again that were not given out yet. The ledger
-    gets every row once, with the reason of the gate that was current when the row was given out. An
-    `AmendableLedger` gets it when it is judged, and again if it is judged again.
+    Each piece is given out as the current gate decides at that moment. If another gate has become
+    current since the rows were judged, it judges all rows again that were not given out yet. The
+    ledger gets every row once, with the reason of the gate that was current when the row was given
+    out. An `AmendableLedger` gets a row when it is judged, and again if it is judged again.
 
     Whether a consent has expired is checked when rows are judged, and not again when they are given
     out.
@@ -223,14 +225,14 @@ class Held:
         for piece in pieces:                                    # of the table
             admitted = held.take(len(piece), partial(admitted_rows, piece))
 
-    If the work is done ahead (for example in another thread), use the steps of `take`: `refresh`
-    and `peek` to make something ahead. Right before it is handed on, call `refresh` again, make it
-    again if that returns True, and call `advance`.
+    If results are made ahead (for example in another thread), call the steps of `take` yourself.
+    Call `refresh` and `peek`, and make the result. Right before it is handed on, call `refresh`
+    again, make the result again if that returned True, and call `advance`.
 
     Args:
-        sieve: judges and keeps the ledger.
-        table_of: gives the n rows.
-        first_row: the position of their first in the whole input.
+        sieve: the sieve, which judges and keeps the ledger.
+        table_of: a function that returns the n rows.
+        first_row: the position of the first of them in the whole input.
     """
 
     def __init__(self, sieve: Sieve, table_of: TableOf, first_row: int) -> None:
@@ -238,7 +240,7 @@ class Held:
         self._gate: StreamGate | None = None
         self._table, self._decision = pa.table({}), Decision(pa.array([], pa.uint32()), {})
         self._start = 0
-        """The first of the n rows that table and decision are about."""
+        """How many of the n rows come before those that table and decision are about."""
         self._entry: Any = None
         """The entry of an amendable ledger."""
         self._is_recorded = False
@@ -260,10 +262,11 @@ class Held:
         """Judge the rows that are left again, if another gate is current now.
 
         Returns:
-            Whether they were judged again. If so, the caller makes again what it made of them.
+            Whether they were judged again. If so, the caller has to make again what it made of
+            them.
 
         Raises:
-            Whatever `Gate.decide` and a live gate raise. The rows are as before then.
+            Every error of `Gate.decide` and of a live gate. The rows are unchanged then.
         """
         gate = self._sieve.current()
         if gate is self._gate or (self._gate is not None and not self.left):
@@ -287,12 +290,12 @@ class Held:
         """Give out the next rows.
 
         Args:
-            rows: how many.
+            rows: how many rows.
             make: a function that takes the decision on these rows, and returns what the caller is
-                going to hand on.
+                going to hand on. It is called again if the gate changes meanwhile.
 
         Returns:
-            What `make` returned last. It is called again if the gate changed meanwhile.
+            The result of the last call of `make`.
         """
         self.refresh()
         made = make(self.peek(rows))
@@ -302,14 +305,14 @@ class Held:
         return made
 
     def advance(self, rows: int) -> None:
-        """Note that the next rows are given out now."""
+        """Count the next rows as given out."""
         self.done += rows
         if not self.left and not self._is_recorded:
             self.record()
             self._sieve.forget(self)
 
     def record(self) -> None:
-        """Write into the ledger what was given out and is not in there yet."""
+        """Write the rows that were given out into the ledger, if they are not in it yet."""
         rows = self.done - self._start
         if self._sieve.writes_ahead or self._is_recorded or (not rows and self.left):
             return
@@ -334,29 +337,30 @@ def _same_for_every_gate(table: pa.Table) -> TableOf:
 
 
 def admitted_stream(batches: Any, sieve: Sieve) -> pa.RecordBatchReader:
-    """The admitted rows of a stream, judged batch by batch as they are asked for.
+    """Give a reader of a stream's admitted rows, which are judged batch by batch as it is read.
 
-    A table of several chunks is judged at once and comes chunk by chunk, each of them as the
+    A table of several chunks is judged at once. Its chunks are given out one by one, each as the
     current gate decides at that moment.
 
     Args:
-        batches: anything that speaks the Arrow PyCapsule stream interface, or an iterable of such
+        batches: any object that speaks the Arrow PyCapsule stream interface, or an iterable of such
             objects or of record batches, all of one schema.
-        sieve: judges the rows. It is closed when the reader is exhausted or closed.
+        sieve: the sieve, which judges the rows. It is closed when the reader is exhausted or
+            closed.
 
     Raises:
-        NotArrowError: `batches` is no stream, or has no schema.
-        SchemaMismatchError: While reading: a batch has another schema than the first.
-        Whatever `Sieve.judge` raises: at once for the schema, else while reading.
+        NotArrowError: `batches` is not a stream, or has no schema.
+        SchemaMismatchError: A batch has another schema than the first. Raised while reading.
+        Every error of `Sieve.judge`: raised at once if it is about the schema, else while reading.
     """
     schema, tables = _open_stream(batches)
     admitted = _admitted(schema, tables, sieve)
-    next(admitted)  # begins it, so that closing the reader completes the ledger from here on
+    next(admitted)  # starts the generator, so that closing the reader completes the ledger
     return pa.RecordBatchReader.from_batches(schema, admitted)
 
 
 def one_batch(table: pa.Table) -> pa.RecordBatch:
-    """The rows of a table, which has columns, in one batch."""
+    """The rows of a table in one batch. The table has at least one column."""
     columns = [one_chunk(column) for column in table.columns]
     return pa.RecordBatch.from_arrays(columns, schema=table.schema)
 
@@ -377,21 +381,21 @@ def _admitted(
 
 
 def _kept(piece: pa.RecordBatch, decision: Decision) -> pa.RecordBatch | None:
-    """The admitted rows of a piece; None where there are none."""
+    """The admitted rows of a piece; None if no row is admitted."""
     if not decision.num_admitted:
         return None
     return one_batch(keep_rows(pa.Table.from_batches([piece]), decision.admitted))
 
 
 def _open_stream(batches: Any) -> tuple[pa.Schema, Iterator[pa.Table]]:
-    """The schema of a stream, and its batches; the first one may have been read already."""
+    """The schema of a stream and an iterator over its batches."""
     if hasattr(batches, "__arrow_c_stream__"):
         schema, read = read_stream(batches)
         return schema, map(as_table, read)
     if not isinstance(batches, Iterable):
         raise NotArrowError(
-            f"An object of type '{type(batches).__qualname__}' is no stream of Arrow data; give a "
-            "RecordBatchReader or an iterable of record batches."
+            f"An object of type '{type(batches).__qualname__}' is not a stream of Arrow data; give "
+            "a RecordBatchReader or an iterable of record batches."
         )
     tables = map(as_table, batches)
     first = next(tables, None)

@@ -1,4 +1,4 @@
-"""How one process of many reads a store: over connections of its own, from files that all share."""
+"""Reads a store from one of many processes, over its own connections and from shared files."""
 
 import os
 import threading
@@ -22,14 +22,14 @@ from consentgate.storage import (
 )
 
 _CACHED = 3
-"""Gates of a store that stay in a cache."""
+"""How many gates of a store stay in a cache."""
 _FORKED_S = 30.0
-"""Seconds that a forked process waits for connections of its own."""
+"""How many seconds a forked process waits until it has its own connections."""
 
 _process = object()
 _inherited: list[Folder] = []
-"""Folders of the process that this one was forked from. They are kept, because letting go of them
-would close that process's connections.
+"""Folders of the process that this one was forked from. They are kept, because the connections of
+that process would be closed if they were freed.
 """
 
 
@@ -43,21 +43,21 @@ if hasattr(os, "register_at_fork"):
 
 
 def this_process() -> object:
-    """A token of this process. Unlike its number, no ancestor of it ever had the same."""
+    """An object that stands for this process. Unlike a process id, it is never used again."""
     return _process
 
 
 class Connection:
-    """A store's folder, which every process reaches by itself.
+    """The connection of each process to a store's folder.
 
     Args:
         path: the folder's path or URI.
 
     Attributes:
-        path: the same, or in a directory the absolute path.
+        path: the absolute path, or the URI.
 
     Raises:
-        SourceError: The URI is malformed, or nothing answers there.
+        SourceError: The URI is malformed, or the object store does not answer.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -70,7 +70,7 @@ class Connection:
 
     @property
     def folder(self) -> Folder:
-        """The store's folder; in an object store, with connections that no other process uses."""
+        """The store's folder. For an object store, no other process uses its connections."""
         process, folder = self._opened
         if process is not _process:
             if not folder.is_local:
@@ -81,10 +81,10 @@ class Connection:
 
 
 def _connect_anew(path: str, shown: str) -> Folder:
-    """A folder of an object store, for a process that was forked.
+    """Connect to a folder of an object store in a process that was forked.
 
-    What it has from its parent uses the parent's connections, on which the two could take each
-    other's answers.
+    The folder that it inherited uses its parent's connections, on which the two processes could
+    take each other's answers.
     """
     made: Future[Folder] = Future()
 
@@ -94,7 +94,7 @@ def _connect_anew(path: str, shown: str) -> Folder:
         except Exception as error:
             made.set_exception(error)
 
-    # In a thread, because pyarrow waits forever where, in the parent, another thread was using S3.
+    # In a thread, because pyarrow waits forever if another thread was using S3 at the fork.
     threading.Thread(target=connect, name="consentgate-connect", daemon=True).start()
     try:
         return made.result(timeout=_FORKED_S)
@@ -106,16 +106,17 @@ def _connect_anew(path: str, shown: str) -> Folder:
 
 
 def open_published(folder: Folder, published: Publication, cache: Path | None) -> Gate:
-    """The gate that was published, opened.
+    """Open a gate that was published.
 
     Args:
-        folder: the store's.
-        cache: of gates from object stores; see `GateStore`.
+        folder: the store's folder.
+        published: the publication.
+        cache: the folder for gates from object stores; see `GateStore`.
 
     Raises:
-        UnreadableFileError, SourceChangedError: Its file cannot be read, or is not there.
-        DamagedGateError, ForeignGateError, NewerGateError, ReplacedGateError: It is damaged, of a
-            newer version, or not what was published.
+        UnreadableFileError, SourceChangedError: The gate's file cannot be read, or is not there.
+        DamagedGateError, ForeignGateError, NewerGateError, ReplacedGateError: The gate's file is
+            damaged, of a newer version, or not what was published.
         OutputError: The cache cannot be written to.
     """
     gate = _open_file(folder, published, cache)
@@ -131,11 +132,11 @@ def _open_file(folder: Folder, published: Publication, cache: Path | None) -> Ga
         return _open_cached(folder, published, cache)
     with folder.fetched(published.name) as path, _fetch_faults_named(folder, published):
         saved, _ = open_gate(path, verify=True, digest=digest)
-    return Gate._opened(saved, None)  # by value it pickles, for its file is gone
+    return Gate._opened(saved, None)  # it pickles by value, because its file is gone
 
 
 def _open_cached(folder: Folder, published: Publication, cache: Path) -> Gate:
-    """The gate from the cache, to which one process at a time fetches what is not there."""
+    """Open a gate from the cache. One process at a time fetches a gate that is not there."""
     own = cache / digest_bytes([str(folder).encode()])[:16]
     path = own / f"{published.file_digest}.gate"
     if gate := _open_intact(path, published.file_digest):
@@ -152,7 +153,7 @@ def _open_cached(folder: Folder, published: Publication, cache: Path) -> Gate:
 
 
 def _fetch(folder: Folder, published: Publication, path: Path) -> None:
-    """Fetch the gate's file to a path, at which it appears when every byte was checked."""
+    """Fetch a gate's file to a path. It appears there after every byte was checked."""
     with replacing(path, f"Cache '{path.parent}'") as file:
         file.writelines(folder.pieces(published.name))
         file.flush()
@@ -170,14 +171,14 @@ def _fetch_faults_named(folder: Folder, published: Publication) -> Iterator[None
 
 
 def _open_intact(path: Path, digest: str) -> Gate | None:
-    """The gate of a file, if it is there and as it should be."""
+    """Open a gate's file. None if it is not there or is not the right one."""
     with suppress(UnreadableFileError, GateFileError):
         return Gate._opened(*open_gate(path, digest=digest))
     return None
 
 
 def _keep_newest(new: Path) -> None:
-    """Remove from a cache all but a few gates, and what fetching that was killed left."""
+    """Remove old gates from a cache, and files that killed processes were fetching."""
     gates = sorted(new.parent.glob("[!.]*.gate"), key=lambda path: path.stat().st_mtime_ns)
     gates.remove(new)  # whatever the clock says
     for path in (*gates[: -_CACHED + 1], *new.parent.glob(".*.gate.*")):

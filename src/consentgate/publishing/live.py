@@ -1,4 +1,4 @@
-"""Gates that change while they are used: what follows a store of them."""
+"""A gate that follows a store, and judges by the newest gate there."""
 
 import threading
 import time
@@ -19,24 +19,25 @@ from consentgate.publishing.publication import Publication
 
 
 class OpenedGate(NamedTuple):
-    """A published gate, opened."""
+    """A published gate that was opened, with its publication."""
 
     publication: Publication
     gate: Gate
 
 
 class Followed(Protocol):
-    """A store of gates, as far as a live one needs it."""
+    """The part of a store's interface that live gates use."""
 
     def _newest(self, last: OpenedGate | None) -> OpenedGate:
-        """The current gate, which must not be older than the last one seen."""
+        """The current gate. Raise an error if it is older than the last one seen."""
 
 
 class _Seen(NamedTuple):
     """The gate that was current when a store was last looked at.
 
     Attributes:
-        good_until: on the monotonic clock, when it is to be looked at again.
+        newest: the gate.
+        good_until: when the store has to be looked at again, in seconds of the monotonic clock.
     """
 
     newest: OpenedGate
@@ -44,23 +45,24 @@ class _Seen(NamedTuple):
 
 
 class LiveGate:
-    """A gate that follows a store: what is published there judges from the next check on.
+    """A gate that follows a store, and judges by the newest gate that is published there.
 
-    It judges as a `Gate` does. Each call, and in a stream each batch, is judged by one gate, which
-    `Decision.gate_digest` names; a stream's ledger begins a new part when the gate changes. Once a
-    newer gate is current, streams and adapters give out nothing that it would not admit, even if
-    it was judged before.
+    It is used like a `Gate`. Each call, and in a stream each batch, is judged by one gate, which
+    `Decision.gate_digest` names. A stream's ledger begins a new part when the gate changes. Once a
+    newer gate is current, streams and adapters give out no row that it does not admit, even if the
+    row was judged before.
 
-    Every call is an error as long as the store cannot be read, or what is published there cannot be
-    used: the gate may not be current any more. The same holds when the store goes back to a gate of
-    an older snapshot, or to an earlier gate of the same snapshot, as a restored backup or a mirror
-    that lags behind does. Judging by that gate would undo withdrawals.
+    Every call raises an error as long as the store or the published gate cannot be read, because
+    the gate from before may not be current any more. Every call also raises an error if the store
+    has gone back to a gate of an older snapshot or registry, or to an earlier gate of the same
+    ones. A restored backup or a mirror that lags behind does that. Judging by such a gate would
+    undo withdrawals.
 
-    May be used by many threads; while one opens a new gate, which takes milliseconds (or as long as
-    fetching it), those that need it wait. Pickles and copies as the store and the interval, so
-    worker processes follow by themselves, whether they were forked or not. With an object store,
-    start them by spawn or forkserver: pyarrow's S3 connections cannot be made in a process that was
-    forked while another thread was using S3, which is an error here after half a minute.
+    Many threads may use a live gate. While one of them opens a new gate, which takes milliseconds
+    or as long as fetching it, the others wait. A live gate pickles and copies as its store and
+    interval, so each worker process follows the store itself, whether it was forked or not. With an
+    object store, start worker processes by spawn or forkserver. In a process that was forked while
+    another thread was using S3, pyarrow cannot connect to S3; that is an error after half a minute.
 
     ::
 
@@ -72,12 +74,12 @@ class LiveGate:
         for batch in live.stream(batches, ledger="ledger/"): ...
 
     Args:
-        store: what it follows.
-        check_every: see `GateStore.live`, which looks at once whether there is a gate; this does so
-            when the first is needed.
+        store: the store to follow. It is looked at when the first gate is needed; `GateStore.live`
+            looks at it at once.
+        check_every: as in `GateStore.live`.
 
     Raises:
-        TypeError: `store` is no store, or `check_every` no timedelta.
+        TypeError: `store` is not a `GateStore`, or `check_every` is not a timedelta.
         ConfigurationError: `check_every` is negative.
     """
 
@@ -86,7 +88,7 @@ class LiveGate:
             raise TypeError(f"`store` is of type '{type(store).__name__}' but must be a GateStore.")
         require(check_every, "check_every", timedelta, hint="give a timedelta")
         if check_every < timedelta():
-            raise ConfigurationError(f"check_every is {check_every}; give 0 seconds or more.")
+            raise ConfigurationError(f"`check_every` is {check_every}; give 0 seconds or more.")
         self._store, self._check_every = store, check_every
         self._seen: _Seen | None = None
         self._locks: dict[object, threading.Lock] = {}
@@ -98,16 +100,16 @@ class LiveGate:
         return partial(type(self), check_every=self._check_every), (self._store,)
 
     def current(self) -> Gate:
-        """The newest gate, which stays what it is; to be asked for again for the next batch.
+        """The newest gate. It does not change afterwards, so ask again for the next batch.
 
         Raises:
             StaleSnapshotError: The store has gone back to an older gate.
-            Whatever `GateStore.current` raises.
+            Every error of `GateStore.current`.
         """
         seen = self._seen
         if seen is not None and time.monotonic() < seen.good_until:
             return seen.newest.gate
-        # A lock of this process's own: after a fork, nobody would release the other's.
+        # Each process has its own lock, because a lock that was held at a fork is never released.
         with self._locks.setdefault(this_process(), threading.Lock()):
             seen, now = self._seen, time.monotonic()
             if seen is None or now >= seen.good_until:
@@ -121,28 +123,29 @@ class LiveGate:
         """Judge every row of a batch; see `Gate.decide`.
 
         Raises:
-            Whatever `current` and `Gate.decide` raise; StaleSnapshotError once the newest gate's
-                snapshot or registry is too old. Publishing a new one mends it.
+            StaleSnapshotError: The newest gate's snapshot or registry is too old, or the store has
+                gone back to an older gate. Publish a gate of a newer snapshot and registry.
+            Every error of `current` and of `Gate.decide`.
         """
         return self.current().decide(data, judged_at=judged_at, threads=threads)
 
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> tuple[pa.Table, pa.Table]:
-        """Split the rows into admitted and excluded; see `Gate.filter`.
+        """Split the rows into admitted and excluded ones; see `Gate.filter`.
 
         Raises:
-            Whatever `decide` raises.
+            Every error of `current` and of `Gate.filter`.
         """
         return self.current().filter(data, judged_at=judged_at, threads=threads)
 
     def annotate(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None
     ) -> pa.Table:
-        """The table with its verdicts; see `Gate.annotate`.
+        """Append the columns `reason` and `reason_bits` to all rows; see `Gate.annotate`.
 
         Raises:
-            Whatever `Gate.annotate` and `decide` raise.
+            Every error of `current` and of `Gate.annotate`.
         """
         return self.current().annotate(data, judged_at=judged_at, threads=threads)
 
@@ -154,19 +157,19 @@ class LiveGate:
         judged_at: datetime | None = None,
         threads: int | None = None,
     ) -> pa.RecordBatchReader:
-        """The admitted rows of a stream, each batch judged by the gate that is current then.
+        """Give a reader of the admitted rows of a stream; see `Gate.stream`.
 
-        See `Gate.stream`. The ledger directory gets another file whenever the gate changes. Rows
-        that were judged, but have not come out yet, are judged again when it has changed. Whether
-        it has is asked when a batch is read, at most each `check_every`: an engine that reads ahead
-        still has the batches that it read before.
+        Each batch is judged by the gate that is current when it is read. Rows that were judged and
+        have not come out yet are judged again when the gate has changed. The store is looked at
+        when a batch is read, but at most once per `check_every`. Batches that an engine has read
+        ahead are not judged again. The ledger gets another part whenever the gate changes.
 
         Raises:
-            Whatever `Gate.stream` and `decide` raise.
+            Every error of `current` and of `Gate.stream`.
         """
         options = JudgingOptions(ledger=ledger, judged_at=judged_at, threads=threads)
         return admitted_stream(batches, Sieve(self, options))
 
 
 AnyGate: TypeAlias = Gate | LiveGate
-"""A gate that adapters judge by; `current()` gives the one for the next batch."""
+"""A gate that adapters judge by. Its `current()` is the gate for the next batch."""

@@ -1,4 +1,4 @@
-"""A store's pointer, the names of its files, and which of two gates is older."""
+"""The pointer of a store, the names of its files, and the order of its gates."""
 
 import re
 import secrets
@@ -35,19 +35,19 @@ TRIES = 8
 """How many times a read is retried when a publisher replaces or removes the file meanwhile."""
 _PAUSE_S = 0.02
 _POINTER_BYTES = 64 << 10
-"""Most bytes of a pointer, which has less than a thousand."""
+"""The most bytes that are read of a pointer. A pointer has fewer than a thousand."""
 _GATE = re.compile(r"(\d{8,15})-[0-9a-f]{12}-[0-9a-f]{8}\.gate")
 _HEAD_BYTES = 1 << 20
-"""How much of a gate's file is asked for at once; few heads are longer."""
+"""How many bytes of a gate's file are asked for at once. Few heads are longer."""
 _MOST_NUMBER = 10**15 - 1
 _DRAFT = re.compile(rf"\.({_GATE.pattern}|{re.escape(POINTER)})\.[0-9a-f]{{16}}")
 
 
 class State(NamedTuple):
-    """Which consent snapshot or channel registry a gate was made of.
+    """The consent snapshot or the channel registry that a gate was made of.
 
     Attributes:
-        as_of: the instant as of which it speaks.
+        as_of: the instant whose facts it holds.
         digest: the SHA-256 of its content.
     """
 
@@ -59,19 +59,21 @@ States = dict[str, State]
 
 
 class Publication(BaseModel):
-    """A gate that was published, as the pointer says it.
+    """What the pointer of a store says about the current gate.
 
     Attributes:
-        number: 1 for a store's first gate, and one more each time.
-        name: of the gate's file, below the store.
-        file_digest: the SHA-256 that stands for the file's content.
-        digest: the gate's own, by which decisions name it (`Decision.gate_digest`).
-        as_of: the instant as of which the consent snapshot speaks.
-        snapshot_digest: the SHA-256 of the snapshot's content.
-        registry_as_of: likewise, of the channel registry; where the gate has none, of the last one
-            that was published.
-        registry_digest: likewise.
-        published_at: by the publisher's clock.
+        version: the version of the pointer's format.
+        number: the number of the publication: 1 for a store's first gate, and higher each time.
+        name: the name of the gate's file, below the store.
+        file_digest: the SHA-256 of the head of the gate's file, which holds the SHA-256 of each
+            array.
+        digest: the digest of the gate, by which decisions name it (`Decision.gate_digest`).
+        as_of: the `as_of` of the consent snapshot, in UTC.
+        snapshot_digest: the digest of the consent snapshot.
+        registry_as_of: the `as_of` of the channel registry, in UTC. If the gate has none, that of
+            the last registry that was published; None if there was none.
+        registry_digest: the digest of that registry.
+        published_at: when the gate was published, by the publisher's clock.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -97,7 +99,7 @@ class Publication(BaseModel):
 
     @property
     def states(self) -> States:
-        """The states of snapshot and registry, which must not become older."""
+        """The snapshot and the registry, which must not become older."""
         states = {"consent snapshot": State(self.as_of, self.snapshot_digest)}
         if self.registry_as_of is not None and self.registry_digest is not None:
             states["channel registry"] = State(self.registry_as_of, self.registry_digest)
@@ -105,15 +107,16 @@ class Publication(BaseModel):
 
 
 def read_pointer(folder: Folder) -> Publication | None:
-    """The publication that the pointer names; None where there is no pointer.
+    """Read the pointer of a store. None if there is no pointer.
 
     Raises:
-        GateFileError: It is of an older version.
-        DamagedGateError, NewerGateError: It is damaged, or of a newer version.
-        UnreadableFileError: It cannot be read.
+        GateFileError: The pointer is of an older version.
+        NewerGateError: The pointer is of a newer version.
+        DamagedGateError: The pointer is damaged.
+        UnreadableFileError: The pointer cannot be read.
     """
     for _ in range(TRIES):
-        # an object can be replaced after it was asked for its size, and before its content
+        # an object can be replaced after its size was asked for, and before its content is read
         with suppress(DamagedGateError):
             return _parsed(folder.read(POINTER, most_bytes=_POINTER_BYTES), folder)
         time.sleep(_PAUSE_S)
@@ -139,13 +142,13 @@ def _parsed(content: bytes | None, folder: Folder) -> Publication | None:
                 f"{VERSION}; remove it and publish a gate of the newest snapshot."
             ) from error
         raise DamagedGateError(
-            f"{pointer} is damaged; bring it back, or remove it and publish a gate of the "
-            "newest snapshot."
+            f"{pointer} is damaged; restore it, or remove it and publish a gate of the newest "
+            "snapshot."
         ) from error
 
 
 def states_of(gate: GateIdentity) -> States:
-    """Which snapshot and registry a gate was made of."""
+    """The snapshot and the registry that a gate was made of."""
     inputs = {"consent snapshot": gate.consent, "channel registry": gate.channels}
     return {
         what: State(data.as_of, data.digest) for what, data in inputs.items() if data is not None
@@ -153,7 +156,7 @@ def states_of(gate: GateIdentity) -> States:
 
 
 def older(new: States, old: States) -> str:
-    """How the new is older than the old, or may be, in words; empty where it is not."""
+    """A phrase that says how the new is older than the old, or may be. Empty if it is not."""
     for what, before in old.items():
         after = new.get(what, before)
         as_of = instant_text(after.as_of)
@@ -174,28 +177,29 @@ def newest_of(found: Iterable[States]) -> States:
 
 
 def refuse_misfit(published: Publication, states: States, pointer: str) -> None:
-    """Raise `DamagedGateError` if a pointer says something else of a gate than the gate itself.
+    """Raise `DamagedGateError` if a pointer says something else about a gate than the gate itself.
 
     Args:
         published: what the pointer says.
-        states: what the gate itself says.
+        states: the snapshot and the registry that the gate names itself.
         pointer: what the error calls the pointer.
     """
     for what, state in states.items():
         if published.states.get(what) != state:
             raise DamagedGateError(
                 f"Pointer '{pointer}' says something else of the {what} than the gate that it "
-                "names; bring the pointer back, or remove it and publish a gate of the newest "
+                "names; restore the pointer, or remove it and publish a gate of the newest "
                 "snapshot."
             )
 
 
 def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
-    """Raise `DamagedGateError` if the pointer and the gate's file that it names contradict.
+    """Raise an error if the pointer contradicts the gate's file that it names.
 
-    A file that is gone or damaged tells nothing, so a new gate can be published in its place.
+    A file that is gone or damaged cannot contradict it, so a new gate can be published.
 
     Raises:
+        DamagedGateError: They contradict each other.
         UnreadableFileError: The gate's file cannot be read.
     """
     states, digest = States(), ""
@@ -206,7 +210,7 @@ def refuse_altered_pointer(folder: Folder, published: Publication) -> None:
 
 
 def _read_states(folder: Folder, name: str) -> tuple[States, str]:
-    """The states that a gate was made of, by its own file, and the file's digest."""
+    """Read from a gate's file the snapshot and registry that it was made of, and its digest."""
     path = Path(folder.shown(name))
     with folder.opened(name) as file:
         content, digest = read_description(pa.BufferedInputStream(file, _HEAD_BYTES), path)
@@ -214,25 +218,27 @@ def _read_states(folder: Folder, name: str) -> tuple[States, str]:
 
 
 def gate_name(number: int, digest: str) -> str:
-    """A name for a gate's file that no other ever had.
+    """Make a name for a gate's file. No other file ever has the same name.
 
     Args:
-        number: the publication's.
-        digest: the gate's own.
+        number: the number of the publication.
+        digest: the digest of the gate.
     """
     return f"{number:08}-{digest[:12]}-{secrets.token_hex(4)}.gate"
 
 
 def is_own(name: str) -> bool:
-    """Whether a file can be there before a store's first gate was published."""
+    """Whether a file of that name can be in a store before its first gate was published."""
     is_lock = name == LOCK or name.startswith(f"{LEASES}/")
     return bool(is_lock or _GATE.fullmatch(name) or _DRAFT.fullmatch(name))
 
 
 def superseded(names: Iterable[str], current: Publication, *, keep: int) -> list[str]:
-    """Among some names, gates that were current once, but for the newest; the newest first.
+    """Find gates that were current once and can be removed, the newest first.
 
     Args:
+        names: the names of the files in the store.
+        current: the publication that the pointer names.
         keep: how many gates stay: the current one and those right before it.
     """
     before = {name: number for name, number in _numbers(names).items() if number <= current.number}
@@ -242,21 +248,26 @@ def superseded(names: Iterable[str], current: Publication, *, keep: int) -> list
 
 
 def drafts(names: Iterable[str]) -> list[str]:
-    """Among some names, files that publishers were writing when they were killed."""
+    """Find files that publishers were writing when they were killed."""
     return list(filter(_DRAFT.fullmatch, names))
 
 
 def gates_beside(
     folder: Folder, names: Iterable[str], current: Publication | None
 ) -> dict[str, States]:
-    """The gates that came after the one that the pointer names, and what they were made of.
+    """Find gates that are newer than the one that the pointer names, by their numbers.
 
-    A publisher that was killed leaves such a gate. A gate that was current is one, too, where the
-    pointer was lost, or was brought back from a backup. A damaged file says nothing of its gate.
+    A publisher that was killed leaves such a gate. If the pointer was lost or restored from a
+    backup, a gate that was current may be one, too.
 
     Args:
-        names: of the files in the folder.
-        current: what the pointer says; without a pointer, all gates count.
+        folder: the folder of the store.
+        names: the names of the files in the folder.
+        current: the publication that the pointer names. Without a pointer, all gates count.
+
+    Returns:
+        The snapshot and the registry of each gate, by the name of its file. Empty for a damaged
+        file.
 
     Raises:
         NewerGateError, UnreadableFileError: A gate's file cannot be read.
@@ -282,19 +293,19 @@ def next_number(names: Iterable[str], current: Publication | None) -> int:
     """The number of the next publication, which is higher than any that was given before.
 
     Raises:
-        OutputError: There is no higher number.
+        OutputError: No higher number can be given.
     """
     newest = 0 if current is None else current.number
     number = max(newest, *_numbers(names).values(), 0) + 1
     if number > _MOST_NUMBER:
         raise OutputError(
-            f"A gate has the number {number - 1}, and no higher one can be given; take its file "
-            "away if no publisher wrote it, or publish into an empty folder."
+            f"A gate has the number {number - 1}, and no higher one can be given; remove its file "
+            "if no publisher wrote it, or publish into an empty folder."
         )
     return number
 
 
 def _numbers(names: Iterable[str]) -> dict[str, int]:
-    """The gates' files among some names, with their numbers."""
+    """The numbers of the gates' files among some names, by their names."""
     matches = map(_GATE.fullmatch, names)
     return {match[0]: int(match[1]) for match in matches if match is not None}

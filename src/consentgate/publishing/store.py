@@ -1,13 +1,13 @@
-"""Gates that change while they are used: where they are published.
+"""Stores of gates, in which gates are published and removed.
 
 ::
 
-    current.json                            the pointer: which gate is current; at most 64 KiB
-    00000042-3f2a9c0d1e2b-9f8e7d6c.gate     a gate's file; no name is ever used again
-    _consentgate/                           what keeps two publishers apart
+    current.json                            the pointer, which names the current gate
+    00000042-3f2a9c0d1e2b-9f8e7d6c.gate     the file of a gate; no name is ever used again
+    _consentgate/                           the lock that lets one publisher work at a time
 
-A gate's file is whole before the pointer names it, and the pointer is replaced at once. So whoever
-reads it, and whenever a publisher is killed, finds the gate from before or the new one.
+A gate's file is complete before the pointer names it, and the pointer is replaced at once. So a
+reader finds either the gate from before or the new one, even if a publisher is killed.
 """
 
 import copy
@@ -53,12 +53,12 @@ from consentgate.storage import EVIDENCE, Folder, absolute, lock, printable, wri
 
 
 class _Before(NamedTuple):
-    """What is in a store before a gate is published.
+    """The content of a store before a gate is published.
 
     Attributes:
-        names: the names of all files there.
-        current: what the pointer says.
-        beside: the gates that came after the current one; see `gates_beside`.
+        names: the names of all files in the store.
+        current: the publication that the pointer names; None if there is no pointer.
+        beside: the gates that are newer than the current one; see `gates_beside`.
     """
 
     names: tuple[str, ...]
@@ -67,41 +67,42 @@ class _Before(NamedTuple):
 
     @property
     def states(self) -> dict[str, States]:
-        """The states that the next gate must not be older than, by the words of errors for them."""
+        """What the next gate must not be older than, by what errors call it."""
         states = {} if self.current is None else {"the current one": self.current.states}
         return states | {f"gate '{name}'": states for name, states in self.beside.items()}
 
 
 class GateStore:
-    """A folder in which gates are published, one of which is current.
+    """A folder in which gates are published. One of them is the current gate.
 
-    A pipeline that knows of new withdrawals publishes; training jobs follow::
+    A pipeline publishes new gates, and training jobs follow them::
 
         store = cg.GateStore("/shared/gates")
-        store.publish(cg.Gate(policy, consent, channels))       # hourly, where consent is known
+        store.publish(cg.Gate(policy, consent, channels))       # in the pipeline, say hourly
         store.prune(keep=24)
 
         live = cg.GateStore("/shared/gates").live()             # in the training job
         for batch in batches:
             admitted, excluded = live.filter(batch)             # by the newest gate
 
-    Reading needs no right to write. Stores pickle as their path, so they go to other processes,
-    and may be used by many threads.
+    Reading needs no right to write. Many threads may use a store. It pickles as its path, so it can
+    be sent to other processes.
 
     Args:
-        path: a directory, or an object store's `s3://` or `gs://` URI. What is in it is the gates'
-            files: guard them as you guard the snapshot. A URI with keys pickles with them; better,
-            let them come from the environment.
-        cache: for an object store, a directory on this machine, to which a gate is fetched once for
-            all processes, which then share its memory; only this user may be able to write to it.
-            It keeps the newest 3 gates. None: each process fetches the gate for itself, into a
-            temporary file that is gone once it is mapped: give a cache wherever several processes
-            of a machine read the store, as data loaders' workers do. A directory needs none.
+        path: a directory, or the `s3://` or `gs://` URI of a folder in an object store. It holds
+            the gates' files: guard it as you guard the snapshot. If a URI has keys in it, they are
+            pickled, too. It is better to give keys in the environment.
+        cache: for an object store, a directory on this machine. Each gate is fetched into it once
+            for all processes, which then share its memory. Only this user may be able to write to
+            it. It keeps the newest 3 gates. None: each process fetches the gate for itself into a
+            temporary file, which is removed once it is mapped. Give a cache if several processes of
+            a machine read the store, as data loaders' workers do. Directories need no cache.
 
     Raises:
-        TypeError: `path` or `cache` is no path.
-        SourceError: The URI is malformed, or nothing answers there. Or the path is relative, but
-            the working directory is gone; for `cache`, this is an OutputError.
+        TypeError: `path` or `cache` is not a path.
+        SourceError: The URI is malformed, or the object store does not answer. Or `path` is
+            relative, but the working directory is gone.
+        OutputError: `cache` is relative, but the working directory is gone.
     """
 
     def __init__(self, path: str | Path, *, cache: str | Path | None = None) -> None:
@@ -119,36 +120,42 @@ class GateStore:
     def publish(self, gate: Gate) -> Publication:
         """Make a gate the current one.
 
-        Killed at any moment, a publisher leaves the gate from before or the new one current. What
-        else it leaves does no harm and goes with the next publication or with `prune`. The first
-        publication wants an empty folder. `gate` stays as it is, and pickles as before.
+        If a publisher is killed, the gate from before or the new one is current. Other files that
+        it leaves do no harm. The next publication or `prune` removes them. The folder must be empty
+        at the first publication. `gate` itself does not change, and pickles as before.
 
         Args:
-            gate: built or opened; without an instant of judgement (`judged_at`), because it must
-                notice how time passes. Its snapshot and registry must be as of a later instant than
-                those of the current gate, or the same ones: otherwise withdrawals could be undone.
-                To go back to another policy, build a gate of it with the newest snapshot. The same
-                holds for every gate with a higher number than the current one's, and for all gates
-                in the folder where the pointer is gone: a pointer that is lost, or is brought back
-                from a backup, lets no older gate in.
+            gate: a gate that was built or opened. It must not have its own instant of judgement
+                (`judged_at`), because it could not notice that time passes. Its snapshot and
+                registry must have a later `as_of` than those of the current gate, or must be the
+                same ones, because withdrawals could be undone otherwise. To go back to another
+                policy, build a gate of that policy with the newest snapshot. The gate must not be
+                older than any gate with a higher number than the current one's, either, nor than
+                any gate in the folder if the pointer is gone. So a pointer that is lost, or that is
+                restored from a backup, lets no older gate in.
+
+        Returns:
+            What the pointer says about the gate.
 
         Raises:
-            TypeError: `gate` is no `Gate`.
-            ConfigurationError: The gate has an instant of judgement of its own.
-            StaleSnapshotError: Its snapshot or registry is older than its policy allows, or than
-                the current gate's or a later one's, or is another one as of the same instant.
-            FutureSnapshotError: They claim an `as_of` that the clock has not reached.
-            DestinationBusyError: Another publisher is at work; or, with an object store, one was
-                killed less than a minute ago.
+            TypeError: `gate` is not a `Gate`.
+            ConfigurationError: The gate has its own instant of judgement.
+            StaleSnapshotError: The snapshot or registry is older than the policy allows, or older
+                than that of the current gate or of a later one, or differs from it with the same
+                `as_of`.
+            FutureSnapshotError: The snapshot's or registry's `as_of` is more than 5 minutes ahead
+                of the clock.
+            DestinationBusyError: Another publisher is at work. Or one was killed less than a minute
+                ago, with an object store.
             OutputError: The store cannot be written to, or is a folder of other files.
             GateFileError: The pointer is of an older version.
-            DamagedGateError, NewerGateError, UnreadableFileError: What is there cannot be read, or
-                the pointer contradicts the gate that it names, so nobody knows whether the gate is
-                older.
+            DamagedGateError, NewerGateError, UnreadableFileError: The pointer or a gate's file
+                cannot be read, or they contradict each other, so nobody can tell whether the gate
+                is older.
         """
-        require(gate, "gate", Gate, hint="build or open one; a live gate has it as `current()`")
+        require(gate, "gate", Gate, hint="build or open one; of a live gate, give its `current()`")
         _refuse_unfit(gate)
-        looked_at = self._before(gate)  # where it is refused, nothing is created
+        looked_at = self._before(gate)  # before anything is created, in case the gate is refused
         with self._held() as check_hold:
             before = self._before(gate, looked_at.current)
             for name in drafts(before.names):
@@ -156,69 +163,72 @@ class GateStore:
             publication = self._written(gate, before)
             check_hold()
             self._folder.write(POINTER, to_json(publication))
-            for name in before.beside:  # only now, so that an older gate is refused until then
+            for name in before.beside:  # only now, because until now they keep older gates out
                 self._folder.delete(name)
         return publication
 
     def current(self) -> Gate:
-        """The current gate, opened.
+        """Open the current gate, which the pointer names by its digest.
 
-        It is the one that the pointer names, by its digest. It judges on for as long as it is used,
-        whatever is published or removed meanwhile; to follow what is published, use `live`.
+        The gate does not change when another one is published. To follow the store, use `live`.
 
         Raises:
-            UnreadableFileError: Nothing has been published, or it cannot be read.
+            UnreadableFileError: No gate has been published, or it cannot be read.
             GateFileError: The pointer is of an older version.
             DamagedGateError, ForeignGateError, NewerGateError, ReplacedGateError: The pointer or
                 the gate's file is damaged, of a newer version, or not what was published.
+            GateRulesError: The gate was made under other rules of judgement than this version's.
             OutputError: The cache cannot be written to.
         """
         return self._newest(None).gate
 
     def live(self, *, check_every: timedelta = timedelta(seconds=1)) -> LiveGate:
-        """A gate that is always the current one; see `LiveGate`.
+        """Make a gate that follows this store; see `LiveGate`.
 
         Args:
-            check_every: the time after which the pointer is looked at again. That takes some
-                microseconds in a directory, but some requests to an object store, for which the
-                caller waits: there, give half a minute or more.
+            check_every: the time after which the pointer is looked at again. Looking takes
+                microseconds in a directory. In an object store it takes some requests, for which
+                the caller waits; give half a minute or more there.
 
         Raises:
-            TypeError: `check_every` is no timedelta.
+            TypeError: `check_every` is not a timedelta.
             ConfigurationError: `check_every` is negative.
-            Whatever `current` raises.
+            Every error of `current`.
         """
         live = LiveGate(self, check_every=check_every)
         live.current()
         return live
 
     def prune(self, *, keep: int) -> tuple[str, ...]:
-        """Remove gates that were current once, but for the newest, and what killed publishers left.
+        """Remove old gates, and files that killed publishers left.
 
-        A gate stays that is newer than the current one, because it may have been current before the
-        pointer was brought back from a backup. A newer publication removes it.
+        Gates that are newer than the current one stay, because they may have been current before
+        the pointer was restored from a backup. A newer publication removes them.
 
-        Processes go on with a removed gate that they have opened. A network file system does not
-        know that other machines have it open, and would end their processes: there, keep what may
-        still be in use. A gate from `current` that was pickled cannot be opened without its file.
+        Processes can go on using a removed gate that they have opened. A network file system does
+        not know that other machines have the file open, and would end their processes, so keep all
+        gates there that may still be in use. A gate from `current` that was pickled cannot be
+        opened without its file.
 
         Args:
             keep: how many gates stay: the current one and those right before it.
 
         Returns:
-            The names of the files removed.
+            The names of the removed files.
 
         Raises:
-            TypeError: `keep` is no integer.
+            TypeError: `keep` is not an integer.
             ConfigurationError: `keep` is less than 1.
             DestinationBusyError: A publisher is at work.
             OutputError: The store cannot be written to.
             NewerGateError, UnreadableFileError: A later gate than the current one cannot be read.
-            Whatever `current` raises about the pointer.
+            Every error of `current` about the pointer.
         """
         require(keep, "keep", int, hint="give a whole number")
         if keep < 1:
-            raise ConfigurationError(f"keep is {keep}; give 1 or more, for the current gate stays.")
+            raise ConfigurationError(
+                f"`keep` is {keep}; give 1 or more, because the current gate stays."
+            )
         self._published()
         with self._held():
             current, names = self._published(), self._folder.listing(follow_links=False)
@@ -243,10 +253,14 @@ class GateStore:
             yield check_hold
 
     def _before(self, gate: Gate, looked_at: Publication | None = None) -> "_Before":
-        """The state of the store before a gate is published; an error if something there is newer.
+        """The content of the store before a gate is published.
 
         Args:
-            looked_at: what was held against its gate already.
+            gate: the gate to publish.
+            looked_at: the publication that was compared with its gate's file already.
+
+        Raises:
+            StaleSnapshotError: The gate is older than one in the store.
         """
         current = read_pointer(self._folder)
         names = tuple(self._folder.listing(follow_links=False))
@@ -272,7 +286,7 @@ class GateStore:
                 )
 
     def _written(self, gate: Gate, before: "_Before") -> Publication:
-        """Write the gate's file; returns what the pointer is to say."""
+        """Write the gate's file. Returns the publication for the pointer."""
         number = next_number(before.names, before.current)
         name = gate_name(number, gate.digest)
         states = newest_of(before.states.values()) | states_of(gate.identity)
@@ -290,8 +304,8 @@ class GateStore:
         )
 
     def _save(self, gate: Gate, name: str) -> str:
-        """Write the gate's file; returns its digest."""
-        twin = copy.copy(gate)  # which may pickle as that file
+        """Write the gate's file. Returns its digest."""
+        twin = copy.copy(gate)  # so that `gate` itself pickles as before
         if self._folder.is_local:
             twin.save(self._folder.path(name))
             return open_gate(self._folder.path(name))[1].digest
@@ -316,7 +330,7 @@ class GateStore:
         return publication
 
     def _newest(self, last: OpenedGate | None) -> OpenedGate:
-        """The current gate, which must not be older than the last one seen."""
+        """The current gate. Raise an error if it is older than the last one seen."""
         published = self._published()
         for _ in range(TRIES):
             if last is not None:
@@ -343,8 +357,8 @@ class GateStore:
         if what:
             raise StaleSnapshotError(
                 f"Gate store '{self._folder}' has gone back to an older gate than was current "
-                f"before, or to one that may be older: {what}; bring the newer one back, or "
-                "publish one of the newest data."
+                f"before, or to one that may be older: {what}; restore the newer one, or publish "
+                "one of the newest data."
             )
 
     def _open(self, published: Publication) -> Gate:
@@ -352,10 +366,10 @@ class GateStore:
 
 
 def _refuse_unfit(gate: Gate) -> None:
-    """Raise an error unless a gate can judge by the clock now."""
+    """Raise an error unless a gate takes its instant from the clock and can judge now."""
     if gate.judged_at is not None:
         raise ConfigurationError(
-            "A gate with an instant of judgement of its own (judged_at) would never notice that "
-            "consents expire or that it grows old; build it without."
+            "A gate with its own instant of judgement (`judged_at`) would never notice that "
+            "consents expire or that its snapshot becomes too old; build it without `judged_at`."
         )
     gate._now(None)

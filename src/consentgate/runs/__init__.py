@@ -1,4 +1,4 @@
-"""Judging a whole data set into another one, with a ledger and a manifest, and auditing that."""
+"""Judging a whole data set into another one, with a ledger and a manifest, and auditing runs."""
 
 from consentgate.runs.auditor import Finding, audit, refuse_other_rules
 from consentgate.runs.inventory import InputFile, look_at

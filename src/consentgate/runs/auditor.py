@@ -1,4 +1,4 @@
-"""The audit: whether what a run left is still what its manifest says, and what its gate says."""
+"""The audit: checks whether a run's files are still as its manifest says."""
 
 import re
 from collections import Counter
@@ -69,8 +69,8 @@ class Finding:
     """Something that is not as the manifest says.
 
     Attributes:
-        path: the file, below the run's destination or source.
-        what: what is wrong with it.
+        path: the path of the file, below the run's destination or source.
+        what: the end of a sentence about the file, which says what is wrong.
     """
 
     path: str
@@ -88,31 +88,37 @@ def audit(
     public_key: str | Path | None = None,
     threads: int | None = None,
 ) -> tuple[Finding, ...]:
-    """Everything in a run's destination that is not as its manifest says; nothing if all is well.
+    """Check that everything in a run's destination is as its manifest says.
 
-    Every file is read and its digest, size and rows are compared; reasons are counted anew from the
-    ledger; what every part of the ledger says of itself is compared with the manifest; files that
-    are missing, added or in each other's place are named; the manifests that this one follows are
-    looked at. Links, pipes and devices in the destination are named and never opened. A manifest
-    that has no signature could have been altered together with all else (see
-    `consentgate.signing`).
+    The audit reads every output and every part of the ledger. It compares digests, sizes and
+    numbers of rows with the manifest, counts reasons anew from the ledger, and compares the
+    metadata of every file with the manifest. It names files that are missing, added or in each
+    other's place. It follows the chain of earlier manifests. Links, pipes and devices in the
+    destination are named and never opened. A manifest without a signature may have been altered
+    together with all other files (docs/semantics.md, section 8.8).
 
     Args:
-        destination: the path or URI of a run that has ended.
-        gate: judge every admitted row anew, at the instant of the run: the gate that judged then.
-        source: the run's source, as it was given to the run, to compare the inputs, too: their
-            content and their folders' names. Files that are in there and that no run judged are
-            named.
-        public_key: the Ed25519 public key, in PEM, that the manifest has to be signed with; needed
-            for a manifest that is signed.
-        threads: how many files are looked at side by side; None: one per available core.
+        destination: the path or URI of the folder of a run that has ended.
+        gate: the gate that judged. If it is given, every admitted row is judged again, at the
+            instant of the run.
+        source: the source of the run, as it was given to `run`. If it is given, the content of the
+            inputs and the names of their folders are compared, too, and files that no run judged
+            are named.
+        public_key: the path of the Ed25519 public key, in PEM, that the manifest has to be signed
+            with. It is needed if the manifest is signed.
+        threads: how many files are read at the same time. None takes one for each available core.
+
+    Returns:
+        A finding for everything that is not as the manifest says. Empty if all is well.
 
     Raises:
+        TypeError: An argument is of a wrong type.
         ManifestError: There is no manifest, or it is malformed or altered.
-        ConfigurationError: The manifest is signed but no key is given; or the gate is another one,
-            or the run was judged under other rules of judgement than this version's.
+        ConfigurationError: The manifest is signed but no key is given, or the key cannot be used;
+            or another gate judged, or the run was judged under other rules of judgement than this
+            version's.
         NewerEvidenceError: A newer version wrote the manifest.
-        UnreadableFileError, SourceError: The destination cannot be read.
+        UnreadableFileError, SourceError: The destination or the source cannot be read.
     """
     require_path(destination, "destination")
     require(gate, "gate", Gate, None, hint="build or open one")
@@ -154,7 +160,7 @@ def refuse_other_rules(manifest: Manifest) -> None:
     """Raise an error unless this version judges by the rules of judgement of a run.
 
     Raises:
-        ConfigurationError: It does not, so it cannot judge the run's rows as they were judged.
+        ConfigurationError: It judges by other rules, so it cannot judge the run's rows again.
     """
     if how := manifest.identity.other_rules:
         version = manifest.judgement.version
@@ -169,28 +175,28 @@ def refuse_other_gate(manifest: Manifest, gate: Gate) -> None:
     """Raise an error unless a gate is the one that judged a run.
 
     Raises:
-        ConfigurationError: It is another one, or no gate of this version can be that one.
+        ConfigurationError: It is another gate, or this version judges by other rules.
     """
     refuse_other_rules(manifest)
     if gate.digest != manifest.judgement.gate_digest:
         raise ConfigurationError(
-            f"The gate given has the digest {gate.digest}, but the run was judged by "
+            f"The given gate has the digest {gate.digest}, but the run was judged by the gate "
             f"{manifest.judgement.gate_digest}; give that one."
         )
 
 
 def _refuse_odd_manifest(folder: Folder) -> None:
-    """Raise an error if a manifest on a disk is a link, lies behind one, or is no regular file."""
+    """Raise an error if a manifest on a disk is a link, lies behind one, or is not a file."""
     if not folder.is_local:
         return
-    with suppress(OSError):  # what cannot be looked at cannot be read, either, which says more
+    with suppress(OSError):  # a path that cannot be looked at raises a better error when it is read
         path, evidence = folder.path(MANIFEST), folder.path(EVIDENCE)
         is_link = path.is_symlink() or evidence.is_symlink()
         is_odd = evidence.exists() and not evidence.is_dir()
         if is_link or is_odd or (path.exists() and not path.is_file()):
             raise ManifestError(
-                f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is no regular file; "
-                "bring the manifest itself back."
+                f"'{folder.shown(MANIFEST)}' is a link, lies behind one, or is not a regular file; "
+                "put the manifest itself there."
             )
 
 
@@ -202,7 +208,7 @@ class _Odd:
 
     @classmethod
     def within(cls, folder: Folder) -> "_Odd":
-        """The odd ones of a folder."""
+        """Find them in a folder."""
         return cls(tuple(folder.oddities()))
 
     def holds(self, name: str) -> bool:
@@ -217,10 +223,15 @@ class _Odd:
 
 @dataclass(frozen=True)
 class _Check:
-    """Looks at the files of one run.
+    """Checks the files of one run.
 
     Attributes:
-        has_sealed: whether a seal is the signer's; None where seals need not be checked.
+        folder: the destination.
+        manifest: the manifest of the run.
+        gate: the gate that judges admitted rows again; None: they are not judged.
+        odd: the names that must not be opened.
+        has_sealed: a function that says whether a seal is the signer's; None if seals are not
+            checked.
         present: the names of all files in the destination.
     """
 
@@ -233,7 +244,7 @@ class _Check:
 
     @cached_property
     def _owners(self) -> dict[str, str]:
-        """Which file has which digest."""
+        """The path of each file of the manifest by its digest."""
         files = [file for record in self.manifest.files for file in (record.output, record.ledger)]
         return {file.sha256: file.path for file in files}
 
@@ -254,7 +265,7 @@ class _Check:
         return [*findings, *self._seal(record)]
 
     def _seal(self, record: FileRecord) -> Iterator[Finding]:
-        """The findings about the seal by which a signed run could have been resumed."""
+        """The findings about the seal of a file of a signed run."""
         name = seal_name(record.input.path)
         if self.has_sealed is None or name not in self.present:
             return
@@ -262,7 +273,7 @@ class _Check:
         sealed = SealedFile(judgement=manifest.judgement, source=manifest.source, file=record)
         seal = (self.folder.read(name) or b"").decode("ascii", "replace")
         if not self.has_sealed(seal, sealed):
-            yield Finding(name, "is no seal that the key given has put on the file")
+            yield Finding(name, "is not the seal of the given key on this file")
 
     def _output(self, record: FileRecord, path: Path) -> Iterator[str]:
         with open_parquet(path, columns=1) as parquet:
@@ -296,7 +307,7 @@ class _Check:
             part = parse_record(PartRecord, metadata.get(RECORD_KEY.encode(), b""), path.name)
             outcome = Outcome(**{name: getattr(record, name) for name in Outcome.model_fields})
             if part != PartRecord(judgement=manifest.judgement, outcome=outcome):
-                yield "says something else of its file than the manifest"
+                yield "says something else about its input than the manifest"
             if not _is_ledger(parquet.schema_arrow):
                 yield "does not have the columns of a ledger"
             else:
@@ -369,11 +380,11 @@ def _size_fault(file: WrittenFile, size: int) -> Iterator[str]:
 
 
 def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
-    """The contradictions within the manifest."""
+    """Find contradictions within the manifest."""
     if digest_json(manifest.policy) != manifest.identity.policy_digest:
         yield Finding(MANIFEST, "its policy does not have the digest that it names")
     if manifest.identity.digest != manifest.judgement.gate_digest:
-        yield Finding(MANIFEST, "its policy, snapshot and registry do not make the gate it names")
+        yield Finding(MANIFEST, "its identity does not have the gate digest that it names")
     if Totals.of(manifest.files) != manifest.totals:
         yield Finding(MANIFEST, "its totals are not the sums over its files")
     for record in manifest.files:
@@ -382,9 +393,9 @@ def _check_manifest(manifest: Manifest) -> Iterator[Finding]:
 
 
 def _check_source(source: Source, manifest: Manifest) -> Iterator[Finding]:
-    """Files that no run judged, and those whose folders have other names than the manifest says.
+    """Find files that no run judged, and files whose folders have other names than recorded.
 
-    A column's type is not compared: a data set has its own, and a path's folders have no types.
+    The types of partition columns are not compared, because only a data set knows them.
     """
     judged = {record.input.path: record.input.partition for record in manifest.files}
     for file in source.files:
@@ -392,8 +403,8 @@ def _check_source(source: Source, manifest: Manifest) -> Iterator[Finding]:
         if partition is None:
             yield Finding(
                 file.name,
-                "is in the source, but not in the manifest: it was added after the run, or what "
-                "became of it was taken out",
+                "is in the source, but not in the manifest: it was added after the run, or its "
+                "record was removed",
             )
         elif _values(partition) != _values(file.partition):
             yield Finding(
@@ -408,10 +419,10 @@ def _values(partition: Partition) -> dict[str, str | None]:
 
 
 def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
-    """Whether runs judged by something older than runs before them, and did not say so.
+    """Find runs that judged by something older than an earlier run, and did not say so.
 
     Args:
-        manifests: the latest first.
+        manifests: the manifests of the runs, the latest first.
     """
     names = [MANIFEST, *(past(MANIFEST, manifest.digest) for manifest in manifests[1:])]
     for name, manifest in zip(names, manifests, strict=True):
@@ -423,19 +434,19 @@ def _check_order(manifests: Sequence[Manifest]) -> Iterator[Finding]:
     for name, (manifest, before) in zip(names, pairwise(manifests), strict=False):
         if not manifest.newest.covers(before.newest):
             older = manifest.newest.what_is_older(before.newest) or "it had a channel registry"
-            yield Finding(name, f"leaves out what the run that it follows was judged by: {older}")
+            yield Finding(name, f"leaves out what the run before it was judged by: {older}")
 
 
 def _check_signatures(
     folder: Folder, manifests: Sequence[Manifest], present: Set[str], key: Any
 ) -> Iterator[Finding]:
-    """Whether manifests are signed with the key; the first is the run's own, which has to be."""
+    """Check that the manifests are signed with the key. Only the first one has to be signed."""
     names = [SIGNATURE, *(past(SIGNATURE, manifest.digest) for manifest in manifests[1:])]
     if key is None:
         if not present.isdisjoint(names):
             raise ConfigurationError(
-                f"The run in '{folder}', or one that it follows, is signed; give the public key of "
-                "whoever signs (`public_key`)."
+                f"The run in '{folder}', or one before it, is signed; give the public key of "
+                "the signer (`public_key`)."
             )
         return
     for name, manifest in zip(names, manifests, strict=True):
@@ -454,7 +465,7 @@ def _check_signatures(
 def _followed(
     folder: Folder, manifest: Manifest, odd: _Odd
 ) -> tuple[list[Manifest], list[Finding]]:
-    """The manifest and those that it follows, the latest first, and what is wrong with them."""
+    """The manifest and all earlier ones, the latest first, and the findings about them."""
     chain = [manifest]
     while (previous := chain[-1].previous) is not None:
         name = past(MANIFEST, previous)
@@ -465,7 +476,7 @@ def _followed(
         if before is None:
             return chain, [Finding(name, "is missing")]
         if before.digest != previous:
-            return chain, [Finding(name, "is another manifest than the one that was followed")]
+            return chain, [Finding(name, "is another manifest than the next run names")]
         chain.append(before)
     return chain, []
 
@@ -473,7 +484,7 @@ def _followed(
 def _check_names(
     folder: Folder, manifests: Sequence[Manifest], present: Set[str]
 ) -> Iterator[Finding]:
-    """Files that no manifest names, and what is no file at all."""
+    """Find files that no manifest names."""
     expected = {MANIFEST, SIGNATURE, LOCK}
     for record in manifests[0].files:
         expected |= {record.output.path, record.ledger.path, seal_name(record.input.path)}
@@ -487,11 +498,11 @@ def _check_names(
         elif not _is_empty_lease(folder, name):
             yield Finding(name, "was added; no manifest names it")
     if LOCK in present and folder.read(LOCK):
-        yield Finding(LOCK, "was altered: it holds something, but never should")
+        yield Finding(LOCK, "was altered: it should be empty")
 
 
 def _check_state(folder: Folder, manifest: Manifest) -> Iterator[Finding]:
-    """A run killed after its manifest was written leaves its state behind, which does no harm."""
+    """Find the state of another run. A killed run may leave its own state, which does no harm."""
     try:
         state = RunState.read(folder)
     except ManifestError as error:
@@ -502,6 +513,6 @@ def _check_state(folder: Folder, manifest: Manifest) -> Iterator[Finding]:
 
 
 def _is_empty_lease(folder: Folder, name: str) -> bool:
-    """Whether it is what a killed run leaves in an object store."""
+    """Whether a file is an empty lease, which a killed run leaves in an object store."""
     is_lease = not folder.is_local and re.fullmatch(rf"{LEASES}/[0-9a-f]{{32}}", name)
     return bool(is_lease) and folder.read(name) == b""

@@ -1,4 +1,4 @@
-"""The state of a run's destination as it begins: nothing, a run to go on with, or one to follow."""
+"""What a destination holds when a run begins: nothing, an unfinished run or an ended one."""
 
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress
@@ -59,8 +59,8 @@ def refuse_overlap(folder: Folder, source: Source) -> None:
         overlaps = False
     if overlaps or (source.is_tree and inner.startswith(outer)):
         raise OutputError(
-            f"Destination '{folder}' lies within the source '{source.folder}', or a part of the "
-            "source in it, so its files would be judged as messages next time; name a folder "
+            f"Destination '{folder}' lies within the source '{source.folder}', or holds files of "
+            "the source, so its files would be judged as messages next time; name a folder "
             "elsewhere."
         )
 
@@ -71,12 +71,13 @@ class Destination:
 
     Attributes:
         folder: the destination.
-        source: what the run reads.
-        present: the names of all files there.
-        state: of a run of this source that has not ended.
-        manifest: of the last run that has.
-        newest: the newest that has judged here; None where nobody has.
-        goes_on: whether a run may take up what the state says of the instant and the beginning.
+        source: the source of the run.
+        present: the names of all files in the destination.
+        state: the state of a run of this source that has not ended; None if there is none.
+        manifest: the manifest of the last run that has ended; None if there is none.
+        newest: the newest snapshot, registry and instant that a run here judged by; None if no run
+            has judged here.
+        goes_on: whether a run may keep the instant of judgement and the start that the state names.
     """
 
     folder: Folder
@@ -93,11 +94,11 @@ class Destination:
 
         Raises:
             OutputError: It is a file, or holds something else than a run of this source.
-            ManifestError: It holds a manifest that was altered, or one that is malformed.
+            ManifestError: It holds a manifest that was altered or is malformed.
         """
         if folder.kind() not in (pa_fs.FileType.Directory, pa_fs.FileType.NotFound):
             raise OutputError(f"Destination '{folder}' is a file; name a folder.")
-        for name in folder.oddities():  # before anything there is read, which could wait forever
+        for name in folder.oddities():  # before reading, which could wait forever
             raise OutputError(
                 f"'{printable(name)}' in destination '{folder}' {ODD}; take it away, so that "
                 "nothing is written or removed elsewhere."
@@ -108,7 +109,7 @@ class Destination:
         if newest is None:
             newest = _joined(_past_manifests(folder, present))
         if state is not None and manifest is not None and state.has_ended(manifest):
-            state = None  # it was killed before it could tidy up
+            state = None  # that run was killed before it could remove its state
         for record in (state, manifest):
             if record is not None and record.source != source.label:
                 raise OutputError(
@@ -130,25 +131,25 @@ class Destination:
         return sorted(name for name in self.present if name.startswith(f"{LEDGER}/"))
 
     def judged_by(self, newest: Iterable[Newest | None]) -> "Destination":
-        """The same, once it is known by what else files here were judged."""
+        """The same destination, with what else files in it were judged by."""
         known = [each for each in (self.newest, *newest) if each is not None]
         return replace(self, newest=reduce(Newest.joined, known) if known else None)
 
     def refuse_older(self, own: Newest, *, allow: bool) -> None:
-        """Raise an error if a run judges by something older than what judged here before.
+        """Raise an error if a run judges by something older than an earlier run here.
 
         Args:
-            own: what the run judges by.
+            own: the snapshot, registry and instant that the run judges by.
             allow: do not raise.
 
         Raises:
-            StaleSnapshotError: Its snapshot, registry or instant of judgement is older.
+            StaleSnapshotError: The snapshot, registry or instant of judgement is older.
         """
         if allow or self.newest is None:
             return
         if older := own.what_is_older(self.newest):
             raise StaleSnapshotError(
-                f"This run is older than one before in destination '{self.folder}', so it could "
+                f"This run is older than an earlier one in '{self.folder}', so it could "
                 f"undo withdrawals: {older}. Judge by the newest snapshot and registry, or into "
                 "another folder; or allow it (`allow_older_snapshot`)."
             )
@@ -156,9 +157,11 @@ class Destination:
     def is_result(
         self, judgement: Judgement, done: Mapping[str, FileRecord], *, is_signed: bool
     ) -> bool:
-        """Whether the last run's manifest says what a run would come to now.
+        """Whether the last run's manifest is the one that a run would write now.
 
         Args:
+            judgement: the judgement of the run.
+            done: the files that were judged already, and need not be judged again.
             is_signed: whether the manifest has the signature that it needs, if any.
         """
         if self.manifest is None or self.state is not None or self.manifest.judgement != judgement:
@@ -168,7 +171,7 @@ class Destination:
         return is_signed and records == dict(done) and names == self.outputs == set(done)
 
     def next_state(self, judgement: Judgement, instant_from: InstantFrom, own: Newest) -> RunState:
-        """The state that the destination shows while a run is under way."""
+        """The state to write into the destination while a run is under way."""
         state = RunState(
             judgement=judgement,
             instant_from=instant_from,
@@ -184,7 +187,11 @@ class Destination:
         return state
 
     def begin(self, state: RunState, done: Mapping[str, FileRecord]) -> None:
-        """Say that a run is under way, and remove what does not hold any more.
+        """Write the state of a run that begins, and remove files that are no longer valid.
+
+        Args:
+            state: the state to write.
+            done: the files that need not be judged again, whose outputs stay.
 
         Raises:
             OutputError: The destination cannot be written to.
@@ -206,7 +213,7 @@ class Destination:
                     self.folder.delete(name)
 
     def _refuse_foreign(self) -> None:
-        """Raise an error unless a run wrote every file that engines would read there."""
+        """Raise an error unless a run wrote every file here that engines would read."""
         is_run = self.state is not None or self.manifest is not None
         known = {file.name for file in self.source.files}
         judged = {name for name in self.outputs if ledger_name(name) in self.present}
@@ -215,11 +222,11 @@ class Destination:
                 what = "a file that no run wrote" if is_run else "files, but no run"
                 raise OutputError(
                     f"Destination '{self.folder}' holds {what}, such as '{name}'; name an empty "
-                    "folder, or take them away."
+                    "folder, or remove them."
                 )
 
     def _is_output(self, name: str) -> bool:
-        """Whether it can be what a killed run published before it could write the ledger's part."""
+        """Whether a run may have written a file and then been killed before the ledger's part."""
         with self.folder.opened(name) as file:
             try:
                 metadata = open_parquet(file).metadata.metadata or {}
@@ -234,6 +241,6 @@ def _joined(records: Iterable[RunState | Manifest | None]) -> Newest | None:
 
 
 def _past_manifests(folder: Folder, present: Set[str]) -> Iterable[Manifest | None]:
-    """Manifests of runs that others followed, where the last one's is gone."""
+    """The earlier manifests that a destination keeps, for when the last run's is gone."""
     names = (name for name in present if name.startswith(f"{PAST}/"))
     return [Manifest.find(folder, name) for name in names if not name.endswith(".dsse.json")]

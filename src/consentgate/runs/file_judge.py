@@ -1,4 +1,4 @@
-"""One file of a run, judged: its admitted rows, its part of the ledger, and what became of it."""
+"""Judges one file of a run, and writes its admitted rows and its part of the ledger."""
 
 import uuid
 from collections import Counter
@@ -47,15 +47,17 @@ class FileJudge:
     """Judges files one by one, from many threads.
 
     Attributes:
-        gate: the judge.
-        judgement: what is recorded of it, the instant included.
-        source: the folder that the messages are in.
-        destination: the folder that admitted rows go to.
+        gate: the gate that judges.
+        judgement: the digest of the gate, the version and the instant of judgement.
+        source: the folder of the messages.
+        destination: the folder of the run's files.
         drafts: a local folder for files that are not complete.
-        helpers: writes row groups while the next ones are judged.
-        seal: called once an output is published, and before its part of the ledger is.
-        on_batch: told after each batch how many rows were judged and admitted; raises to stop.
-        check_hold: raises where the destination is not this run's own any more.
+        helpers: threads that write row groups while the next ones are judged.
+        seal: a function that is called after an output is published, and before its part of the
+            ledger is.
+        on_batch: a function that is called after each batch with the numbers of judged and of
+            admitted rows. It raises an error to stop.
+        check_hold: a function that raises an error if the run has lost its lock.
     """
 
     gate: Gate
@@ -69,11 +71,11 @@ class FileJudge:
     check_hold: Callable[[], None]
 
     def judge(self, input_file: InputFile) -> FileRecord:
-        """Judge a file and publish what comes of it, the part of the ledger last.
+        """Judge a file, and publish its output and then its part of the ledger.
 
         Raises:
-            UnreadableFileError: It is corrupt.
-            SourceChangedError: It changed or vanished while it was read.
+            UnreadableFileError: The file is corrupt.
+            SourceChangedError: The file changed or vanished while it was read.
             OutputError: The destination cannot be written to.
             ConservationError: A row was lost.
         """
@@ -91,7 +93,7 @@ class FileJudge:
         return record
 
     def _write(self, input_file: InputFile, data: Path, part: Path) -> FileRecord:
-        """Write both drafts from one pass over the file, and see that they hold every row."""
+        """Write both drafts in one pass over the file, and check that no row was lost."""
         shown = self.source.shown(input_file.name)
         with self.source.fetched(input_file.name) as path:
             digest = self.helpers.submit(digest_file, path)
@@ -106,7 +108,7 @@ class FileJudge:
                     part, self._ledger_form(input_file.schema), input_file.name
                 ) as excluded,
             ):
-                counts, occurrences = self._part_rows(input_file, file, admitted, excluded)
+                counts, occurrences = self._split_rows(input_file, file, admitted, excluded)
                 admitted.close()
                 stamp = input_file.stamp
                 outcome = Outcome(
@@ -128,14 +130,14 @@ class FileJudge:
         refuse_loss(shown, Totals.of([record]))
         return record
 
-    def _part_rows(
+    def _split_rows(
         self,
         input_file: InputFile,
         file: pq.ParquetFile,
         admitted: RowGroupWriter,
         excluded: RowGroupWriter,
     ) -> tuple[Counter[str], Counter[str]]:
-        """Write every row to one of two files, and count reasons."""
+        """Write every row to one of two files, and count the reasons."""
         counts: Counter[str] = Counter()
         occurrences: Counter[str] = Counter()
         judged_at, first_row = self.judgement.judged_at, 0
@@ -152,7 +154,7 @@ class FileJudge:
         return counts, occurrences
 
     def _output_form(self, form: FileForm) -> FileForm:
-        """The input's form, with what judges in the metadata."""
+        """The form of the input, with the gate's identity in the metadata."""
         identity = self.gate.identity.to_metadata().items()
         metadata = _without_evidence(form.schema.metadata or {})
         metadata |= {key.encode(): value.encode() for key, value in identity}
@@ -165,7 +167,7 @@ class FileJudge:
 
     @contextmanager
     def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:
-        """A writer that lets go of its file when the block fails."""
+        """A writer that closes its file if the block fails."""
         what = f"Output '{self.destination.shown(name)}'"
         writer = RowGroupWriter(path, form, what, helper=self.helpers)
         try:
@@ -182,7 +184,7 @@ def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Tabl
 
 
 def _without_evidence(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
-    """A file's metadata, without the evidence of another run that has judged it."""
+    """Remove the entries of an earlier run from a file's metadata."""
     return {key: value for key, value in metadata.items() if not key.startswith(b"consentgate.")}
 
 
@@ -192,7 +194,7 @@ def _result(digest: Future[str], shown: str) -> str:
 
 
 def _written(draft: Path, name: str) -> WrittenFile:
-    """A complete file, read back."""
+    """The record of a complete draft."""
     with write_faults_named(f"Draft of '{name}'"):
         rows = pq.read_metadata(draft).num_rows
         size = draft.stat().st_size

@@ -1,4 +1,4 @@
-"""The plan of a run: the files of its source, looked at, and those that are done already."""
+"""Looks at the files of a run's source, and finds those that were judged already."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -50,9 +50,9 @@ class InputFile:
     """A Parquet file of the source, as it was before anything was judged.
 
     Attributes:
-        file: which one.
-        stamp: its state.
-        group_rows: how many rows each of its row groups has.
+        file: its name and partition values.
+        stamp: its size and version.
+        group_rows: the number of rows of each row group.
         schema: its Arrow schema.
     """
 
@@ -63,12 +63,12 @@ class InputFile:
 
     @property
     def name(self) -> str:
-        """Its path below the source's folder."""
+        """The path below the source's folder."""
         return self.file.name
 
     @property
     def rows(self) -> int:
-        """How many rows it has."""
+        """How many rows the file has."""
         return sum(self.group_rows)
 
 
@@ -85,9 +85,9 @@ class LedgerPart:
     """A part of the ledger in a run's destination.
 
     Attributes:
-        record: what it says of its input.
-        written: what it is itself.
-        newest: what it was judged by.
+        record: the record in its metadata, about its input and output.
+        written: its own path, size, rows and digest.
+        newest: the snapshot, registry and instant that its rows were judged by.
     """
 
     record: PartRecord
@@ -96,11 +96,11 @@ class LedgerPart:
 
 
 def look_at(source: Source) -> tuple[list[InputFile], list[Failure]]:
-    """Every file's state and schema; those that cannot be read are failures.
+    """Look at every file of a source. Returns the files, and the failures of unreadable ones.
 
     Raises:
         SchemaMismatchError: A file has another schema than the first.
-        ConfigurationError: Two files' ledgers would have one name.
+        ConfigurationError: Two files would have the same name for their part of the ledger.
     """
     _refuse_shared_parts([ledger_name(file.name) for file in source.files])
     with ThreadPoolExecutor(min(_LOOKERS, len(source.files))) as pool:
@@ -115,8 +115,8 @@ def _refuse_shared_parts(names: Sequence[str]) -> None:
     for name in sorted(names):
         if name in taken or any(str(folder) in taken for folder in PurePosixPath(name).parents):
             raise ConfigurationError(
-                f"Two files of the source would share '{name}', or a folder of it, as their part "
-                "of the ledger; rename one of them, or judge them in runs of their own."
+                f"Two files of the source would share '{name}', or a folder of that name, as their "
+                "part of the ledger; rename one of them, or judge them in runs of their own."
             )
         taken.add(name)
 
@@ -141,8 +141,8 @@ def _look_at_file(folder: Folder, file: SourceFile) -> InputFile | Failure:
 def _refuse_odd_path(folder: Folder, name: str) -> None:
     if not is_plain(name):
         raise UnreadableFileError(
-            f"The path of file {folder.shown(name)!a} has a part that is empty, '.' or '..', if "
-            "backslashes separate parts, too, as they do on Windows; rename the file."
+            f"The path of file {folder.shown(name)!a} has a part that is empty, '.' or '..'. "
+            "Backslashes separate parts, too, as on Windows. Rename the file."
         )
 
 
@@ -150,7 +150,7 @@ def _refuse_odd_path(folder: Folder, name: str) -> None:
 def _magic_checked(shown: str, opened: pa.NativeFile) -> Iterator[None]:
     if opened.read(4) not in (b"PAR1", b"PARE"):
         raise UnreadableFileError(
-            f"File '{shown}' is not Parquet; take it out of the source, or name the files by a "
+            f"File '{shown}' is not Parquet; remove it from the source, or name the files by a "
             "pattern such as '**/*.parquet'."
         )
     opened.seek(0)
@@ -159,10 +159,11 @@ def _magic_checked(shown: str, opened: pa.NativeFile) -> Iterator[None]:
 
 @contextmanager
 def faults_as_changes(folder: Folder, name: str, stamp: Stamp) -> Iterator[None]:
-    """See that a file stays as it was while the block reads it.
+    """Check that a file does not change while the block reads it.
 
     Raises:
-        SourceChangedError: It did not, so that faults found in it mean nothing, either.
+        SourceChangedError: The file changed. This error replaces any error of the block, because
+            faults of a changing file say nothing.
     """
     try:
         yield
@@ -189,12 +190,12 @@ def _refuse_other_schemas(folder: Folder, found: Sequence[InputFile]) -> None:
 
 
 def read_parts(destination: Folder, names: Iterable[str]) -> dict[str, LedgerPart]:
-    """The parts of a ledger that can be read, by their names; others are left out.
+    """Read parts of a ledger. Returns them by their names. Malformed ones are left out.
 
     Raises:
-        NewerEvidenceError: A newer version wrote one.
-        UnreadableFileError: One may not be read.
-        SourceChangedError: One is not there any more.
+        NewerEvidenceError: A newer version wrote a part.
+        UnreadableFileError: The right to read a part is missing.
+        SourceChangedError: A part is not there any more.
     """
     parts = {name: _read_part(destination, name) for name in names}
     return {name: part for name, part in parts.items() if part is not None}
@@ -215,7 +216,7 @@ def _read_part(destination: Folder, name: str) -> LedgerPart | None:
             gate = read_ledger_head(metadata, f"'{name}'").gate
             return LedgerPart(record, written, Newest.of(gate, record.judgement.judged_at))
         except NewerEvidenceError:
-            raise  # an older version must not take a newer one's evidence away
+            raise  # an older version must not remove a newer version's evidence
         except (OSError, FileError):
             return None
 
@@ -230,16 +231,21 @@ def finished(
     is_believed: Callable[[FileRecord], bool],
     threads: int,
 ) -> dict[str, FileRecord]:
-    """The files that the same judgement has judged already, as they still are.
+    """Find the files that the same judgement has judged already and that have not changed since.
 
-    Every input and output is read, and its digest compared. Size and time of modification do not
-    tell: programs put times back, and some filesystems have none.
+    Every input and output is read, and its digest compared. Size and time of modification are not
+    enough, because programs put times back, and some filesystems have none.
 
     Args:
+        source, destination: their folders.
         found: the files of the source.
-        parts: those of the ledger in the destination, by name.
-        is_believed: says whether a record that fits everything in the destination is true.
-        threads: how many files are read side by side.
+        judgement: the judgement of the run.
+        parts: the parts of the ledger in the destination, by name.
+        is_believed: a function that says whether a record that fits all files is true.
+        threads: how many files are read at the same time.
+
+    Returns:
+        The records of these files by their inputs' paths.
     """
 
     def record_of(file: InputFile) -> FileRecord | None:
@@ -258,9 +264,9 @@ def finished(
 
 
 def _recorded(file: InputFile, part: LedgerPart) -> FileRecord | None:
-    """The record that a part of the ledger has of a file of the same size, time and so on.
+    """The record in a part of the ledger, if the file has the path, size and so on that it names.
 
-    It need not be true.
+    The record may still be false.
     """
     outcome = part.record.outcome
     then, stamp, found = outcome.input, file.stamp, file.file
@@ -272,7 +278,7 @@ def _recorded(file: InputFile, part: LedgerPart) -> FileRecord | None:
 
 
 def _holds(folder: Folder, file: WrittenFile) -> bool:
-    """Whether a file has the bytes that its record names; one that cannot be read does not."""
+    """Whether a file has the digest that its record names. False if it cannot be read."""
     try:
         with folder.fetched(file.path) as path:
             return digest_file(path) == file.sha256

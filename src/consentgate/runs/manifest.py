@@ -1,6 +1,6 @@
-"""The manifest: what judged a run's files, and what became of them.
+"""The manifest of a run, and the other records about its files.
 
-Its JSON schema is `manifest.schema.json`, beside this module.
+The JSON schema of the manifest is `manifest.schema.json`, in the same folder.
 """
 
 from collections import Counter
@@ -63,11 +63,11 @@ def _typed(partition: tuple[PartitionValue, ...]) -> tuple[PartitionValue, ...]:
 PlainPath = Annotated[str, AfterValidator(_plain)]
 Count = Annotated[int, Field(ge=0, le=2**63 - 1)]
 Sum = Annotated[int, Field(ge=0, le=2**96)]
-"""Holds the sum over any number of files."""
+"""A sum over any number of files."""
 
 
 class InstantFrom(StrEnum):
-    """Who gave an instant of judgement: the caller, the gate, or this machine's clock."""
+    """Where an instant of judgement comes from: the caller, the gate, or this machine's clock."""
 
     ARGUMENT = "argument"
     GATE = "gate"
@@ -78,9 +78,9 @@ class WrittenFile(Record):
     """A file below the run's destination.
 
     Attributes:
-        path: its path below the destination, with forward slashes.
-        size_bytes, rows: its size.
-        sha256: of its bytes.
+        path: the path below the destination, with forward slashes.
+        size_bytes, rows: its size in bytes and in rows.
+        sha256: the SHA-256 of its bytes.
     """
 
     path: PlainPath
@@ -94,7 +94,7 @@ class ReadFile(WrittenFile):
 
     Attributes:
         version: the time of its modification, in nanoseconds since 1970, or the object's etag.
-        partition: the columns that its folders' names stand for.
+        partition: the columns and values in the names of its folders.
     """
 
     version: str
@@ -105,10 +105,10 @@ class Outcome(Record):
     """The fate of one file's rows.
 
     Attributes:
-        input: the messages.
-        output: its admitted rows.
-        counts: excluded rows by primary reason.
-        occurrences: excluded rows by every reason that applies.
+        input: the file of messages.
+        output: the file of its admitted rows.
+        counts: the number of excluded rows by primary reason.
+        occurrences: the number of excluded rows that each reason applies to.
     """
 
     input: ReadFile
@@ -118,31 +118,31 @@ class Outcome(Record):
 
     @model_validator(mode="after")
     def _has_one_name(self) -> Self:
-        """Outputs are called as their inputs are."""
+        """Raise an error unless the output has the name of its input."""
         if self.output.path != self.input.path or is_hidden(self.input.path):
             raise ValueError("an output must have its input's path, which must not be hidden")
         return self
 
 
 class FileRecord(Outcome):
-    """The fate of one file's rows, and where the ledger records it.
+    """The fate of one file's rows, and the part of the ledger that records it.
 
     Attributes:
-        ledger: the part of the ledger that holds its excluded rows.
+        ledger: the part of the ledger with its excluded rows.
     """
 
     ledger: WrittenFile
 
     @model_validator(mode="after")
     def _has_its_ledger(self) -> Self:
-        """Parts of the ledger are called after their inputs."""
+        """Raise an error unless the part of the ledger is named after its input."""
         if self.ledger.path != ledger_name(self.input.path):
-            raise ValueError("a part of the ledger must be called after its input")
+            raise ValueError("a part of the ledger must be named after its input")
         return self
 
 
 class Totals(Record):
-    """Rows of all files together."""
+    """The sums over the rows of all files."""
 
     rows: Sum
     admitted: Sum
@@ -152,7 +152,7 @@ class Totals(Record):
 
     @classmethod
     def of(cls, files: Iterable[FileRecord]) -> "Totals":
-        """The sums over some files."""
+        """Add up the rows of some files."""
         rows: Counter[str] = Counter()
         counts: Counter[str] = Counter()
         occurrences: Counter[str] = Counter()
@@ -172,12 +172,12 @@ class Totals(Record):
 
 
 class Judgement(Record):
-    """All that decides a row's fate: files judged by equal ones need not be judged again.
+    """All that decides a row's fate. A file is not judged again by an equal judgement.
 
     Attributes:
-        gate_digest: of policy, snapshot, registry and columns.
-        version: of consentgate.
-        judged_at: the instant of judgement, one for all rows.
+        gate_digest: the digest of the gate's identity.
+        version: the version of consentgate.
+        judged_at: the instant of judgement, which is the same for all rows.
     """
 
     gate_digest: Digest
@@ -186,11 +186,11 @@ class Judgement(Record):
 
 
 class Seen(Record):
-    """All snapshots, or all registries, of one instant that judged in a destination.
+    """All snapshots, or all registries, with one `as_of` that runs in a destination judged by.
 
     Attributes:
-        as_of: the instant as of which they speak.
-        digests: of their contents, in order; more than one where they differ.
+        as_of: the instant whose facts they hold.
+        digests: the digests of their contents, in order. There are several if they differ.
     """
 
     as_of: Instant
@@ -198,11 +198,11 @@ class Seen(Record):
 
     @classmethod
     def of(cls, data: DatedInput) -> "Seen":
-        """One snapshot or registry."""
+        """Make one of a snapshot or registry."""
         return cls(as_of=data.as_of, digests=(data.digest,))
 
     def joined(self, other: "Seen") -> "Seen":
-        """The newer; both where they are as of the same instant."""
+        """The newer one of two; both together if they have the same `as_of`."""
         if self.as_of != other.as_of:
             return max(self, other, key=lambda seen: seen.as_of)
         both = {*self.digests, *other.digests}
@@ -210,11 +210,11 @@ class Seen(Record):
 
 
 class Newest(Record):
-    """The newest of all that has judged in a destination.
+    """The newest snapshot, registry and instant that runs in a destination judged by.
 
     Attributes:
-        consent: the newest consent snapshot; all of them where several have its `as_of`.
-        channels: likewise the newest channel registry; None where no run had one.
+        consent: the newest consent snapshot, with all others of the same `as_of`.
+        channels: the newest channel registry, likewise; None if no run had one.
         judged_at: the latest instant of judgement.
     """
 
@@ -224,7 +224,7 @@ class Newest(Record):
 
     @classmethod
     def of(cls, gate: GateIdentity, judged_at: datetime) -> "Newest":
-        """The states of snapshot, registry and instant that one run judges by."""
+        """Make one of the snapshot, registry and instant that one run judges by."""
         return cls(
             consent=Seen.of(gate.consent),
             channels=None if gate.channels is None else Seen.of(gate.channels),
@@ -232,7 +232,7 @@ class Newest(Record):
         )
 
     def joined(self, later: "Newest") -> "Newest":
-        """The newer of each; both where they are as of the same instant."""
+        """The newer snapshot, registry and instant of two; both if they have the same `as_of`."""
         channels = [each.channels for each in (self, later) if each.channels is not None]
         return Newest(
             consent=self.consent.joined(later.consent),
@@ -245,7 +245,7 @@ class Newest(Record):
         return self.joined(other) == self
 
     def what_is_older(self, before: "Newest") -> str:
-        """How this is older than what judged before, in words; empty where it is not."""
+        """A phrase that says how this is older than what judged before. Empty if it is not."""
         for what, own, other in (
             ("consent snapshot", self.consent, before.consent),
             ("channel registry", self.channels, before.channels),
@@ -256,19 +256,19 @@ class Newest(Record):
                 return f"its {what} is as of {own.as_of}, an earlier one as of {other.as_of}"
             if own.as_of == other.as_of and not {*other.digests} <= {*own.digests}:
                 return (
-                    f"its {what} and an earlier one are both as of {own.as_of} but differ, so it "
-                    "cannot be told which of them is newer"
+                    f"its {what} and an earlier one are both as of {own.as_of} but differ, so "
+                    "nobody can tell which of them is newer"
                 )
         if self.judged_at < before.judged_at:
             return (
-                f"it judges as at {self.judged_at}, an earlier run as at {before.judged_at}, and "
-                "consents that have expired in between would count again"
+                f"its instant of judgement is {self.judged_at}, that of an earlier run was "
+                f"{before.judged_at}, and consents that have expired in between would count again"
             )
         return ""
 
 
 class PartRecord(Record):
-    """The record in the metadata of a part of the ledger, so that the part can be used again."""
+    """The record in the metadata of a part of the ledger, by which a resumed run can keep it."""
 
     judgement: Judgement
     outcome: Outcome
@@ -278,7 +278,9 @@ class SealedFile(Record):
     """The record that a signed run seals as soon as a file is done.
 
     Attributes:
-        source: as in the manifest.
+        judgement: the judgement of the run.
+        source: the source's label, as in the manifest.
+        file: what became of the file.
     """
 
     judgement: Judgement
@@ -290,22 +292,25 @@ class Manifest(Record):
     """The evidence of one run.
 
     Attributes:
-        format: which version of this format it has.
-        judgement: what decided every row's fate, in short.
-        libraries: the versions of Python and of what judges and writes.
-        identity: what decided every row's fate, part by part.
-        policy: the policy in full, as JSON in the form that its digest is made of.
-        newest: the newest snapshot, registry and instant that a run judged by in this destination,
-            this run among them.
-        allowed_older_snapshot: whether this run's own are older than some of these, which
-            `allow_older_snapshot` was given for.
-        gate_file: the path of the saved gate, if it was opened from one.
+        format: the name and number of the format.
+        judgement: the digest of the gate, the version and the instant of judgement.
+        libraries: the versions of Python and of the libraries, by name.
+        identity: the identity of the gate.
+        policy: the whole policy, in the canonical form that its digest is computed from.
+        newest: the newest snapshot, registry and instant that runs in this destination have judged
+            by, this run included.
+        allowed_older_snapshot: whether this run's own snapshot, registry or instant is older than
+            one of these, which `allow_older_snapshot` allowed.
+        gate_file: the path of the gate's file; None if it has none.
         source: the folder, or the folder and pattern, of the messages.
-        started_at, finished_at: by this machine's clock; a resumed run started when it first did.
-        files: every input, its output and its part of the ledger, by the input's path.
-        totals: their sums.
-        previous: the digest of the manifest that this one follows in its destination.
-        digest: the SHA-256 of all of the above, as canonical JSON.
+        started_at, finished_at: when the run began and ended, by this machine's clock. A resumed
+            run began when it was first started.
+        files: every input with its output and its part of the ledger, in the order of the inputs'
+            paths.
+        totals: the sums over all files.
+        previous: the digest of the manifest that this one follows in its destination; None if it is
+            the first.
+        digest: the SHA-256 of all other fields, as canonical JSON.
     """
 
     format: Literal["consentgate-manifest-3"] = "consentgate-manifest-3"
@@ -326,14 +331,14 @@ class Manifest(Record):
 
     @model_validator(mode="after")
     def _names_files_once(self) -> Self:
-        """Files stand in order, so that none stands there twice."""
+        """Raise an error unless files are in order, which also shows that each is named once."""
         paths = [record.input.path for record in self.files]
         if any(before >= path for before, path in pairwise(paths)):
             raise ValueError("files must be in the order of their paths, each named once")
         return self
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """How many files and rows, by what they were judged, and no file's name."""
+        """Show the numbers of files and rows, and what judged them. No file is named."""
         totals = self.totals
         yield "files", len(self.files)
         yield from (("rows", totals.rows), ("admitted", totals.admitted))
@@ -343,7 +348,7 @@ class Manifest(Record):
 
     @classmethod
     def sealed(cls, **fields: Any) -> "Manifest":
-        """A manifest of these fields, with its digest.
+        """Make a manifest of these fields, and add its digest.
 
         Raises:
             ConservationError: Admitted and excluded rows do not add up to the input's.
@@ -356,17 +361,18 @@ class Manifest(Record):
     def read(cls, path: str | Path) -> "Manifest":
         """Read the manifest of a run.
 
-        It is checked against its own digest, but not against the run's files; `audit` does that.
+        It is checked against its own digest, but not against the run's files. `audit` does that.
 
         Args:
-            path: the run's destination, or the manifest's own file, as a path or as a `file://`,
-                `s3://` or `gs://` URI.
+            path: the destination of the run, or the file of the manifest, as a path or as a
+                `file://`, `s3://` or `gs://` URI.
 
         Raises:
-            TypeError: `path` is no path.
-            SourceError: Nothing can be read there.
-            ManifestError: There is no manifest, or it is malformed, or was altered.
-            UnreadableFileError: It cannot be read.
+            TypeError: `path` is not a path.
+            SourceError: The URI is malformed, or the folder cannot be reached.
+            NewerEvidenceError: A newer version wrote the manifest.
+            ManifestError: There is no manifest, or it is malformed or was altered.
+            UnreadableFileError: The manifest cannot be read.
         """
         require_path(path, "path")
         folder, name = Folder.at(path), MANIFEST
@@ -383,11 +389,12 @@ class Manifest(Record):
 
     @classmethod
     def find(cls, folder: Folder, name: str = MANIFEST) -> "Manifest | None":
-        """The manifest in a folder that is open already, or None where there is none.
+        """Read the manifest in a folder. None if there is none.
 
         Raises:
-            ManifestError: It is malformed, or was altered.
-            UnreadableFileError: It cannot be read.
+            NewerEvidenceError: A newer version wrote the manifest.
+            ManifestError: The manifest is malformed or was altered.
+            UnreadableFileError: The manifest cannot be read.
         """
         content = folder.read(name)
         if content is None:
@@ -395,18 +402,18 @@ class Manifest(Record):
         manifest = parse_record(cls, content, folder.shown(name))
         if manifest.digest != manifest.content_digest() or content != to_json(manifest):
             raise ManifestError(
-                f"Manifest '{folder.shown(name)}' was altered: it is not what was written under "
-                "the digest that it names. Take it from a backup, or run into another folder."
+                f"Manifest '{folder.shown(name)}' was altered: its content does not have the "
+                "digest that it names. Restore it from a backup, or run into another folder."
             )
         return manifest
 
     @property
     def own(self) -> Newest:
-        """The states that this run judged by."""
+        """The snapshot, registry and instant that this run judged by."""
         return Newest.of(self.identity, self.judgement.judged_at)
 
     def content_digest(self) -> str:
-        """The SHA-256 of everything but the digest itself."""
+        """Compute the SHA-256 of all fields but the digest, in hexadecimal."""
         return digest_json(self.model_dump(mode="json", exclude={"digest"}))
 
 
@@ -414,14 +421,14 @@ class RunState(Record):
     """A run that has begun and not ended.
 
     Attributes:
-        format: which version of this format it has.
-        judgement: what decides every row's fate.
-        instant_from: where the instant of judgement is from.
-        source: as in the manifest.
-        started_at: when it first began.
-        previous: the digest of the manifest that it follows.
+        format: the name and number of the format.
+        judgement: the digest of the gate, the version and the instant of judgement.
+        instant_from: where the instant of judgement comes from.
+        source: the source's label, as in the manifest.
+        started_at: when the run was first started.
+        previous: the digest of the manifest that this run's will follow; None if there is none.
         newest: as in the manifest.
-        seal: a signature over the rest, where the run is to be signed.
+        seal: a signature over all other fields; None if the run is not signed.
     """
 
     format: Literal["consentgate-run-1"] = "consentgate-run-1"
@@ -435,17 +442,18 @@ class RunState(Record):
 
     @classmethod
     def read(cls, folder: Folder) -> "RunState | None":
-        """The state in a run's destination, if there is one.
+        """Read the state in a run's destination. None if there is none.
 
         Raises:
-            ManifestError: It is malformed.
-            UnreadableFileError: It cannot be read.
+            NewerEvidenceError: A newer version wrote the state.
+            ManifestError: The state is malformed.
+            UnreadableFileError: The state cannot be read.
         """
         content = folder.read(STATE)
         return None if content is None else parse_record(cls, content, folder.shown(STATE))
 
     def has_ended(self, manifest: Manifest) -> bool:
-        """Whether a manifest in the same destination is this run's own, and not an earlier one."""
+        """Whether a manifest in the same destination is that of this run, not of an earlier one."""
         return self.previous != manifest.digest
 
 
@@ -453,21 +461,21 @@ def refuse_loss(name: str, totals: Totals) -> None:
     """Raise an error unless every row has exactly one fate.
 
     Raises:
-        ConservationError: One was lost or doubled.
+        ConservationError: A row was lost or doubled.
     """
     if fault := loss(totals):
         raise ConservationError(
             f"'{name}' {fault}, so it counts as not judged. Please report this, with the versions "
-            "in use."
+            "of consentgate and pyarrow."
         )
 
 
 def loss(totals: Totals) -> str:
-    """The numbers that do not add up, in words; empty where every row has exactly one fate."""
+    """A phrase with the numbers that do not add up. Empty if every row has exactly one fate."""
     reasons = sum(totals.counts.values())
     if totals.admitted + totals.excluded == totals.rows and reasons == totals.excluded:
         return ""
     return (
-        f"has {totals.rows} rows, of which {totals.admitted} were admitted, {totals.excluded} "
-        f"excluded and {reasons} given a reason, which does not add up"
+        f"has {totals.rows} rows; {totals.admitted} were admitted, {totals.excluded} were excluded "
+        f"and {reasons} have a reason, which does not add up"
     )

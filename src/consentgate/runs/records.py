@@ -1,4 +1,4 @@
-"""Records of runs as JSON: written, and read again whichever version wrote them."""
+"""Writes records of runs as JSON, and reads them."""
 
 import json
 from typing import Any, TypeVar
@@ -14,22 +14,27 @@ _WORDS = {
     "literal_error": "another value than this version reads",
     "missing": "it is missing",
 }
-"""Our words for some of pydantic's faults, by their type."""
+"""What a message says of some faults that pydantic found, by the fault's type."""
 _MOST_CHARS = 64
-"""How much of a key or a version a message shows."""
+"""How many characters of a key or a version a message shows."""
 
 
 def to_json(record: BaseModel) -> bytes:
-    """A record as indented JSON."""
+    """Write a record as indented JSON."""
     text = json.dumps(record.model_dump(mode="json"), indent=2, ensure_ascii=False)
     return text.encode() + b"\n"
 
 
 def parse_record(kind: type[Parsed], content: bytes, name: str) -> Parsed:
-    """A record from its JSON.
+    """Read a record from its JSON.
+
+    Args:
+        kind: the class of the record.
+        content: the JSON.
+        name: what errors call the record.
 
     Raises:
-        NewerEvidenceError: A newer version wrote it, in a way that this one does not know.
+        NewerEvidenceError: A newer version wrote it in a format that this version does not know.
         ManifestError: It is not valid.
     """
     try:
@@ -40,8 +45,8 @@ def parse_record(kind: type[Parsed], content: bytes, name: str) -> Parsed:
     where = ".".join(map(str, faults[0]["loc"])) or "as a whole"
     what = _WORDS.get(faults[0]["type"], faults[0]["msg"])
     raise ManifestError(
-        f"'{name}' is no valid {kind.__name__} ({where}: {what}); it was cut off or altered, or is "
-        "of a version that this one does not read."
+        f"'{name}' is not a valid {kind.__name__} ({where}: {what}); it was cut off or altered, or "
+        "this version does not read its format."
     )
 
 
@@ -64,7 +69,7 @@ def _refuse_newer(kind: type[BaseModel], content: bytes, faults: Any, name: str)
 
 
 def _object(content: bytes) -> dict[str, Any]:
-    """The JSON object; an empty one where there is none."""
+    """The JSON object; an empty one if the content is not a JSON object."""
     try:
         value = json.loads(content)
     except (ValueError, RecursionError):

@@ -1,15 +1,15 @@
-"""A run: every file of a data set judged into another one, with a ledger and a manifest.
+"""A run: judges every file of a data set into another one, with a ledger and a manifest.
 
-The order of what is written makes a run safe to kill at any point::
+The order in which files are written makes a run safe to kill at any point::
 
-    run.json                      what judges, and at which instant
-    for each file: its data       under its final name, whole
-                   its seal       where the run is signed
-                   its ledger     whole, with what became of the file in its metadata
-    manifest.json                 from all of the ledger's parts; then run.json goes
+    run.json                      the judgement: gate, version and instant
+    for each input: its output    complete, under its final name
+                    its seal      if the run is signed
+                    its part of the ledger, complete, with what became of the file in its metadata
+    manifest.json                 from all parts of the ledger; then run.json is removed
 
-A file is done when its part of the ledger is there, and the part names the state of the file, the
-judgement, and the data that it goes with. A signed run wants a seal over all of that, too.
+A file is done when its part of the ledger is there, and the part names the state of the input, the
+judgement, and the output. A signed run also needs a seal over all of that.
 """
 
 import platform
@@ -72,9 +72,9 @@ from consentgate.storage import (
 )
 
 _MOST_FILES_AT_ONCE = 4
-"""Each takes up to 200 MB while it is judged, and keeps two threads busy."""
+"""How many files are judged at the same time at most. Each takes up to 200 MB and two threads."""
 _LONGEST_STOP = timedelta(days=1)
-"""A run that stood still for longer begins anew, at a new instant."""
+"""A run that is resumed later than this begins anew, at a new instant."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LIBRARIES = ("numpy", "pyarrow", "pydantic")
 _MOST_SHOWN = 3
@@ -85,9 +85,10 @@ class Progress:
     """How far a run has come.
 
     Attributes:
-        files, rows: of the whole source, as far as it can be read.
-        files_done, rows_done: judged by now, what was done before the run was resumed included.
-        admitted: how many of the rows done are admitted.
+        files, rows: how many there are in the source, without files that cannot be read.
+        files_done, rows_done: how many have been judged, including those that were judged before
+            the run was resumed.
+        admitted: how many of the judged rows are admitted.
     """
 
     files: int
@@ -112,73 +113,83 @@ def run(
     allow_older_snapshot: bool = False,
     on_progress: OnProgress | None = None,
 ) -> Manifest:
-    """Judge every file of a data set, and write the admitted rows as a data set like it.
+    """Judge every file of a data set, and write the admitted rows as a data set of the same form.
 
-    Each input gives one output of the same relative path, with the same schema, compression and
-    key-value metadata, to which the gate's digests are added; where no row is admitted, it has
-    none. `_consentgate/ledger/` holds one Parquet file of excluded rows for each input, and
-    `_consentgate/manifest.json`, written last, says what judged what.
+    For each input, the run writes one output with the same relative path, schema, compression and
+    key-value metadata, to which the gate's digests are added. The output has no rows if no row is
+    admitted. `_consentgate/ledger/` holds one Parquet file of excluded rows for each input.
+    `_consentgate/manifest.json` is written last, and says what judged which files.
 
-    Run again with the same arguments, and a run that was stopped, killed or failed goes on where
-    it was. Files are judged anew if they changed, or if the gate, this library's version or the
-    instant did; outputs that no longer hold are removed before that. Whether a file changed, its
-    digest says: inputs and outputs that are done are read again, which takes less time than to
-    judge them. A run that took its instant
-    from the clock keeps it when it goes on within a day, unless a consent has expired since:
-    then all files are judged anew, as at now. An instant that was given is never kept for a call
-    that does not give it. A run that has ended is done anew, as at the new instant; where
-    `judged_at` gives the same one and nothing changed, nothing happens.
+    A run that was stopped, killed or failed goes on when it is started again with the same
+    arguments. Files are judged again if their content has changed, or if the gate, this library's
+    version or the instant of judgement has. Outputs that are no longer valid are removed first.
+    Digests say whether a file has changed, so finished inputs and outputs are read again, which
+    takes less time than judging them.
 
-    A run does not undo what a newer snapshot took out. It is refused where its snapshot, its
-    registry or its instant of judgement is older than that of any run before it in the destination,
-    or where a snapshot or registry of the same `as_of` has other content: each of the two has to be
-    allowed from then on, until a newer one has judged.
+    An instant that was taken from the clock is kept if the run goes on within a day, unless a
+    consent has expired since. In that case all files are judged again, at the present instant. An
+    instant that was given is not kept for a call without it. If a run has ended, all files are
+    judged again at the new instant. If `judged_at` gives the same instant and nothing has changed,
+    nothing is done.
 
-    Each file of the source is judged once. A link to a file or folder elsewhere is followed, but
+    A run is refused if its snapshot, its registry or its instant of judgement is older than that of
+    an earlier run in the destination, because it could undo withdrawals. It is also refused if an
+    earlier snapshot or registry of the same `as_of` has other content. Then both of them have to be
+    allowed with `allow_older_snapshot`, until a newer one has judged.
+
+    Each file of the source is judged once. Links to files and folders elsewhere are followed, but
     one file under two names, through links of any kind, is an error.
 
-    The manifest and the ledger's parts are named after the input files and their folders: where
-    those hold ids of people (`sender_id=…`), so does the evidence.
+    The manifest names the input files and their folders, and the parts of the ledger are named
+    after them. If those names hold ids of people (`sender_id=…`), so does the evidence.
 
     Args:
-        gate: the judge; a saved gate is recorded by its path.
-        source: Parquet files: a path or URI (`file://`, `s3://`, `gs://`) of a file or a folder,
-            or a pattern (`*`, `**`, `?`, `[ab]`), or a `pyarrow.dataset.Dataset`. Folders named
+        gate: the gate that judges. The manifest names its file if it was saved or opened.
+        source: Parquet files: a path or URI (`file://`, `s3://`, `gs://`) of a file or a folder, or
+            a pattern (`*`, `**`, `?`, `[ab]`), or a `pyarrow.dataset.Dataset`. Folders named
             `column=value` count as columns. Names that begin with `.` or `_` are left out.
-        destination: the path or URI of a folder: empty, not there yet, or of a run of this source.
-        judged_at: the instant of judgement; None takes the gate's, or else the clock as the run
-            begins.
-        threads: how many files are judged side by side, at most 4; None: one per available core.
-        fail_fast: stop at the first file that cannot be judged, instead of doing the others first.
-        sign_with: an Ed25519 private key in PEM, to sign the manifest with; needs the extra `sign`.
-            Files that were done before are judged anew unless a run with this key did them;
-            `consentgate.signing` says what a signature protects against.
-        allow_older_snapshot: judge even where this run is older than one before it, and so could
-            admit rows again that were taken out. The manifest says so.
-        on_progress: called after every batch, from several threads, one at a time.
+        destination: the path or URI of a folder that is empty, not there yet, or holds a run of
+            this source.
+        judged_at: the instant of judgement, with a time zone. None takes the gate's. If that is
+            None, too, the clock is read when the run begins.
+        threads: how many files are judged at the same time, at most 4. None takes one for each
+            available core.
+        fail_fast: stop at the first file that cannot be judged, instead of judging the others
+            first.
+        sign_with: the path of an Ed25519 private key in PEM, to sign the manifest with. This needs
+            the extra `sign`. Files that were done before are judged again unless a run with this
+            key judged them. docs/semantics.md, section 8.8, says what a signature protects against.
+        allow_older_snapshot: judge even if this run is older than an earlier one, so that rows may
+            be admitted again that a withdrawal had removed. The manifest says so.
+        on_progress: a function that is called with a `Progress` after every batch, from several
+            threads, one at a time.
 
     Returns:
         The manifest, as written.
 
     Warns:
-        CoverageWarning: As in `Gate.filter`: of the policy before rows are judged, and of reasons
-            that exclude nearly all rows in the end.
+        CoverageWarning: As in `Gate.filter`. Warnings about the policy come before rows are judged,
+            and warnings about reasons that exclude nearly all rows come at the end.
 
     Raises:
-        SourceError: The source holds no files, or one file under two names, or cannot be listed.
-        ConfigurationError: The source is no data set of whole files; files would share a part of
-            the ledger; or the key does not fit.
-        ManifestError: The destination's manifest, or what an unfinished run says, was altered.
-        StaleSnapshotError: This run is older than one before it in the destination, or than the
-            policy allows.
+        TypeError: An argument is of a wrong type.
+        SourceError: The source holds no files, holds one file under two names, or cannot be listed.
+        ConfigurationError: The source is not a data set of whole files, two files would share a
+            part of the ledger, the gate and the files do not fit, or the key cannot be used.
+        ExtraMissingError: `sign_with` is given, but the extra `sign` is not installed.
+        ManifestError: The destination's manifest, or the state of an unfinished run, was altered.
+        NewerEvidenceError: A newer version wrote files in the destination.
+        StaleSnapshotError: This run is older than an earlier one in the destination, or its
+            snapshot or registry is older than the policy allows.
         SchemaMismatchError: A file has another schema than the first.
-        RunIncompleteError: Files are corrupt, or changed or vanished while they were read; nothing
-            of those is published, and the others are done.
+        RunIncompleteError: Files are corrupt, or changed or vanished while they were read. Nothing
+            of them is published, and all other files are done.
         DestinationBusyError: Another run is writing there.
-        OutputError: The destination lies within the source, or holds something else, or cannot be
+        OutputError: The destination lies within the source, holds something else, or cannot be
             written to.
         ConservationError: A row was lost.
-        Whatever `Gate.decide` raises about schema, snapshot and registry: before any row is judged.
+        Every error of `Gate.decide` about schema, snapshot and registry: raised before any row is
+            judged.
     """
     _check_arguments(gate, destination, judged_at, threads, sign_with, on_progress)
     require(allow_older_snapshot, "allow_older_snapshot", bool)
@@ -215,7 +226,7 @@ def run(
         )
         if target.is_result(judgement, done, is_signed=_is_signed(target, signer)):
             assert target.manifest is not None
-            folder.delete(STATE)  # where the last run was killed before it could
+            folder.delete(STATE)  # in case the last run was killed before it could do so
             return target.manifest
         gate._watch.warn_of_policy()
         state = seals.sealed(target.next_state(judgement, instant.origin, own))
@@ -252,7 +263,7 @@ def _check_arguments(
     sign_with: object,
     on_progress: object,
 ) -> None:
-    require(gate, "gate", Gate, hint="give a Gate first, or what a live gate's current() gives")
+    require(gate, "gate", Gate, hint="give a Gate first; of a live gate, give its current()")
     require_path(destination, "destination")
     require(judged_at, "judged_at", datetime, None)
     thread_count(threads)
@@ -263,7 +274,7 @@ def _check_arguments(
 
 @contextmanager
 def _faults_as_outputs() -> Iterator[None]:
-    """Places are looked at in the same way, whether they are read or written."""
+    """Turn errors about sources into errors about outputs, because paths are read the same way."""
     try:
         yield
     except SourceError as error:
@@ -281,18 +292,18 @@ def _held(folder: Folder) -> Iterator[Callable[[], None]]:
 
 @dataclass(frozen=True)
 class _Instant:
-    """The instant of judgement that a call asks for, and where it is from."""
+    """The instant of judgement that a call asks for, and where it comes from."""
 
     at: datetime
     origin: InstantFrom
 
     @classmethod
     def of(cls, gate: Gate, given: datetime | None) -> "_Instant":
-        """The caller's, the gate's, or the clock's.
+        """The instant that was given, or else the gate's, or else the clock's.
 
         Raises:
-            TypeError: It is no datetime.
-            ConfigurationError: It has no time zone, or lies beyond all years.
+            TypeError: `given` is not a datetime.
+            ConfigurationError: The instant has no time zone, or lies outside the years 1 to 9999.
         """
         at, origin = _EPOCH + timedelta(microseconds=time.time_ns() // 1000), InstantFrom.CLOCK
         if given is not None:
@@ -309,7 +320,7 @@ class _Instant:
 
 
 def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None) -> None:
-    """Raise an error unless the gate can judge the files: columns, ages and instants fit."""
+    """Raise an error unless the gate can judge the files, by their columns and its own age."""
     by_folders = {tuple(c.name for c in file.file.partition): file for file in found}
     for file in by_folders.values():
         rows = with_partition(pa.Table.from_batches([], file.schema), file.file.partition)
@@ -325,16 +336,16 @@ def _refuse_unfit(gate: Gate, found: Sequence[InputFile], given: datetime | None
 def _judgement(
     gate: Gate, instant: _Instant, target: Destination, *, allow_older: bool
 ) -> tuple[Judgement, Newest]:
-    """The judgement to make, and what it judges by, which must not be older than before.
+    """The judgement of this run, and the snapshot, registry and instant that it judges by.
 
     Raises:
-        StaleSnapshotError: It is older.
+        StaleSnapshotError: They are older than those of an earlier run.
     """
     judgement = _kept(gate, instant, target)
     if judgement is None:
         at = instant.at
         if instant.origin is InstantFrom.CLOCK and target.newest is not None:
-            ahead = target.newest.judged_at - at  # by the clock of another machine
+            ahead = target.newest.judged_at - at  # another machine's clock may be ahead
             at += ahead if timedelta() < ahead <= CLOCK_SKEW else timedelta()
         judgement = Judgement(gate_digest=gate.digest, version=VERSION, judged_at=at)
     own = Newest.of(gate.identity, judgement.judged_at)
@@ -343,7 +354,10 @@ def _judgement(
 
 
 def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | None:
-    """The judgement of an unfinished run, where judging as at now would come to the same."""
+    """The judgement of an unfinished run, if judging at the present instant gives the same.
+
+    None if it does not, or if there is no such run.
+    """
     state = target.state if target.goes_on else None
     if state is None or {state.instant_from, instant.origin} != {InstantFrom.CLOCK}:
         return None
@@ -356,7 +370,7 @@ def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | Non
 
 
 def _is_signed(target: Destination, signer: Signer | None) -> bool:
-    """Whether the destination's manifest has this key's signature, where one is asked for."""
+    """Whether the destination's manifest has this key's signature. True without a key."""
     if signer is None or target.manifest is None:
         return signer is None
     return signer.has_signed(target.folder.read(SIGNATURE), target.manifest)
@@ -371,7 +385,7 @@ def _judge_all(
     *,
     fail_fast: bool,
 ) -> list[Failure]:
-    """Judge files, the largest first; adds to `done`, and returns those that could not be."""
+    """Judge files, the largest first, and add them to `done`. Returns the failures."""
 
     def attempt(file: InputFile) -> FileRecord | Failure | None:
         try:
@@ -401,7 +415,7 @@ def _judge_all(
 
 
 class _Reporter:
-    """Counts what is done, and stops whoever goes on after `stop`."""
+    """Counts what is done, and stops the other threads after `stop`."""
 
     def __init__(
         self,
@@ -426,12 +440,12 @@ class _Reporter:
         self._advance(files_done=1)
 
     def go_on(self) -> None:
-        """Raise an error if somebody called `stop`."""
+        """Raise an error if `stop` was called."""
         if self._stopped.is_set():
             raise _StoppedError
 
     def stop(self) -> None:
-        """Let nobody judge another batch."""
+        """Let no thread judge another batch."""
         self._stopped.set()
 
     def _advance(self, **more: int) -> None:
@@ -442,19 +456,19 @@ class _Reporter:
 
 
 class _StoppedError(Exception):
-    """Another file failed, or somebody interrupted the run."""
+    """Another file failed, or the run was interrupted."""
 
 
 @contextmanager
 def _drafts(folder: Folder) -> Iterator[Path]:
-    """A local folder for incomplete files: below the destination where that is local, too.
+    """A local folder for incomplete files. It is below the destination if that is local, too.
 
-    What killed runs left there is removed.
+    Files that killed runs left there are removed.
     """
     if not folder.is_local:
         with write_faults_named("The temporary folder"):
-            place = TemporaryDirectory(prefix="consentgate-")
-        with place as name:
+            temporary = TemporaryDirectory(prefix="consentgate-")
+        with temporary as name:
             yield Path(name)
         return
     drafts = folder.path(DRAFTS)
@@ -475,7 +489,7 @@ def _finish(
     done: Mapping[str, FileRecord],
     signer: Signer | None,
 ) -> Manifest:
-    """Write the manifest, and with that end the run."""
+    """Write the manifest, which ends the run."""
     files = tuple(done[name] for name in sorted(done))
     manifest = Manifest.sealed(
         judgement=state.judgement,

@@ -1,7 +1,7 @@
-"""Seals: what a signed run says of each file as soon as it is done, so that it can be resumed.
+"""Seals: signatures over what became of each file, with which a signed run can be resumed.
 
 Whoever can write to the destination can put another output and another part of the ledger there
-that agree with each other. A seal is a signature over both; see `consentgate.signing`.
+that fit each other. A seal is a signature over both. See docs/semantics.md, section 8.8.
 """
 
 from dataclasses import dataclass, replace
@@ -18,14 +18,15 @@ class Seals:
 
     Attributes:
         folder: the destination.
-        signer: whose seals count. None: the run is not signed, no seal is needed, and none is made.
+        signer: the key whose seals are believed. None: the run is not signed, no seal is needed,
+            and none is made.
     """
 
     folder: Folder
     signer: Signer | None
 
     def checked(self, destination: Destination) -> Destination:
-        """The destination's content. Its run goes on only if its state has a valid seal."""
+        """The destination, whose run may only be resumed if its state has a valid seal."""
         state = destination.state
         if self.signer is None or state is None:
             return destination
@@ -34,15 +35,17 @@ class Seals:
         )
 
     def sealed(self, state: RunState) -> RunState:
-        """A state with its seal."""
+        """The state with its seal."""
         seal = None if self.signer is None else self.signer.seal(_without_seal(state))
         return state.model_copy(update={"seal": seal})
 
     def write(self, judgement: Judgement, source: str, record: FileRecord) -> None:
-        """Seal what became of a file.
+        """Write the seal over what became of a file.
 
         Args:
-            source: as in the manifest.
+            judgement: the judgement of the run.
+            source: the source's label, as in the manifest.
+            record: what became of the file.
 
         Raises:
             OutputError: The destination cannot be written to.
@@ -52,7 +55,7 @@ class Seals:
             self.folder.write(seal_name(record.input.path), self.signer.seal(sealed).encode())
 
     def is_sealed(self, judgement: Judgement, source: str, record: FileRecord) -> bool:
-        """Whether what became of a file has a valid seal; True where no seal is needed."""
+        """Whether what became of a file has a valid seal. True if no seal is needed."""
         if self.signer is None:
             return True
         content = self.folder.read(seal_name(record.input.path)) or b""

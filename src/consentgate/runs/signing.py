@@ -1,17 +1,15 @@
 """Signatures of manifests: an in-toto statement in a DSSE envelope, signed with Ed25519.
 
-The statement's subjects are the files of admitted rows and its predicate is the manifest. Sources:
-in-toto Attestation Framework, Statement v1; DSSE v1. Keys are PEM files, as `openssl genpkey
--algorithm ed25519` writes them. All of it needs the extra `sign`.
+The subjects of the statement are the files of admitted rows, and its predicate is the manifest. The
+formats are those of the in-toto Attestation Framework, Statement v1, and of DSSE v1. Keys are PEM
+files, as `openssl genpkey -algorithm ed25519` writes them. Signing needs the extra `sign`.
 
-What a signature protects against:
-
-- A signed manifest holds against everybody who does not have the private key: they may write to
-  the destination while no run is at work there, and exchange or forge anything in it. Each row that
-  the manifest names was judged by a run that had the key. A run that is resumed believes only what
-  such a run has sealed: with each file, it signs what judged it, the source's name, the input's
-  state, and the digests of the output and of its part of the ledger. All else is judged again.
-- It does not hold against somebody who has the key, who can write to the source, to the gate or
+- A signature protects a manifest against everybody who does not have the private key, even if they
+  can write to the destination while no run is at work there. Each row that the manifest names was
+  judged by a run that had the key. A run that is resumed believes only files that a run with the
+  same key has sealed. A seal covers the judgement, the source's label, the input's state, and the
+  digests of the output and of its part of the ledger. All other files are judged again.
+- It does not protect against somebody who has the key, who can write to the source, to the gate or
   to the destination's drafts while a run is at work, or who can change the program.
 - It does not say that nothing was removed. Whoever can write to the destination can put an older
   run with its signature back, or take everything away. Whether a later run is refused because its
@@ -43,7 +41,7 @@ class Signer:
     """Signs manifests with a private key.
 
     Args:
-        path: of an Ed25519 private key in PEM, without a passphrase.
+        path: the path of an Ed25519 private key in PEM, without a passphrase.
 
     Raises:
         ConfigurationError: The file cannot be read, or holds no such key.
@@ -60,7 +58,7 @@ class Signer:
         )
 
     def sign(self, manifest: Manifest) -> bytes:
-        """The envelope, as JSON."""
+        """Sign a manifest. Returns the envelope as JSON."""
         dsse = _import("securesystemslib.dsse")
         payload = json.dumps(_statement(manifest), sort_keys=True).encode()
         envelope = dsse.Envelope(payload, _PAYLOAD_TYPE, {})
@@ -77,7 +75,7 @@ class Signer:
             return False
 
     def seal(self, record: BaseModel) -> str:
-        """A signature over a record."""
+        """Sign a record. Returns the signature in hexadecimal."""
         signature: str = self._signer.sign(_sealed(record)).signature
         return signature
 
@@ -90,7 +88,9 @@ def is_seal(seal: str, record: BaseModel, public_key: Any) -> bool:
     """Whether a seal is a signature over a record.
 
     Args:
-        public_key: what `read_public_key` gives.
+        seal: the signature in hexadecimal.
+        record: the record.
+        public_key: a key from `read_public_key`.
     """
     signer, exceptions = _import("securesystemslib.signer"), _import("securesystemslib.exceptions")
     if not re.fullmatch("[0-9a-f]{128}", seal):
@@ -103,13 +103,13 @@ def is_seal(seal: str, record: BaseModel, public_key: Any) -> bool:
 
 
 def _sealed(record: BaseModel) -> bytes:
-    """The bytes that a seal signs; those that sign a manifest begin in another way."""
+    """The bytes that a seal signs. They begin in another way than those of a signed manifest."""
     content = json.dumps(record.model_dump(mode="json"), sort_keys=True)
     return f"consentgate-seal-1 {type(record).__name__} {content}".encode()
 
 
 def read_public_key(path: str | Path) -> Any:
-    """An Ed25519 public key from a PEM file.
+    """Read an Ed25519 public key from a PEM file.
 
     Raises:
         ConfigurationError: The file cannot be read, or holds no such key.
@@ -125,10 +125,11 @@ def read_public_key(path: str | Path) -> Any:
 
 
 def signed_manifest(envelope: bytes, public_key: Any, name: str) -> Manifest:
-    """The manifest in an envelope that the key has signed.
+    """Return the manifest in an envelope, after checking the signature.
 
     Args:
-        public_key: what `read_public_key` gives.
+        envelope: the envelope as JSON.
+        public_key: a key from `read_public_key`.
         name: what errors call the envelope.
 
     Raises:
@@ -142,7 +143,7 @@ def signed_manifest(envelope: bytes, public_key: Any, name: str) -> Manifest:
         manifest = Manifest.model_validate(statement["predicate"])
     except exceptions.VerificationError as error:
         raise ManifestError(
-            f"'{name}' was not signed with the key given, or was altered."
+            f"'{name}' was not signed with the given key, or was altered."
         ) from error
     except (
         *(ValueError, KeyError, TypeError, AttributeError, RecursionError),
@@ -150,7 +151,7 @@ def signed_manifest(envelope: bytes, public_key: Any, name: str) -> Manifest:
     ):
         raise ManifestError(f"'{name}' holds no signed manifest; it was altered.") from None
     if parsed.payload_type != _PAYLOAD_TYPE or statement != _statement(manifest):
-        raise ManifestError(f"'{name}' holds a statement about something else.")
+        raise ManifestError(f"'{name}' holds a statement about something else than its manifest.")
     return manifest
 
 
@@ -178,7 +179,9 @@ def _read_key(
     except (ValueError, TypeError, AttributeError):
         is_fit = False
     if not is_fit:
-        raise ConfigurationError(f"Key file '{path}' does not hold {wanted}; make one.") from None
+        raise ConfigurationError(
+            f"Key file '{path}' does not hold {wanted}; give a file that does."
+        ) from None
     return key
 
 

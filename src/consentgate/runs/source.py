@@ -22,12 +22,12 @@ _INTEGER = re.compile(r"0|-?[1-9][0-9]{0,17}")
 
 @dataclass(frozen=True, repr=False)
 class PartitionValue:
-    """A column that the name of a folder stands for, the same in every row of a file.
+    """The column and the value in the name of a folder. Every row of a file has this value.
 
     Attributes:
-        name: the column's.
-        type: its Arrow type, by pyarrow's name.
-        value: its value as text; None for a null.
+        name: the column's name.
+        type: the column's Arrow type, by pyarrow's name.
+        value: the value as text; None for a null.
     """
 
     name: str
@@ -35,15 +35,15 @@ class PartitionValue:
     value: str | None
 
     def __repr__(self) -> str:
-        """The column, without the value, which can be an id of a person."""
+        """The column and its type. The value is not shown, because it may be an id of a person."""
         return f"<PartitionValue: column '{self.name}', {self.type}>"
 
     @classmethod
     def of(cls, name: str, value: Any, kind: pa.DataType) -> "PartitionValue":
-        """A value of some type.
+        """Make one from a value of an Arrow type.
 
         Raises:
-            ConfigurationError: A text cannot stand for it.
+            ConfigurationError: The value cannot be written as text and read back.
         """
         scalar = pa.scalar(value, kind)
         with suppress(pa.ArrowException, ValueError):
@@ -57,7 +57,7 @@ class PartitionValue:
         )
 
     def scalar(self) -> pa.Scalar:
-        """The value as Arrow has it."""
+        """The value as an Arrow scalar."""
         kind = pa.type_for_alias(self.type)
         return pa.scalar(None, kind) if self.value is None else pa.scalar(self.value).cast(kind)
 
@@ -66,7 +66,7 @@ Partition: TypeAlias = tuple[PartitionValue, ...]
 
 
 def with_partition(table: pa.Table, partition: Partition) -> pa.Table:
-    """The rows with the columns that the names of the file's folders stand for."""
+    """Append the partition columns of a file to its rows."""
     for column in partition:
         table = table.append_column(column.name, pa.repeat(column.scalar(), table.num_rows))
     return table
@@ -77,8 +77,8 @@ class SourceFile:
     """One file of a source.
 
     Attributes:
-        name: its path below the source's folder, with forward slashes.
-        partition: the columns that its folders' names stand for.
+        name: the path below the source's folder, with forward slashes.
+        partition: the columns and values in the names of its folders.
     """
 
     name: str
@@ -90,10 +90,11 @@ class Source:
     """The files of a run.
 
     Attributes:
-        folder: the folder that holds them all.
-        label: what tells this source from another: the folder, and the pattern if there is one.
-        files: the files, by name; at least one.
-        is_tree: whether whatever is put into the folder may belong to the source.
+        folder: the folder that holds all of them.
+        label: the folder, with the pattern if there is one. Runs of the same source have the same
+            label.
+        files: the files in the order of their names; at least one.
+        is_tree: whether new files in the folder may belong to the source.
     """
 
     folder: Folder
@@ -103,7 +104,7 @@ class Source:
 
 
 def find_source(source: Any) -> Source:
-    """The files behind a source.
+    """Find the files of a source.
 
     In folders and patterns, names that begin with `.` or `_` are left out, as engines do, unless
     they are partitions (`_day=1`).
@@ -114,7 +115,8 @@ def find_source(source: Any) -> Source:
 
     Raises:
         SourceError: There is no file, one file has two names, or the folder cannot be listed.
-        ConfigurationError: A data set is not made of whole Parquet files, or names hidden ones.
+        ConfigurationError: A data set is not made of whole Parquet files, or has files whose names
+            begin with `.` or `_`.
     """
     found = _find(source)
     _refuse_twins(found)
@@ -130,12 +132,12 @@ def find_source(source: Any) -> Source:
 def _refuse_twins(source: Source) -> None:
     """Raise an error if a file of this machine's disks has two names in a source.
 
-    Symbolic and hard links give a file more names, and so do mounts, and disks that take no notice
-    of upper and lower case.
+    Symbolic and hard links give a file several names. So do mounts, and disks that ignore the case
+    of names.
     """
     names: dict[tuple[int, int], str] = {}
     for file in source.files if source.folder.is_local else ():
-        with suppress(OSError):  # what cannot be looked at is found when it is read
+        with suppress(OSError):  # a file that cannot be looked at is an error when it is read
             status = source.folder.path(file.name).stat()
             other = names.setdefault((status.st_dev, status.st_ino), file.name)
             if other != file.name and status.st_ino:
@@ -200,7 +202,7 @@ def _tree(folder: Folder, label: str, names: Iterable[str]) -> Source:
 
 
 def _partitions(names: list[str]) -> list[Partition]:
-    """Each file's partition columns: integers where every value of a column is one, else text."""
+    """The partition columns of each file: integers if all values of a column are, else text."""
     texts = [_partition_texts(name) for name in names]
     columns = {key for text in texts for key in text}
     kinds = {}
@@ -226,7 +228,7 @@ def _partition_texts(name: str) -> dict[str, str | None]:
 
 
 def _from_dataset(dataset: Any) -> Source:
-    import pyarrow.dataset as pa_ds  # it would load pandas, where that is installed
+    import pyarrow.dataset as pa_ds  # at the top, it would load pandas if that is installed
 
     if not isinstance(dataset, pa_ds.FileSystemDataset):
         raise ConfigurationError(
@@ -265,7 +267,7 @@ def _from_dataset(dataset: Any) -> Source:
 
 
 def _refuse_partial(fragments: list[Any]) -> None:
-    """Raise an error unless every fragment is a whole file. Unreadable files are found later."""
+    """Raise an error unless every fragment is a whole file. Unreadable files are noticed later."""
     for fragment in fragments:
         folder = Folder.within(fragment.filesystem, "")
         with suppress(OSError, pa.ArrowException):
@@ -287,7 +289,7 @@ def _common(parents: list[list[str]]) -> list[str]:
 
 
 def _typed(values: dict[str, Any], schema: pa.Schema) -> Partition:
-    """Partition values, of the types that the data set's schema gives them."""
+    """Partition values with the types of the data set's schema."""
     kinds = {name: schema.field(name).type for name in values}
     return tuple(
         PartitionValue.of(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,8 @@ def with_renamed_reasons(patch: pytest.MonkeyPatch) -> None:
 
 def under_other_rules(patch: pytest.MonkeyPatch) -> None:
     """A later version, which admits others."""
-    patch.setattr("consentgate.identity.RULES_VERSION", RULES_VERSION + 1)
+    for module in ("identity", "judging.judgement"):
+        patch.setattr(f"consentgate.{module}.RULES_VERSION", RULES_VERSION + 1)
 
 
 LATER = [with_another_reason, with_renamed_reasons, under_other_rules]
@@ -169,6 +171,20 @@ def test_a_gate_of_other_rules_is_refused_plainly(
         assert f"under rules {rules}, but this version ({VERSION}) judges by rules" in said
     else:
         assert "other built-in reasons" in said
+
+
+@pytest.mark.parametrize("become", LATER)
+def test_a_pickle_of_a_gate_of_other_rules_is_refused(
+    become: Become, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would judge by the later rules, and its ledgers would name the earlier ones."""
+    gate = mixed_gate()
+    pickled = pickle.dumps(gate)
+    messages = mixed_messages(9)
+    assert pickle.loads(pickled).decide(messages).counts == gate.decide(messages).counts
+    become(monkeypatch)
+    with pytest.raises(cg.GateRulesError, match="other rules of judgement than this version has"):
+        pickle.loads(pickled)
 
 
 def kept_manifest(kept: Path) -> Manifest:

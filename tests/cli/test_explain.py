@@ -42,6 +42,14 @@ def test_explain_reads_uuids(run: Runner, kind: pa.DataType) -> None:
     assert "row 1," in explained(run, str(wanted)).out
 
 
+@pytest.mark.parametrize("form", ["parquet", "ipc file"])
+def test_explain_takes_the_uri_of_a_file(run: Runner, form: str) -> None:
+    write(messages(10), "in.data", form)
+    outcome = run("explain", Path("in.data").absolute().as_uri(), "8", *judge())
+    assert (outcome.code, outcome.err) == (0, "")
+    assert outcome.out.startswith("record 8\nrow 8,")
+
+
 @pytest.mark.parametrize("kind", [pa.string(), pa.string_view()])
 def test_explain_reads_text(run: Runner, kind: pa.DataType) -> None:
     write(message_table(message_id=pa.array(["a", "007"], kind)), "in.parquet")

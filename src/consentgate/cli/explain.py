@@ -95,8 +95,9 @@ def _files(source: str) -> Iterator[tuple[str | None, Iterator[pa.Table]]]:
 
     The first table of each file has no rows, only the schema.
     """
-    if _is_one_file(source):
-        return iter([(None, _tables(MessageFile.open(source)))])
+    path = _one_file(source)
+    if path is not None:
+        return iter([(None, _tables(MessageFile.open(path)))])
     return _files_of(find_source(source))
 
 
@@ -107,12 +108,13 @@ def _files_of(found: Source) -> Iterator[tuple[str, Iterator[pa.Table]]]:
             yield file.name, (with_partition(table, file.partition) for table in tables)
 
 
-def _is_one_file(source: str) -> bool:
-    """Whether a path is on this machine's disks and is not a folder."""
+def _one_file(source: str) -> str | None:
+    """The path of a source that is on this machine's disks and is not a folder, or None."""
     with suppress(SourceError):  # which `find_source` tells, unless it is a pattern
         folder = Folder.at(source)
-        return folder.is_local and folder.kind() in (FileType.File, FileType.Unknown)
-    return False
+        if folder.is_local and folder.kind() in (FileType.File, FileType.Unknown):
+            return folder.root if "://" in source or source.startswith("file:") else source
+    return None
 
 
 def _tables(file: MessageFile) -> Iterator[pa.Table]:

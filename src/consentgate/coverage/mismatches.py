@@ -31,7 +31,8 @@ _ADVICE = {
     Reason.SUBJECT_MISSING: "Check which columns hold the subjects.",
     Reason.NO_CONSENT_RECORD: "Check that messages and snapshot spell subject ids alike, and that "
     "the snapshot has records for the policy's purposes.",
-    Reason.CONSENT_EXPIRED: "Check expires_at in the snapshot, max_consent_age and judged_at.",
+    Reason.CONSENT_EXPIRED: "Check expires_at in the snapshot, max_consent_age and the instant "
+    "of judgement.",
     Reason.CONSENT_NOT_EXPLICIT: "Compare the policy's methods with the snapshot's.",
     Reason.NOTICE_NOT_ACCEPTED: "Compare the policy's notice_versions with the snapshot's.",
     Reason.PREDATES_CONSENT: "Check effective_from and covers_prior in the snapshot.",

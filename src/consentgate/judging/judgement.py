@@ -5,6 +5,7 @@ else.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -27,7 +28,7 @@ from consentgate.arrow import (
     valid_mask,
 )
 from consentgate.columns import Columns
-from consentgate.errors import ColumnTypeError, IdFamilyError
+from consentgate.errors import ColumnTypeError, GateRulesError, IdFamilyError
 from consentgate.index import IdFamily, Matches, id_family
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging.channel_facts import ChannelFacts, visibility_bits
@@ -36,7 +37,12 @@ from consentgate.judging.lookup import Lookup
 from consentgate.judging.reason_bits import flag
 from consentgate.judging.rules import find_rule_column, match_rule
 from consentgate.policy import Policy
-from consentgate.reasons import FIRST_RULE_BIT, Reason
+from consentgate.reasons import FIRST_RULE_BIT, RULES_VERSION, Reason, reason_names
+
+
+def _rules() -> tuple[int, dict[int, str]]:
+    """The rules of judgement and the built-in reasons of this version."""
+    return RULES_VERSION, reason_names()
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,6 +86,19 @@ class Judge:
             consent.id_family,
             None if channels is None else channels.id_family,
         )
+
+    def __getstate__(self) -> tuple[Any, dict[str, Any]]:
+        return _rules(), self.__dict__
+
+    def __setstate__(self, state: tuple[Any, dict[str, Any]]) -> None:
+        """Take a pickle over, unless a version with other rules of judgement made it."""
+        rules, fields = state
+        if rules != _rules():
+            raise GateRulesError(
+                "The gate was pickled by a version of consentgate with other rules of judgement "
+                "than this version has; build the gate anew from its policy, snapshot and registry."
+            )
+        self.__dict__.update(fields)
 
     def check(self, schema: pa.Schema) -> list[str]:
         """Check a schema, and return the names of the columns that judging looks at.

@@ -216,13 +216,7 @@ def run(
         is_sealed = partial(seals.is_sealed, judgement, files.label)
         at_once = min(thread_count(threads), _MOST_FILES_AT_ONCE)
         done = finished(
-            files.folder,
-            folder,
-            found,
-            judgement,
-            parts,
-            is_believed=is_sealed,
-            threads=at_once,
+            files.folder, folder, found, judgement, parts, is_believed=is_sealed, threads=at_once
         )
         if target.is_result(judgement, done, is_signed=_is_signed(target, signer)):
             assert target.manifest is not None

@@ -221,7 +221,7 @@ class Gate:
 
     @cached_property
     def identity(self) -> GateIdentity:
-        """What judges: the policy, snapshot and registry by digest, the columns and the reasons.
+        """The identity of the gate: policy, snapshot and registry by digest, columns and reasons.
 
         For a gate that was not opened from a file, it takes long to compute.
         """

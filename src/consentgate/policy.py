@@ -94,7 +94,7 @@ _FAULTS = {
     "too_short": "must name at least one value",
     "tuple_type": "must be a list",
 }
-"""What a message says of a fault that pydantic found, by the fault's type."""
+"""Plain words for the faults that pydantic finds, by type."""
 _AGE = re.compile("([0-9]{1,6}) (week|day|hour|minute|second)s?")
 _SOUNDS_PRIVATE = (
     "private", "direct", "dm", "secret", "confidential", "internal", "restricted", "member",

@@ -22,7 +22,7 @@ AS_OF = datetime(2018, 11, 10, tzinfo=UTC)
 JUDGED_AT = datetime(2018, 11, 12, tzinfo=UTC)
 
 POLICY = """\
-# What the demonstration's training run accepts. `consentgate policy init` explains every key.
+# The policy of the demonstration's training run. `consentgate policy init` explains every key.
 name = "chitchat-demo"
 purposes = ["train_ai_system"]
 methods = ["explicit"]                 # a setting that was on by default is not consent

@@ -257,7 +257,7 @@ class Ledger:
                 row += batch.num_rows
 
     def _judge(self, part: LedgerPart) -> dict[str, str]:
-        """What judged a part, by key. The manifest adds where snapshot and registry came from."""
+        """The keys that identify what judged a part, with the sources that the manifest names."""
         gate = part.head.gate
         if self.manifest is not None and self.manifest.identity.digest == gate.digest:
             gate = self.manifest.identity

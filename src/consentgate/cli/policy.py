@@ -17,7 +17,7 @@ TEMPLATE = """\
 # A policy says what a training run accepts. Every key has a default, which is written here.
 # Lines that begin with '#' and no space are examples to uncomment.
 
-# What people call this policy.
+# The name of this policy, for people.
 name = "default"
 
 # Every data subject must have consented to all of these purposes.

@@ -48,7 +48,7 @@ class Coverage:
 
     @property
     def mismatches(self) -> tuple[Mismatch, ...]:
-        """What may be a mistake, warnings first."""
+        """Probable mistakes, warnings first."""
         found = chain(
             of_consents(self.known_subjects, self.consenting_subjects, self.subject_reasons),
             in_words(self.vocabularies),

@@ -14,7 +14,7 @@ from consentgate.policy import Policy, Rule
 
 SNAPSHOT, REGISTRY, MESSAGES = "consent snapshot", "channel registry", "messages"
 ENTRIES = {SNAPSHOT: "records", REGISTRY: "channels", MESSAGES: "messages"}
-"""What the rows of each table are called in counts."""
+"""Names of the rows of each table, for counts."""
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ class DatedTable:
     as_of: datetime
     source: str
     _rows: ClassVar[str]
-    """What `repr` calls the rows."""
+    """The name of the rows in `repr`."""
 
     def __init__(self, *_fields: object, **_more: object) -> None:
         raise TypeError(

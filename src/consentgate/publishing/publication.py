@@ -59,7 +59,7 @@ States = dict[str, State]
 
 
 class Publication(BaseModel):
-    """What the pointer of a store says about the current gate.
+    """The current gate of a store, as its pointer describes it.
 
     Attributes:
         version: the version of the pointer's format.

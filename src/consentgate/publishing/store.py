@@ -67,7 +67,7 @@ class _Before(NamedTuple):
 
     @property
     def states(self) -> dict[str, States]:
-        """What the next gate must not be older than, by what errors call it."""
+        """Inputs that the next gate must not be older than, by their names in errors."""
         states = {} if self.current is None else {"the current one": self.current.states}
         return states | {f"gate '{name}'": states for name, states in self.beside.items()}
 

@@ -1,4 +1,4 @@
-"""What a destination holds when a run begins: nothing, an unfinished run or an ended one."""
+"""The state of a destination when a run begins: nothing, an unfinished run or an ended one."""
 
 from collections.abc import Iterable, Mapping, Set
 from contextlib import suppress

@@ -14,7 +14,7 @@ _WORDS = {
     "literal_error": "another value than this version reads",
     "missing": "it is missing",
 }
-"""What a message says of some faults that pydantic found, by the fault's type."""
+"""Plain words for some faults that pydantic finds, by type."""
 _MOST_CHARS = 64
 """How many characters of a key or a version a message shows."""
 

@@ -462,7 +462,7 @@ def test_text_without_a_zone_is_an_error_unless_one_is_assumed(batch_size: int) 
 def test_a_day_alone_is_no_instant_of_an_assumed_zone(day: str, batch_size: int) -> None:
     gate = make_gate(columns=cg.Columns(assume_timezone="UTC"))
     documents = [document(created_at="2025-06-01T00:00:00"), document(created_at=day)]
-    with pytest.raises(cg.ColumnTypeError, match="is no instant, such as a day alone"):
+    with pytest.raises(cg.ColumnTypeError, match="is not an instant, such as a day alone"):
         verdicts(documents, gate, batch_size)
 
 

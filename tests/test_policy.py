@@ -82,7 +82,7 @@ def test_a_policy_is_the_same_in_toml_json_and_python(tmp_path: Path) -> None:
     assert len(policies[0].digest) == 64
 
 
-def test_the_defaults_are_those_of_the_design(tmp_path: Path) -> None:
+def test_the_defaults_are_those_of_the_semantics(tmp_path: Path) -> None:
     policy = load(tmp_path, "empty.toml", "")
     assert policy == cg.Policy()
     assert policy.model_dump() == {

@@ -25,7 +25,8 @@ class ArrayBuffers:
 
     def __init__(self, array: pa.Array) -> None:
         try:
-            array.validate()  # checks the sizes of the buffers
+            if len(array):  # some producers give no buffers with an empty array
+                array.validate()  # checks the sizes of the buffers
         except pa.ArrowException:
             raise MalformedArrayError from None
         self.length = len(array)

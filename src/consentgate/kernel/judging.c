@@ -58,6 +58,13 @@ static int64_t instant_of_slot(const struct cg_facts *facts, const struct cg_ins
     return exact_instant(instants, step, rank_of(&facts->table, slot), facts->table.ranked);
 }
 
+/* The rank of a slot's entry; -1 if there is no entry, or if its rank is not known. */
+static int64_t known_rank(const struct cg_table *table, int64_t slot)
+{
+    uint64_t rank = slot < 0 ? NO_RANK : rank_of(table, slot);
+    return rank < (uint64_t)table->ranked ? (int64_t)rank : -1;
+}
+
 static int64_t slot_of(const struct cg_facts *facts, const struct found *found, int64_t i)
 {
     if (found->facts[i] == 0)
@@ -411,10 +418,19 @@ int32_t cg_resolve(const struct cg_facts *facts, const struct cg_ids *ids, int64
             bits[at + i] = found.bits[i];
             since[at + i] = instant_of_slot(facts, &facts->since, found.facts[i], slot);
             if (ranks)
-                ranks[at + i] = slot < 0 ? -1 : (int64_t)rank_of(&facts->table, slot);
+                ranks[at + i] = known_rank(&facts->table, slot);
         }
     }
     return CG_SOUND;
+}
+
+/* Whether an instant is later than a time, if both are known. */
+static int is_later(const struct cg_facts *facts, const struct cg_instants *instants, uint64_t word,
+                    int64_t slot, int64_t time)
+{
+    int64_t step = step_of(instants, word), reached = reached_by(instants, time);
+    return step > reached ||
+           (step == reached && instant_of_slot(facts, instants, word, slot) > time);
 }
 
 int64_t cg_entries(const struct cg_facts *facts, uint64_t first_line, uint64_t end_line,
@@ -422,21 +438,17 @@ int64_t cg_entries(const struct cg_facts *facts, uint64_t first_line, uint64_t e
 {
     const struct cg_table *table = &facts->table;
     int64_t count = 0, places = places_of(table->layout);
-    uint64_t rank = table->ranks[first_line / RANK_LINES];
     for (uint64_t line = first_line; line < end_line; line++) {
         const uint64_t *words = table->lines + LINE_WORDS * line;
         for (int64_t place = 0; place < places; place++) {
             uint64_t word = facts_at(table->layout, words, place);
             if (word == 0 || count == space)
                 break;
-            int64_t step = step_of(&facts->until, word), reached;
+            int64_t slot = (int64_t)line * places + place;
             bits[count] = stored_reasons(facts, word);
-            if (facts->until.bits && step >= (reached = reached_by(&facts->until, facts->past)) &&
-                (step > reached ||
-                 exact_instant(&facts->until, step, rank, table->ranked) > facts->past))
+            if (facts->until.bits && is_later(facts, &facts->until, word, slot, facts->past))
                 bits[count] |= facts->after_until;
             count++;
-            rank++;
         }
     }
     return count;

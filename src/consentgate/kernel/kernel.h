@@ -221,7 +221,7 @@ CG_EXPORT int32_t cg_settle(const struct cg_table *table, const uint64_t *facts,
 
 /* Write the reasons and the instants of entries start to stop, for use as cg_resolved.
  *
- * ranks: gets the rank of each id's entry, or -1; may be NULL.
+ * ranks: gets the rank of each id's entry, or -1 if there is none or it is not known; may be NULL.
  */
 CG_EXPORT int32_t cg_resolve(const struct cg_facts *facts, const struct cg_ids *ids, int64_t start,
                              int64_t stop, uint32_t *bits, int64_t *since, int64_t *ranks);

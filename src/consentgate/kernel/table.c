@@ -82,11 +82,18 @@ static uint64_t entries_in(int64_t layout, const uint64_t *line)
 uint64_t rank_of(const struct cg_table *table, int64_t slot)
 {
     int64_t places = places_of(table->layout);
-    uint64_t line = (uint64_t)(slot / places);
-    uint64_t rank = table->ranks[line / RANK_LINES] + (uint64_t)(slot % places);
-    for (uint64_t before = line / RANK_LINES * RANK_LINES; before < line; before++)
-        rank += entries_in(table->layout, table->lines + LINE_WORDS * before);
-    return rank;
+    uint64_t line = (uint64_t)(slot / places), group = line / RANK_LINES;
+    uint64_t first = group * RANK_LINES, before = 0, all = 0;
+    uint64_t end = table->count - first < RANK_LINES ? table->count : first + RANK_LINES;
+    uint64_t after = end == table->count ? (uint64_t)table->ranked : table->ranks[group + 1];
+    for (uint64_t at = first; at < end; at++) {
+        uint64_t entries = entries_in(table->layout, table->lines + LINE_WORDS * at);
+        before += at < line ? entries : 0;
+        all += entries;
+    }
+    if (table->ranks[group] + all != after)
+        return NO_RANK;
+    return table->ranks[group] + before + (uint64_t)(slot % places);
 }
 
 static inline void put(int64_t layout, uint64_t *line, int64_t place, uint64_t a, uint64_t b,

@@ -84,7 +84,10 @@ void find_facts(const struct cg_table *table, const struct keys *keys, int64_t c
 /* The number of a key's entry, counted over all places of all lines, or -1. */
 int64_t find_slot(const struct cg_table *table, uint64_t a, uint64_t b, uint64_t hash);
 
-/* How many entries are before that of a slot. */
+#define NO_RANK UINT64_MAX
+
+/* How many entries are before that of a slot. NO_RANK if the lines around it have another number of
+ * entries than the ranks say: some of them are lost, as in torn memory. */
 uint64_t rank_of(const struct cg_table *table, int64_t slot);
 
 #endif

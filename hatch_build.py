@@ -36,8 +36,8 @@ class KernelHook(BuildHookInterface[Any]):
         build_data["pure_python"] = False
         build_data["tag"] = f"py3-none-{platform or this_platform()}"
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
-        """Remove what was compiled for a wheel."""
+    def finalize(self, version: str, *_: object) -> None:
+        """Remove what was compiled for a wheel, which holds it now."""
         if version != "editable":
             self.scratch.cleanup()
 

@@ -48,8 +48,7 @@ def wheels(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         folder = tmp_path_factory.mktemp("wheel")
         bare = tmp_path_factory.mktemp("bare")
         return {"": build_wheel(folder, PATH=str(bare), CC="")}
-    found = {path.stem.split("-none-")[1]: path for path in Path(BUILT).glob("*.whl")}
-    return found
+    return {path.stem.split("-none-")[1]: path for path in Path(BUILT).glob("*.whl")}
 
 
 @pytest.fixture(scope="session")

@@ -15,9 +15,11 @@ ROOT = Path(__file__).parents[2]
 def build_wheel(folder: Path, platform: str = "", source: Path = ROOT, **variables: str) -> Path:
     """A wheel of the project, built into an empty folder with the packages that are installed."""
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
-    command = [*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", folder, source]
+    command = [*pip, "wheel", "--no-deps", "--no-build-isolation", f"--wheel-dir={folder}"]
     environment = os.environ | {"CONSENTGATE_PLATFORM": platform} | variables
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, str(source)], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     [wheel] = folder.glob("*.whl")
     return wheel
@@ -25,7 +27,7 @@ def build_wheel(folder: Path, platform: str = "", source: Path = ROOT, **variabl
 
 def build_sdist(folder: Path) -> Path:
     """The project's source distribution, built into a folder."""
-    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", folder]
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", str(folder)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     [sdist] = folder.glob("*.tar.gz")

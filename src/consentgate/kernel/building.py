@@ -34,7 +34,7 @@ VARIANTS = {
     BASELINE: (),
     AVX2: ("-mavx2", "-mbmi", "-mbmi2", "-mlzcnt", "-mpopcnt", "-mfma"),
 }
-"""The kinds of x86-64 processors. `processor.c` asks for exactly the abilities that are named here."""
+"""The kinds of x86-64 processors. `processor.c` asks for the abilities that are named here."""
 # The variants must compute the same: floating-point operations are never fused into one.
 LANGUAGE = (
     *("-std=c11", "-O3", "-DNDEBUG", "-fPIC", "-fvisibility=hidden"),
@@ -91,9 +91,7 @@ def is_current(folder: Path = FOLDER) -> bool:
     return all(path.is_file() and recorded in path.read_bytes() for path in libraries)
 
 
-def build(
-    folder: Path = FOLDER, platform: str = "", options: tuple[str, ...] = ()
-) -> list[Path]:
+def build(folder: Path = FOLDER, platform: str = "", options: tuple[str, ...] = ()) -> list[Path]:
     """Compile the libraries of a platform into a folder.
 
     A library appears whole or not at all.

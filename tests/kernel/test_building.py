@@ -13,13 +13,13 @@ from types import ModuleType
 
 import pytest
 
-from consentgate.kernel import building, load_library, loading
+from consentgate.kernel import building, loading
+from consentgate.kernel.loading import load_library
 
 SHOW = """
-from consentgate.kernel import load_library
+from consentgate.kernel import kernel
 import os
-library = load_library()
-print(library._name, os.stat(library._name).st_ino)
+print(kernel._name, os.stat(kernel._name).st_ino)
 """
 ABILITIES = ("avx2", "bmi1", "bmi2", "abm", "popcnt", "fma")
 """The abilities of `building.VARIANTS`, as Linux names them."""

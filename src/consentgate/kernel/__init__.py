@@ -1,5 +1,49 @@
-"""The compiled part: C code behind a plain interface, and what compiles and loads it."""
+"""The inner loops in C: hashing ids, the table of facts, and judging a block in one pass."""
 
-from consentgate.kernel.loading import load_library
+from consentgate.kernel.library import kernel
+from consentgate.kernel.structures import (
+    LINE_WORDS,
+    RANK_LINES,
+    Buffer,
+    Column,
+    Created,
+    Facts,
+    Fault,
+    IdKind,
+    Ids,
+    InstantLayout,
+    LineLayout,
+    ListKind,
+    Lists,
+    Messages,
+    Moved,
+    Resolved,
+    SecretWords,
+    Table,
+    Unit,
+    Validity,
+)
 
-__all__ = ["load_library"]
+__all__ = [
+    "LINE_WORDS",
+    "RANK_LINES",
+    "Buffer",
+    "Column",
+    "Created",
+    "Facts",
+    "Fault",
+    "IdKind",
+    "Ids",
+    "InstantLayout",
+    "LineLayout",
+    "ListKind",
+    "Lists",
+    "Messages",
+    "Moved",
+    "Resolved",
+    "SecretWords",
+    "Table",
+    "Unit",
+    "Validity",
+    "kernel",
+]

@@ -59,4 +59,4 @@ constraints: ## Pin anew what CI installs (needs uv)
 	touch $@
 
 clean:
-	rm -rf .venv build dist demo-output src/consentgate/kernel/kernel-*.so
+	rm -rf .venv build dist demo-output src/consentgate/kernel/kernel-*

@@ -23,19 +23,8 @@ from tests.modules import PATHS, ROOT, load, syntax
 
 ORDER = [
     *("errors", "arguments", "reasons", "kernel", "arrow", "storage", "columns", "policy"),
-    *(
-        "decision",
-        "identity",
-        "ledger",
-        "index",
-        "inputs",
-        "judging",
-        "coverage",
-        "gate",
-        "runs",
-        "publishing",
-    ),
-    *("adapters", "", "cli", "__main__"),
+    *("decision", "identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs"),
+    *("publishing", "adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import consentgate as cg
-from tests.processes import ROOT, as_nobody, end_of, fork
+from tests.processes import ROOT, as_nobody, end_of, fork, let_others_in
 from tests.publishing.numbered import AT_ONCE, POINTER, gate_files, numbered_gate, pointer, seen
 from tests.run_data import all_files
 
@@ -71,8 +71,7 @@ def test_a_full_disk_leaves_the_old_gate(small_disk: Path) -> None:
 
 
 def test_reading_takes_no_right_to_write(place: Path) -> None:
-    for folder in (place, *place.parents[:3]):
-        folder.chmod(0o755)
+    let_others_in(place)
     code = f"live = cg.GateStore({str(place)!r}).live()\nprint(live.current().digest)"
     done = as_nobody(code)
     assert done.stdout.strip() == pointer(place)["digest"], done.stderr
@@ -85,8 +84,7 @@ def test_reading_takes_no_right_to_write(place: Path) -> None:
 
 @pytest.mark.parametrize("act", ["publish(gate)", "prune(keep=1)"])
 def test_a_store_that_may_not_be_written_to_is_named(act: str, place: Path) -> None:
-    for folder in (place, *place.parents[:3]):
-        folder.chmod(0o755)
+    let_others_in(place)
     before = all_files(place)
     code = f"""
 import datetime, tests.build as b

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from tests.processes import ROOT, as_nobody
+from tests.processes import ROOT, as_nobody, let_others_in
 from tests.run_data import EVIDENCE, all_files, data_files, mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]
@@ -92,8 +92,7 @@ def test_no_permission(what: str, tmp_path: Path) -> None:
     src, dst = tmp_path / "src", tmp_path / "dst"
     write_files(src, NAMES)
     dst.mkdir()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     if what == "file":
         dst.chmod(0o777)
         (src / "b.parquet").chmod(0)

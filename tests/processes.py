@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HANGING_S = 300
+"""Seconds after which a process or a thread is taken to hang.
+
+It is far more than any takes, because a machine may run several tests and other work at once.
+"""
 
 
 def fork(work: Callable[[], object]) -> int:

@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 import consentgate as cg
-from tests.processes import ROOT, as_nobody, end_of, fork, let_others_in
+from tests.processes import HANGING_S, ROOT, as_nobody, end_of, fork, let_others_in
 from tests.publishing.numbered import AT_ONCE, POINTER, gate_files, numbered_gate, pointer, seen
 from tests.run_data import all_files
 
 
 def test_a_publisher_killed_at_any_step_leaves_the_old_gate_or_the_new(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.publishing.killing", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout)
     assert outcomes["old"] >= 10

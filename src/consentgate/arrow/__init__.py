@@ -12,7 +12,7 @@ from consentgate.arrow.instants import (
 )
 from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
 from consentgate.arrow.lists import list_items, spans, unite
-from consentgate.arrow.rows import keep_rows, keep_values
+from consentgate.arrow.rows import can_linger, keep_rows, keep_valid_rows, keep_values
 from consentgate.arrow.schemas import (
     find_column,
     is_list,
@@ -25,7 +25,7 @@ from consentgate.arrow.schemas import (
 )
 from consentgate.arrow.streams import as_table, read_stream
 from consentgate.arrow.threads import BLOCK_ROWS, block_rows, for_each, row_blocks, thread_count
-from consentgate.arrow.validation import Validator, refuse_odd_names
+from consentgate.arrow.validation import Validator, refuse_odd_names, refuse_odd_type
 from consentgate.arrow.values import (
     Bits,
     Bools,
@@ -51,6 +51,7 @@ __all__ = [
     "as_table",
     "block_rows",
     "booleans",
+    "can_linger",
     "check_instants",
     "check_time_zone",
     "decoded",
@@ -61,6 +62,7 @@ __all__ = [
     "is_list",
     "is_text",
     "keep_rows",
+    "keep_valid_rows",
     "keep_values",
     "list_items",
     "micros_text",
@@ -71,6 +73,7 @@ __all__ = [
     "read_instants",
     "read_stream",
     "refuse_odd_names",
+    "refuse_odd_type",
     "refuse_other_schema",
     "row_blocks",
     "schema_difference",

@@ -1,5 +1,6 @@
 """Looking into Arrow data of any producer and layout, and taking rows out of it."""
 
+from consentgate.arrow.buffers import ArrayBuffers
 from consentgate.arrow.instants import (
     EARLIEST,
     LATEST,
@@ -25,7 +26,13 @@ from consentgate.arrow.schemas import (
 )
 from consentgate.arrow.streams import as_table, read_stream
 from consentgate.arrow.threads import BLOCK_ROWS, block_rows, for_each, row_blocks, thread_count
-from consentgate.arrow.validation import Validator, refuse_odd_names, refuse_odd_type
+from consentgate.arrow.validation import (
+    MalformedArrayError,
+    Validator,
+    malformed,
+    refuse_odd_names,
+    refuse_odd_type,
+)
 from consentgate.arrow.values import (
     Bits,
     Bools,
@@ -41,10 +48,12 @@ __all__ = [
     "BLOCK_ROWS",
     "EARLIEST",
     "LATEST",
+    "ArrayBuffers",
     "Bits",
     "Bools",
     "Instants",
     "Int64s",
+    "MalformedArrayError",
     "Uint64s",
     "Validator",
     "as_micros",
@@ -65,6 +74,7 @@ __all__ = [
     "keep_valid_rows",
     "keep_values",
     "list_items",
+    "malformed",
     "micros_text",
     "one_chunk",
     "pandas_index",

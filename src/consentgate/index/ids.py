@@ -1,25 +1,21 @@
-"""Id columns of every layout, as flat NumPy arrays of one of three families."""
+"""Id columns of every layout, as the kernel reads them."""
 
-from dataclasses import dataclass
+from ctypes import addressof
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate.arrow import (
-    Int64s,
-    Uint64s,
+    ArrayBuffers,
     decoded,
-    fixed_width_values,
     is_text,
     plain_text,
-    without_views,
 )
 from consentgate.errors import ColumnTypeError
+from consentgate.kernel import Buffer, IdKind, Ids, LineLayout
 
 
 class IdFamily(StrEnum):
@@ -29,50 +25,30 @@ class IdFamily(StrEnum):
     STRING = "string"
     UUID = "UUID"
 
-
-@dataclass(frozen=True, repr=False)
-class Integers:
-    """Integers of any width. `values` holds them as 64 bits, which are signed if `is_signed`."""
-
-    values: Uint64s
-    is_signed: bool
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> "Integers":
-        return Integers(self.values[rows], self.is_signed)
+    @property
+    def layout(self) -> LineLayout:
+        """How the index keeps ids of this family."""
+        return _LAYOUTS[self]
 
 
-@dataclass(frozen=True, repr=False)
-class Strings:
-    """n byte strings: `data[offsets[i]:offsets[i + 1]]`, compared byte by byte."""
+_LAYOUTS = {
+    IdFamily.INTEGER: LineLayout.INTEGERS,
+    IdFamily.STRING: LineLayout.TEXTS,
+    IdFamily.UUID: LineLayout.UUIDS,
+}
 
-    data: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int32] | Int64s
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, rows: slice) -> "Strings":
-        start, stop, _ = rows.indices(len(self))
-        return Strings(self.data, self.offsets[start : stop + 1])
-
-
-@dataclass(frozen=True, repr=False)
-class Uuids:
-    """n UUIDs as an (n, 2) array of 64-bit values, which hold their 16 bytes in order."""
-
-    values: Uint64s
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> "Uuids":
-        return Uuids(self.values[rows])
-
-
-Ids: TypeAlias = Integers | Strings | Uuids
+_INTEGER_KINDS = {
+    pa.int8(): (IdKind.INT8, 1),
+    pa.int16(): (IdKind.INT16, 2),
+    pa.int32(): (IdKind.INT32, 4),
+    pa.int64(): (IdKind.INT64, 8),
+    pa.uint8(): (IdKind.UINT8, 1),
+    pa.uint16(): (IdKind.UINT16, 2),
+    pa.uint32(): (IdKind.UINT32, 4),
+    pa.uint64(): (IdKind.UINT64, 8),
+}
+_VIEW_BYTES = 16
+_UUID_BYTES = 16
 
 
 def id_family(kind: pa.DataType) -> IdFamily | None:
@@ -92,38 +68,63 @@ def id_family(kind: pa.DataType) -> IdFamily | None:
     return None
 
 
-def read_ids(array: pa.Array) -> Ids:
-    """An id array without a dictionary as flat ids. A null becomes any id.
+class IdArray:
+    """n ids without a dictionary, described for the kernel. A null has no record anywhere.
+
+    The buffers' sizes are checked here. The kernel checks offsets and UTF-8 as it reads them.
+
+    Args:
+        array: integers, text, UUIDs, or an array of type null.
+
+    Attributes:
+        struct: the description.
+        is_signed: whether the ids are signed integers.
 
     Raises:
         ColumnTypeError: The type belongs to none of the three families.
+        MalformedArrayError: The array's buffers are too short, or it has another number of nulls
+            than it says.
     """
-    family = id_family(array.type)
-    if family is IdFamily.INTEGER:
-        return _read_integers(array)
-    if family is IdFamily.STRING:
-        return _read_strings(array)
-    if family is IdFamily.UUID:
-        storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-        return Uuids(fixed_width_values(storage, np.dtype((np.uint64, 2))))
-    raise ColumnTypeError(f"Type {array.type} is not a type of ids.")
 
+    def __init__(self, array: pa.Array) -> None:
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        kind = array.type
+        self.is_signed = False
+        if pa.types.is_null(kind):
+            self.struct = Ids(IdKind.NULLS, len(array))
+            return
+        self._buffers = ArrayBuffers(array)
+        if kind in _INTEGER_KINDS:
+            code, size = _INTEGER_KINDS[kind]
+            self.is_signed = bool(pa.types.is_signed_integer(kind))
+            self.struct = self._plain(code, size)
+        elif kind == pa.binary(_UUID_BYTES):
+            self.struct = self._plain(IdKind.UUIDS, _UUID_BYTES)
+        elif pa.types.is_string_view(kind):
+            self.struct = self._views()
+        elif is_text(kind):
+            is_short = pa.types.is_string(kind)
+            code, size = (IdKind.TEXTS32, 4) if is_short else (IdKind.TEXTS64, 8)
+            self.struct = self._plain(code, size)
+            self.struct.data, self.struct.data_bytes = self._buffers.span(2)
+        else:
+            raise ColumnTypeError(f"Type {kind} is not a type of ids.")
 
-def _read_integers(array: pa.Array) -> Integers:
-    values = fixed_width_values(array, np.dtype(array.type.to_pandas_dtype()))
-    is_signed = values.dtype.kind == "i"
-    wide = values.astype(np.int64 if is_signed else np.uint64, copy=False)
-    return Integers(wide.view(np.uint64), is_signed)
+    def __len__(self) -> int:
+        length: int = self.struct.length
+        return length
 
+    def _plain(self, code: IdKind, size: int) -> Ids:
+        buffers = self._buffers
+        return Ids(code, buffers.length, buffers.values(1, size), valid=buffers.validity)
 
-def _read_strings(array: pa.Array) -> Strings:
-    array = without_views(array)
-    width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
-    _, offsets, data = array.buffers()
-    if len(array) == 0 or offsets is None:
-        return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
-    positions = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
-    return Strings(np.frombuffer(data or b"", dtype=np.uint8), positions)
+    def _views(self) -> Ids:
+        struct = self._plain(IdKind.VIEWS, _VIEW_BYTES)
+        spans = [Buffer(*self._buffers.span(at)) for at in range(2, self._buffers.count)]
+        self._held = (Buffer * len(spans))(*spans)
+        struct.buffers, struct.buffer_count = addressof(self._held), len(spans)
+        return struct
 
 
 def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:

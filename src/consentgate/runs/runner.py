@@ -360,7 +360,7 @@ def _kept(gate: Gate, instant: _Instant, target: Destination) -> Judgement | Non
     if not is_same or not timedelta() <= instant.at - before.judged_at < _LONGEST_STOP:
         return None
     then, now = (as_micros(at, name="judged_at") for at in (before.judged_at, instant.at))
-    return None if gate._judge.consent.has_expiry_between(then, now) else before
+    return None if gate._judge.consent.changes_between(then, now) else before
 
 
 def _is_signed(target: Destination, signer: Signer | None) -> bool:

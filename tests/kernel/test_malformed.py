@@ -12,7 +12,6 @@ import pytest
 import consentgate as cg
 from tests.build import make_channels, make_consent, make_gate, message_table
 from tests.kernel.hostile import (
-    ROWS,
     SHORT,
     Make,
     column,

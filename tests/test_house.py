@@ -22,9 +22,9 @@ from consentgate.adapters.engine import Engine, engine_of
 from tests.modules import PATHS, ROOT, load, syntax
 
 ORDER = [
-    *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
-    *("identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs", "publishing"),
-    *("adapters", "", "cli", "__main__"),
+    *("errors", "arguments", "reasons", "kernel", "arrow", "storage", "columns", "policy"),
+    *("decision", "identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs"),
+    *("publishing", "adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
 

@@ -72,7 +72,7 @@ struct cg_ids {
 struct cg_secret {
     uint64_t odd;            /* for integers and UUIDs */
     const uint64_t *words;   /* for texts: enough for the longest text that can have a record */
-    uint64_t finish[2][8];   /* for texts: four 128-bit numbers for each half of a fingerprint */
+    uint64_t finish[4];      /* for texts: two words for each half of a fingerprint */
 };
 
 /* How keys lie in a line of 64 bytes; see table.h. */

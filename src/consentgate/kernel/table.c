@@ -2,25 +2,19 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-void prefetch_lines(const struct cg_table *table, const struct keys *keys, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        __builtin_prefetch(table->lines + LINE_WORDS * place_of(keys->hash[i], table->count));
-}
-
-/* Look into one line for each key. Keys that may be in the next line are written to `waiting`. */
+/* Look into one line for each of some keys. Those that may be in the next line are written to
+ * `waiting`, in which nothing is written beyond the keys that were read from `which`. */
 ALWAYS_INLINE int64_t look(int64_t layout, const struct cg_table *table, const struct keys *keys,
-                           const int64_t *which, int64_t count, uint64_t *at, uint64_t *facts,
-                           int64_t *waiting)
+                           const int64_t *which, int64_t count, const uint64_t *at,
+                           uint64_t *facts, int64_t *waiting)
 {
     int64_t left = 0;
     for (int64_t n = 0; n < count; n++) {
-        int64_t i = which ? which[n] : n;
+        int64_t i = which[n];
         const uint64_t *line = table->lines + LINE_WORDS * at[i];
-        uint64_t found = facts_in(layout, line, keys->a[i], keys->b[i]);
-        facts[i] = found;
+        facts[i] = facts_in(layout, line, keys->a[i], keys->b[i]);
         waiting[left] = i;
-        left += (found == 0) & is_full(layout, line);
+        left += (facts[i] == 0) & is_full(layout, line);
     }
     return left;
 }
@@ -29,10 +23,13 @@ ALWAYS_INLINE void find(int64_t layout, const struct cg_table *table, const stru
                         int64_t count, uint64_t *facts)
 {
     uint64_t at[TILE];
-    int64_t waiting[TILE + 1];
-    for (int64_t i = 0; i < count; i++)
+    int64_t waiting[TILE];
+    for (int64_t i = 0; i < count; i++) {
+        waiting[i] = i;
         at[i] = place_of(keys->hash[i], table->count);
-    int64_t left = look(layout, table, keys, NULL, count, at, facts, waiting);
+        __builtin_prefetch(table->lines + LINE_WORDS * at[i]);
+    }
+    int64_t left = look(layout, table, keys, waiting, count, at, facts, waiting);
     for (uint64_t further = 0; left && further < table->longest; further++) {
         for (int64_t n = 0; n < left; n++) {
             uint64_t *line = &at[waiting[n]];
@@ -41,7 +38,7 @@ ALWAYS_INLINE void find(int64_t layout, const struct cg_table *table, const stru
         }
         left = look(layout, table, keys, waiting, left, at, facts, waiting);
     }
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; keys->are_marked && i < count; i++)
         facts[i] &= keys->known[i];
 }
 

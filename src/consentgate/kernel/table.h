@@ -77,9 +77,6 @@ static inline uint64_t facts_in(int64_t layout, const uint64_t *line, uint64_t a
     return facts;
 }
 
-/* Ask memory for the lines in which `count` keys are to be found. */
-void prefetch_lines(const struct cg_table *table, const struct keys *keys, int64_t count);
-
 /* The facts of `count` keys; zero where the table does not have a key. */
 void find_facts(const struct cg_table *table, const struct keys *keys, int64_t count,
                 uint64_t *facts);

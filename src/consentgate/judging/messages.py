@@ -112,12 +112,10 @@ class Messages:
         resolved = None
         if isinstance(ids, pa.DictionaryArray):
             ids.validate()  # checks that there is a dictionary
+            if self._lookup.takes_values(ids):
+                Validator().check_column(name, ids)  # pyarrow takes values without any check
             resolved, positions = self._lookup.values(facts, ids)
-            if positions is None:
-                ids = ids.indices
-            else:
-                Validator().check_column(name, ids)
-                ids = pa.array(positions)
+            ids = ids.indices if positions is None else pa.array(positions)
         described = IdArray(ids)
         struct = self._lookup.struct(facts, is_signed=described.is_signed)
         self._held += [described, struct]

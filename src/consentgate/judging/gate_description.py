@@ -34,7 +34,7 @@ class DescribedInstants(Record):
     first_bit: Annotated[int, Field(ge=0, le=63)]
     bits: Annotated[int, Field(ge=1, le=64)]
     shift: Annotated[int, Field(ge=SHORTEST_SHIFT, le=63)]
-    base: Int64
+    base: Annotated[int, Field(ge=-(1 << 62), le=1 << 62)]
 
 
 class DescribedFacts(Record):

@@ -243,6 +243,8 @@ static void move_values(const struct cg_moved *column, const uint64_t *rows, int
 #undef MOVE
 }
 
+_Static_assert(RANK_LINES * 4 <= TILE, "the rows of sixteen lines have to fit into a tile");
+
 int32_t cg_settle(const struct cg_table *table, const uint64_t *facts, int64_t rows,
                   uint64_t first_line, uint64_t end_line, uint64_t rank, uint64_t *ranks,
                   const struct cg_moved *columns, int64_t column_count)

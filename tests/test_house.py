@@ -23,9 +23,9 @@ from tests.modules import PATHS, ROOT, load, syntax
 from tests.processes import HANGING_S
 
 ORDER = [
-    *("errors", "arguments", "reasons", "arrow", "storage", "columns", "policy", "decision"),
-    *("identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs", "publishing"),
-    *("adapters", "", "cli", "__main__"),
+    *("errors", "arguments", "reasons", "kernel", "arrow", "storage", "columns", "policy"),
+    *("decision", "identity", "ledger", "index", "inputs", "judging", "coverage", "gate", "runs"),
+    *("publishing", "adapters", "", "cli", "__main__"),
 ]
 """The folders and the modules beside them: each imports only from those before it."""
 

@@ -4,8 +4,6 @@ It is the only judge: streams, adapters, runs and audits all ask it.
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -19,12 +17,8 @@ from consentgate.arrow import (
     Validator,
     as_micros,
     as_table,
-    block_rows,
-    for_each,
     keep_rows,
     micros_text,
-    row_blocks,
-    thread_count,
 )
 from consentgate.columns import Columns
 from consentgate.coverage import Coverage, CoverageCounter, Watch, tables_of
@@ -42,7 +36,6 @@ from consentgate.judging import (
     GateFile,
     Judge,
     JudgingOptions,
-    Lookup,
     SavedGate,
     Sieve,
     admitted_stream,
@@ -63,10 +56,6 @@ CLOCK_SKEW = timedelta(minutes=5)
 _ORDER = "the order is Gate(policy, consent, channels)"
 _COLUMNS = 'name the columns by what they hold, as in Columns(subjects="sender_id")'
 _LAST_ROW = 1 << 62
-_ROWS_WORTH_A_BLOCK = 16_384
-"""Chunks with fewer rows on average are combined before they are judged, because each block costs
-as much as a few thousand rows.
-"""
 
 
 class Gate:
@@ -281,16 +270,7 @@ class Gate:
         table = as_table(data)
         needed = table.select(self._checked(table.schema))
         now = self._now(judged_at)
-        lookup, validator = Lookup(needed.num_rows), Validator()
-        bits = np.empty(needed.num_rows, dtype=np.uint32)
-
-        def judge(block: tuple[slice, pa.RecordBatch]) -> None:
-            rows, messages = block
-            validator.check(messages)
-            bits[rows] = self._judge.judge(messages, now, lookup)
-
-        count = thread_count(threads)
-        for_each(judge, _blocks(needed, count, validator), count)
+        bits = self._judge.judge(needed, now, threads)
         is_built = self.consent is not None and self._file is None
         digest = None if is_built else self.digest
         return Decision(pa.array(bits), self._reason_names, digest)
@@ -579,20 +559,3 @@ def _check_registry(columns: Columns, channels: ChannelRegistry | None) -> None:
             "There is a channel registry but no channel column; name one (`Columns.channels`), or "
             "leave the registry out."
         )
-
-
-def _blocks(
-    table: pa.Table, threads: int, validator: Validator
-) -> Iterator[tuple[slice, pa.RecordBatch]]:
-    """The table's rows, in blocks that fit the cache and are worth the overhead."""
-    batches = table.to_batches()
-    if len(batches) > 1 and table.num_rows < len(batches) * _ROWS_WORTH_A_BLOCK:
-        validator.check(table)  # before rows are copied
-        # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
-        with suppress(pa.ArrowException):
-            batches = table.combine_chunks().to_batches()
-    start, size = 0, block_rows(table.num_rows, threads)
-    for batch in batches:
-        for rows in row_blocks(batch.num_rows, size):
-            yield slice(start + rows.start, start + rows.stop), batch[rows]
-        start += batch.num_rows

@@ -1,5 +1,6 @@
 """Looking into Arrow data of any producer and layout, and taking rows out of it."""
 
+from consentgate.arrow.buffers import ArrayBuffers
 from consentgate.arrow.instants import (
     EARLIEST,
     LATEST,
@@ -12,7 +13,7 @@ from consentgate.arrow.instants import (
 )
 from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
 from consentgate.arrow.lists import list_items, spans, unite
-from consentgate.arrow.rows import keep_rows, keep_values
+from consentgate.arrow.rows import can_linger, keep_rows, keep_valid_rows, keep_values
 from consentgate.arrow.schemas import (
     find_column,
     is_list,
@@ -25,7 +26,13 @@ from consentgate.arrow.schemas import (
 )
 from consentgate.arrow.streams import as_table, read_stream
 from consentgate.arrow.threads import BLOCK_ROWS, block_rows, for_each, row_blocks, thread_count
-from consentgate.arrow.validation import Validator, refuse_odd_names
+from consentgate.arrow.validation import (
+    MalformedArrayError,
+    Validator,
+    malformed,
+    refuse_odd_names,
+    refuse_odd_type,
+)
 from consentgate.arrow.values import (
     Bits,
     Bools,
@@ -41,16 +48,19 @@ __all__ = [
     "BLOCK_ROWS",
     "EARLIEST",
     "LATEST",
+    "ArrayBuffers",
     "Bits",
     "Bools",
     "Instants",
     "Int64s",
+    "MalformedArrayError",
     "Uint64s",
     "Validator",
     "as_micros",
     "as_table",
     "block_rows",
     "booleans",
+    "can_linger",
     "check_instants",
     "check_time_zone",
     "decoded",
@@ -61,8 +71,10 @@ __all__ = [
     "is_list",
     "is_text",
     "keep_rows",
+    "keep_valid_rows",
     "keep_values",
     "list_items",
+    "malformed",
     "micros_text",
     "one_chunk",
     "pandas_index",
@@ -71,6 +83,7 @@ __all__ = [
     "read_instants",
     "read_stream",
     "refuse_odd_names",
+    "refuse_odd_type",
     "refuse_other_schema",
     "row_blocks",
     "schema_difference",

@@ -24,6 +24,19 @@ _DEEPEST = 64
 """How many levels a type may be nested. Arrow's own formats and interfaces have the same limit."""
 
 
+class MalformedArrayError(Exception):
+    """An array contradicts itself. Whoever knows the column's name raises MalformedDataError."""
+
+
+def malformed(name: str, kind: pa.DataType) -> MalformedDataError:
+    """The error for a column that contradicts itself."""
+    return MalformedDataError(
+        f"Column '{name}' ({type_text(kind)}) is malformed Arrow data: its offsets, indices or "
+        "lengths point outside of its data, it has another number of nulls than it says, or its "
+        "text is not UTF-8. Fix the program that made it."
+    )
+
+
 class Validator:
     """Validates the arrays of one call, from many threads."""
 
@@ -43,25 +56,12 @@ class Validator:
 
     def check_column(self, name: str, column: pa.Array | pa.ChunkedArray) -> None:
         """Raise the same errors for one column. Error messages call it `name`."""
-        if _is_too_deep(column.type):
-            raise ColumnTypeError(
-                f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
-                "it out."
-            )
-        if _hides_extension(column.type):
-            raise ColumnTypeError(
-                f"Column '{name}' is {type_text(column.type)} and holds extension types within a "
-                "union or run-end-encoded values, which cannot be validated; cast them."
-            )
+        refuse_odd_type(name, column.type)
         try:
             for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
                 self._check(chunk)
-        except (pa.ArrowException, _MalformedError):  # pyarrow's message can quote values
-            raise MalformedDataError(
-                f"Column '{name}' ({type_text(column.type)}) is malformed Arrow data: its offsets, "
-                "indices or lengths point outside of its data, it has another number of nulls than "
-                "it says, or its text is not UTF-8. Fix the program that made it."
-            ) from None
+        except (pa.ArrowException, MalformedArrayError):  # pyarrow's message can quote values
+            raise malformed(name, column.type) from None
 
     def _check(self, array: pa.Array) -> None:
         kind = array.type
@@ -103,6 +103,25 @@ class Validator:
                 self._dictionaries[key] = values  # kept, so that its memory is not used for another
 
 
+def refuse_odd_type(name: str, kind: pa.DataType) -> None:
+    """Raise an error if no column of a type can be validated.
+
+    Raises:
+        ColumnTypeError: It is nested more than 64 levels deep, or holds an extension type where
+            pyarrow cannot validate it.
+    """
+    if _is_too_deep(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
+            "it out."
+        )
+    if _hides_extension(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(kind)} and holds extension types within a "
+            "union or run-end-encoded values, which cannot be validated; cast them."
+        )
+
+
 def refuse_odd_names(schema: pa.Schema) -> None:
     """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
 
@@ -120,17 +139,13 @@ def refuse_odd_names(schema: pa.Schema) -> None:
         raise pa.ArrowInvalid("names of columns that are not UTF-8") from None
 
 
-class _MalformedError(Exception):
-    """An array contradicts itself."""
-
-
 def _check_own_buffers(array: pa.Array) -> None:
     """Check a nested array's buffers, but not its children's values."""
     array.validate()
     valid = bitmap(array)
     nulls = 0 if valid is None else len(valid) - int(np.count_nonzero(valid))
     if nulls != array.null_count:
-        raise _MalformedError
+        raise MalformedArrayError
 
 
 def _used_items(lists: pa.Array) -> pa.Array:
@@ -145,7 +160,7 @@ def _used_items(lists: pa.Array) -> pa.Array:
         starts, sizes = starts[:-1], np.diff(starts)
     is_inside = (starts >= 0) & (sizes >= 0) & (starts <= len(items) - sizes)
     if not is_inside.all():
-        raise _MalformedError
+        raise MalformedArrayError
     first = int(starts.min())
     return items.slice(first, int((starts + sizes).max()) - first)
 
@@ -155,7 +170,7 @@ def _refuse_outside(indices: pa.Array, end: int) -> None:
     extremes = pc.min_max(indices)
     least, greatest = extremes["min"].as_py(), extremes["max"].as_py()
     if least is not None and (least < 0 or greatest >= end):
-        raise _MalformedError
+        raise MalformedArrayError
 
 
 def _is_too_deep(kind: pa.DataType) -> bool:

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow import (
-    LATEST,
     Bits,
     Bools,
     as_table,
@@ -30,7 +29,6 @@ from consentgate.coverage.vocabularies import (
 )
 from consentgate.coverage.words import WordCounts
 from consentgate.decision import Decision
-from consentgate.index import Matches
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
 from consentgate.judging import Judge
 from consentgate.reasons import FIRST_RULE_BIT, Reason, reason_names
@@ -90,8 +88,8 @@ class CoverageCounter:
         self._reasons: Counter[str] = Counter()
         self._subjects = IdCounter(
             judge.columns.subjects,
-            judge.consent.index,
-            self._knows_subjects,
+            judge.consent,
+            now,
             None if consent is None else consent.table["subject_id"].chunk(0),
         )
         self._channel_ids = None if judge.channels is None else self._channel_counter()
@@ -146,23 +144,7 @@ class CoverageCounter:
         facts, registry = self._judge.channels, self._channels
         assert facts is not None
         listed = None if registry is None else registry.table["channel_id"].chunk(0)
-        return IdCounter(self._judge.columns.channels, facts.index, self._knows_channels, listed)
-
-    def _knows_subjects(self, matches: Matches) -> Bools:
-        """A mask of those of n subjects that have a record for every purpose."""
-        known: Bools = self._against(matches) & np.uint32(Reason.NO_CONSENT_RECORD) == 0
-        return known
-
-    def _knows_channels(self, matches: Matches) -> Bools:
-        """A mask of those of n channels that have a visibility in the registry."""
-        facts = self._judge.channels
-        assert facts is not None
-        bits = facts.judge(matches, np.full(len(matches.facts), LATEST))
-        known: Bools = bits & np.uint32(Reason.CHANNEL_UNKNOWN) == 0
-        return known
-
-    def _against(self, matches: Matches) -> Bits:
-        return self._judge.consent.judge_subjects(matches, self._now)
+        return IdCounter(self._judge.columns.channels, facts, self._now, listed)
 
     def _channel_coverage(self) -> IdCoverage | None:
         return None if self._channel_ids is None else self._channel_ids.result()
@@ -174,16 +156,14 @@ class CoverageCounter:
             Their number, the number of those whose consent is accepted, and the number of those
             that each reason applies to.
         """
-        facts, known, consenting = self._judge.consent.index.facts, 0, 0
+        known = consenting = 0
         against: Counter[str] = Counter()
         names = reason_names(self._judge.policy.rule_names)
-        for rows in row_blocks(len(facts)):
-            slots = np.arange(rows.start, rows.stop)
-            bits = self._against(Matches(facts[rows], slots, None))
-            bits = bits[bits & np.uint32(Reason.NO_CONSENT_RECORD) == 0]
-            known += len(bits)
-            consenting += int(np.count_nonzero(bits == 0))
-            against.update(_rows_with_each(bits, names))
+        for bits in self._judge.consent.entries(self._now):
+            of_known = bits[bits & np.uint32(Reason.NO_CONSENT_RECORD) == 0]
+            known += len(of_known)
+            consenting += int(np.count_nonzero(of_known == 0))
+            against.update(_rows_with_each(of_known, names))
         return known, consenting, against
 
     def _vocabularies(self) -> Iterator[Vocabulary]:

@@ -1,6 +1,6 @@
 """Counts the ids of messages that a gate knows and does not know, batch by batch."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,10 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate.arrow import (
+    Bits,
     Bools,
     Int64s,
     Uint64s,
     dictionary_codes,
+    fixed_width_values,
     is_list,
     is_text,
     list_items,
@@ -20,11 +22,8 @@ from consentgate.arrow import (
     valid_mask,
     without_views,
 )
-from consentgate.index import IdHasher, Index, Matches, read_ids
-
-IsKnown = Callable[[Matches], Bools]
-"""A function that takes the matches of n ids and returns a mask: true where the gate knows the id.
-"""
+from consentgate.index import IdHasher
+from consentgate.judging import Facts
 
 _TOP_BIT = np.uint64(1 << 63)
 _WORTH_UNITING = 1 << 20
@@ -69,19 +68,19 @@ class IdCounter:
 
     Args:
         columns: the columns of the messages that hold the ids.
-        index: the index in which the gate looks them up.
-        is_known: the function that says which ids the gate knows.
+        facts: the facts in which the gate looks them up.
+        now: the instant of judgement, microseconds since 1970 in UTC.
         listed: all ids of the snapshot or registry, tidied; None if they are not available.
     """
 
     def __init__(
-        self, columns: Sequence[str], index: Index, is_known: IsKnown, listed: pa.Array | None
+        self, columns: Sequence[str], facts: Facts, now: int, listed: pa.Array | None
     ) -> None:
-        self._columns, self._index, self._is_known = tuple(columns), index, is_known
+        self._columns, self._facts, self._now = tuple(columns), facts, now
         self._listed = listed
         self._spellings: _Spellings | None = None
         self._hasher = IdHasher()
-        self._named = np.zeros(len(index.facts), np.bool_)
+        self._named = np.zeros(facts.index.entries, np.bool_)
         self._unknown, self._incomplete = _DifferentHashes(), _DifferentHashes()
         self._alike = _DifferentHashes()
         self._unknown_rows = self._alike_rows = 0
@@ -100,12 +99,12 @@ class IdCounter:
 
     def _looked_up(self, ids: pa.Array) -> tuple[Bools, Bools]:
         """Two masks of n different ids: which are unknown, and which are alike to a listed id."""
-        unknown, alike = np.zeros(len(ids), np.bool_), np.zeros(len(ids), np.bool_)
-        for rows in row_blocks(len(ids)):
-            matches = self._index.find(read_ids(ids[rows]))
-            known = self._is_known(matches)
-            self._named[matches.slots[known]] = True
-            unknown[rows] = ~known
+        answers = self._facts.resolve(ids, self._now, ranks=True)
+        assert answers.ranks is not None
+        unknown = self._are_unknown(answers.bits[:-1])
+        ranks = answers.ranks[~unknown]
+        self._named[ranks[ranks >= 0]] = True
+        alike = np.zeros(len(ids), np.bool_)
         at = np.flatnonzero(unknown)
         if at.size:
             unknown_ids = ids.take(pa.array(at))
@@ -147,11 +146,13 @@ class IdCounter:
         )
 
     def _all_known(self) -> int:
-        facts, known = self._index.facts, 0
-        for rows in row_blocks(len(facts)):
-            slots = np.arange(rows.start, rows.stop)
-            known += int(np.count_nonzero(self._is_known(Matches(facts[rows], slots, None))))
-        return known
+        pieces = self._facts.entries(self._now)
+        return sum(int(np.count_nonzero(~self._are_unknown(bits))) for bits in pieces)
+
+    def _are_unknown(self, bits: Bits) -> Bools:
+        """A mask of the ids that are not known, by the reasons against them."""
+        unknown: Bools = bits & np.uint32(self._facts.meaning.unknown) != 0
+        return unknown
 
 
 @dataclass(frozen=True, repr=False)
@@ -289,9 +290,10 @@ def _tidy(ids: pa.Array) -> pa.Array:
 
 def _hashes(ids: pa.Array, hasher: IdHasher) -> Uint64s:
     """Hashes of n tidy ids. Equal ids have equal hashes, whatever their width and sign."""
-    hashes = hasher.all_keys(read_ids(ids)).hashes
+    hashes = hasher.hashes(ids)
     if pa.types.is_uint64(ids.type):  # 2**64 - 1 and -1 have the same bits
-        return np.where(read_ids(ids).values >= _TOP_BIT, ~hashes, hashes)  # type: ignore[union-attr]
+        values = fixed_width_values(ids, np.dtype(np.uint64))
+        return np.where(values >= _TOP_BIT, ~hashes, hashes)
     return hashes
 
 

@@ -1,29 +1,27 @@
-"""Finding what is known about an id: ids as arrays, a hash table of facts, and packed instants."""
+"""Finding what is known about an id: ids of any layout, a hash table of facts, packed instants."""
 
-from consentgate.index.fingerprints import MAX_ID_BYTES
-from consentgate.index.ids import IdFamily, id_family, read_ids, rows_with
-from consentgate.index.index import IdHasher, Index, Matches, count_repeats
+from consentgate.index.hasher import IdHasher
+from consentgate.index.ids import IdArray, IdFamily, id_family, rows_with
+from consentgate.index.index import Index, first_rows
 from consentgate.index.packed_instants import (
     SHORTEST_SHIFT,
     PackedInstants,
     pack_instants,
     with_rests,
 )
-from consentgate.index.perfect_hash import PerfectHash
+from consentgate.index.secret import MAX_ID_BYTES
 
 __all__ = [
     "MAX_ID_BYTES",
     "SHORTEST_SHIFT",
+    "IdArray",
     "IdFamily",
     "IdHasher",
     "Index",
-    "Matches",
     "PackedInstants",
-    "PerfectHash",
-    "count_repeats",
+    "first_rows",
     "id_family",
     "pack_instants",
-    "read_ids",
     "rows_with",
     "with_rests",
 ]

@@ -1,25 +1,21 @@
-"""Id columns of every layout, as flat NumPy arrays of one of three families."""
+"""Id columns of every layout, as the kernel reads them."""
 
-from dataclasses import dataclass
+from ctypes import addressof
 from enum import StrEnum
-from typing import Any, TypeAlias
+from typing import Any
 from uuid import UUID
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate.arrow import (
-    Int64s,
-    Uint64s,
+    ArrayBuffers,
     decoded,
-    fixed_width_values,
     is_text,
     plain_text,
-    without_views,
 )
 from consentgate.errors import ColumnTypeError
+from consentgate.kernel import Buffer, IdKind, Ids, LineLayout
 
 
 class IdFamily(StrEnum):
@@ -29,50 +25,34 @@ class IdFamily(StrEnum):
     STRING = "string"
     UUID = "UUID"
 
-
-@dataclass(frozen=True, repr=False)
-class Integers:
-    """Integers of any width. `values` holds them as 64 bits, which are signed if `is_signed`."""
-
-    values: Uint64s
-    is_signed: bool
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> "Integers":
-        return Integers(self.values[rows], self.is_signed)
+    @property
+    def layout(self) -> LineLayout:
+        """How the index keeps ids of this family."""
+        return _LAYOUTS[self]
 
 
-@dataclass(frozen=True, repr=False)
-class Strings:
-    """n byte strings: `data[offsets[i]:offsets[i + 1]]`, compared byte by byte."""
+_LAYOUTS = {
+    IdFamily.INTEGER: LineLayout.INTEGERS,
+    IdFamily.STRING: LineLayout.TEXTS,
+    IdFamily.UUID: LineLayout.UUIDS,
+}
 
-    data: npt.NDArray[np.uint8]
-    offsets: npt.NDArray[np.int32] | Int64s
-
-    def __len__(self) -> int:
-        return len(self.offsets) - 1
-
-    def __getitem__(self, rows: slice) -> "Strings":
-        start, stop, _ = rows.indices(len(self))
-        return Strings(self.data, self.offsets[start : stop + 1])
-
-
-@dataclass(frozen=True, repr=False)
-class Uuids:
-    """n UUIDs as an (n, 2) array of 64-bit values, which hold their 16 bytes in order."""
-
-    values: Uint64s
-
-    def __len__(self) -> int:
-        return len(self.values)
-
-    def __getitem__(self, rows: slice) -> "Uuids":
-        return Uuids(self.values[rows])
-
-
-Ids: TypeAlias = Integers | Strings | Uuids
+_KINDS = {
+    pa.int8().id: (IdKind.INT8, 1),
+    pa.int16().id: (IdKind.INT16, 2),
+    pa.int32().id: (IdKind.INT32, 4),
+    pa.int64().id: (IdKind.INT64, 8),
+    pa.uint8().id: (IdKind.UINT8, 1),
+    pa.uint16().id: (IdKind.UINT16, 2),
+    pa.uint32().id: (IdKind.UINT32, 4),
+    pa.uint64().id: (IdKind.UINT64, 8),
+    pa.binary(16).id: (IdKind.UUIDS, 16),
+    pa.string().id: (IdKind.TEXTS32, 4),
+    pa.large_string().id: (IdKind.TEXTS64, 8),
+    pa.string_view().id: (IdKind.VIEWS, 16),
+}
+"""How the kernel reads a type of ids, and how many bytes one entry has in its second buffer."""
+_UUID_BYTES = 16
 
 
 def id_family(kind: pa.DataType) -> IdFamily | None:
@@ -92,38 +72,47 @@ def id_family(kind: pa.DataType) -> IdFamily | None:
     return None
 
 
-def read_ids(array: pa.Array) -> Ids:
-    """An id array without a dictionary as flat ids. A null becomes any id.
+class IdArray:
+    """n ids without a dictionary, described for the kernel. A null has no record anywhere.
+
+    The buffers' sizes are checked here. The kernel checks offsets and UTF-8 as it reads them.
+
+    Args:
+        array: integers, text, UUIDs, or an array of type null.
+
+    Attributes:
+        struct: the description.
+        is_signed: whether the ids are signed integers.
 
     Raises:
         ColumnTypeError: The type belongs to none of the three families.
+        MalformedArrayError: The array's buffers are too short, or it has another number of nulls
+            than it says.
     """
-    family = id_family(array.type)
-    if family is IdFamily.INTEGER:
-        return _read_integers(array)
-    if family is IdFamily.STRING:
-        return _read_strings(array)
-    if family is IdFamily.UUID:
-        storage = array.storage if isinstance(array, pa.ExtensionArray) else array
-        return Uuids(fixed_width_values(storage, np.dtype((np.uint64, 2))))
-    raise ColumnTypeError(f"Type {array.type} is not a type of ids.")
 
+    def __init__(self, array: pa.Array) -> None:
+        if isinstance(array, pa.ExtensionArray):
+            array = array.storage
+        kind = array.type
+        if pa.types.is_null(kind):
+            self.struct, self.is_signed = Ids(IdKind.NULLS, len(array)), False
+            return
+        code, size = _KINDS.get(kind.id, (IdKind.NULLS, 0))
+        if code is IdKind.NULLS or (code is IdKind.UUIDS and kind.byte_width != _UUID_BYTES):
+            raise ColumnTypeError(f"Type {kind} is not a type of ids.")
+        self.is_signed = code <= IdKind.INT64
+        self._buffers = buffers = ArrayBuffers(array)
+        self.struct = Ids(code, buffers.length, buffers.values(1, size), valid=buffers.validity)
+        if code is IdKind.VIEWS:
+            spans = [Buffer(*buffers.span(at)) for at in range(2, buffers.count)]
+            self._held = (Buffer * len(spans))(*spans)
+            self.struct.buffers, self.struct.buffer_count = addressof(self._held), len(spans)
+        elif code >= IdKind.TEXTS32:
+            self.struct.data, self.struct.data_bytes = buffers.span(2)
 
-def _read_integers(array: pa.Array) -> Integers:
-    values = fixed_width_values(array, np.dtype(array.type.to_pandas_dtype()))
-    is_signed = values.dtype.kind == "i"
-    wide = values.astype(np.int64 if is_signed else np.uint64, copy=False)
-    return Integers(wide.view(np.uint64), is_signed)
-
-
-def _read_strings(array: pa.Array) -> Strings:
-    array = without_views(array)
-    width = np.dtype(np.int32 if pa.types.is_string(array.type) else np.int64)
-    _, offsets, data = array.buffers()
-    if len(array) == 0 or offsets is None:
-        return Strings(np.zeros(0, np.uint8), np.zeros(len(array) + 1, width))
-    positions = np.frombuffer(offsets, width, len(array) + 1, array.offset * width.itemsize)
-    return Strings(np.frombuffer(data or b"", dtype=np.uint8), positions)
+    def __len__(self) -> int:
+        length: int = self.struct.length
+        return length
 
 
 def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:

@@ -1,113 +1,53 @@
-"""The index: the facts about each id, found for a whole block of ids at once.
+"""The index: a hash table of the facts about each id.
 
-A perfect hash gives the slot in which the entry of an id would be, without a search. An entry holds
-an id's key and, beside it, 64 bits of facts about the id. One read of memory gives both. The keys
-are compared exactly. An empty slot holds zeros, which mean that nothing is known. Memory that was
-never written holds zeros, too.
+The kernel fills it and looks ids up (`kernel/table.h` says how entries lie in memory). Facts of
+zero mean that nothing is known, and so does memory that was never written. Ids whose facts are zero
+are not in the table.
 
-Facts that do not fit into 64 bits are in separate columns, in the order of the slots. The caller
-that builds the index keeps these columns.
+Facts that do not fit into 64 bits are in separate columns. An entry's place in them is its rank:
+the number of entries before it.
 """
 
+import ctypes
 import secrets
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
-from consentgate.arrow import Bools, Int64s, Uint64s, for_each, row_blocks
-from consentgate.index.fingerprints import StringHasher, mix
-from consentgate.index.ids import Ids, Integers, Strings, Uuids
-from consentgate.index.perfect_hash import NoPilotError, PerfectHash
+from consentgate.arrow import (
+    BLOCK_ROWS,
+    Int64s,
+    MalformedArrayError,
+    Uint64s,
+    fixed_width_values,
+    for_each,
+    row_blocks,
+    thread_count,
+)
+from consentgate.index.ids import IdArray, id_family
+from consentgate.index.memory import zeroed_words
+from consentgate.index.secret import Secret
+from consentgate.kernel import (
+    LINE_WORDS,
+    RANK_LINES,
+    Fault,
+    LineLayout,
+    Moved,
+    Table,
+    kernel,
+)
 
-_TOP_BIT = np.uint64(1 << 63)
-_SECRETS = 8
-"""How many secrets are tried before ids are taken to be equal."""
-_LINE_ENTRIES = 8
+_LOAD = 0.65
+"""The share of places that are used. With more, less memory is needed, but searches are longer."""
+_COUNTS = 3
+"""How many counts `cg_fill` returns."""
 
-
-class Keys(NamedTuple):
-    """n ids as the index compares them.
-
-    Attributes:
-        lanes: uint64 arrays of n entries: one for integers, two for UUIDs and for fingerprints of
-            strings. They are equal for equal ids, and different for different ids.
-        hashes: n uint64, the lanes spread evenly over 64 bits.
-    """
-
-    lanes: tuple[Uint64s, ...]
-    hashes: Uint64s
-
-    def __repr__(self) -> str:
-        return f"<Keys: {len(self.hashes)}>"  # integers and UUIDs are their own keys
-
-
-class Matches(NamedTuple):
-    """The index's answer about n ids.
-
-    Attributes:
-        facts: n uint64; 0 where nothing is known.
-        slots: n int64, the slot of each id's entry.
-        valid: n booleans, false where the id is null; None if no id is null.
-    """
-
-    facts: Uint64s
-    slots: Int64s
-    valid: Bools | None
-
-    def __repr__(self) -> str:
-        return f"<Matches: {len(self.facts)}>"
-
-    def take(self, rows: Int64s) -> "Matches":
-        """The answer about the ids of those rows."""
-        valid = None if self.valid is None else self.valid[rows]
-        return Matches(self.facts[rows], self.slots[rows], valid)
-
-
-class IdHasher:
-    """Turns ids into keys, under a secret.
-
-    Args:
-        seed: 16 bytes; equal seeds give equal keys. None draws a new secret.
-    """
-
-    def __init__(self, seed: bytes | None = None) -> None:
-        self.seed = secrets.token_bytes(16) if seed is None else seed
-        self._strings = StringHasher(self.seed)
-        self._odd = np.uint64(int.from_bytes(self.seed[:8], "little") | 1)
-
-    def keys(self, ids: Ids) -> Keys:
-        """The keys of n ids."""
-        if isinstance(ids, Integers):
-            return Keys((ids.values,), mix(ids.values, self._odd))
-        if isinstance(ids, Uuids):
-            first, second = (np.ascontiguousarray(lane) for lane in _lanes(ids))
-            return Keys((first, second), mix(mix(first, self._odd) + second, self._odd))
-        lanes = self._strings.fingerprint(ids.data, ids.offsets)
-        return Keys(lanes, lanes[0])
-
-    def all_keys(self, ids: Ids) -> Keys:
-        """The keys of any number of ids, a block at a time; integers and UUIDs are not copied."""
-        hashes = np.empty(len(ids), np.uint64)
-        lanes: tuple[Uint64s, ...]
-        if isinstance(ids, Strings):
-            lanes = np.empty_like(hashes), np.empty_like(hashes)
-        else:
-            lanes = (ids.values,) if isinstance(ids, Integers) else _lanes(ids)
-
-        def fill(rows: slice) -> None:
-            keys = self.keys(ids[rows])
-            hashes[rows] = keys.hashes
-            if isinstance(ids, Strings):
-                for lane, values in zip(lanes, keys.lanes, strict=True):
-                    lane[rows] = values
-
-        for_each(fill, row_blocks(len(ids)))
-        return Keys(lanes, hashes)
+Column = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,113 +55,196 @@ class Index:
     """Finds the facts about ids. It is immutable, and safe to use from many threads.
 
     Attributes:
-        seed: the secret under which ids are hashed.
+        seed: the secret under which ids are hashed, 16 bytes.
+        layout: how keys lie in a line.
         is_signed: whether integer ids are to be read as signed.
-        slots: the slot of each id's entry.
-        entries: uint64 of shape (slots, 2) or, for keys of two lanes, (slots, 4). A row holds an
-            id's key, its facts, and as many zeros as are needed so that no entry lies across two
-            lines of the processor's cache.
+        lines: uint64 of shape (lines, 8).
+        longest: the most lines that any entry lies beyond the line of its hash.
+        ranks: uint64, the rank of the first entry of every sixteenth line.
+        entries: how many entries there are.
     """
 
     seed: bytes
+    layout: LineLayout
     is_signed: bool
-    slots: PerfectHash
-    entries: Uint64s
+    lines: Uint64s
+    longest: int
+    ranks: Uint64s
+    entries: int
 
     @classmethod
     def build(
-        cls, ids: Ids, facts: Uint64s, beside: Sequence[npt.NDArray[Any]] = ()
-    ) -> tuple["Index", list[npt.NDArray[Any]]]:
-        """An index of n ids, and columns in its slot order.
+        cls, ids: pa.Array, facts: Uint64s, beside: Sequence[Column] = ()
+    ) -> tuple["Index", list[Column]]:
+        """An index of n ids, and columns by rank.
 
         Args:
-            ids: all different.
+            ids: tidied: int64, uint64, large_string or 16-byte binary. None is null, and all whose
+                facts are not zero are different.
             facts: what is known about each, n uint64.
-            beside: more columns of n entries about the ids.
-
-        Returns:
-            The index, and each column in the order of the slots; zero in empty slots.
+            beside: more columns of n unsigned integers about the ids.
 
         Raises:
             ValueError: Some ids are equal.
         """
-        hasher, keys, slot_hash = _hashed_apart(ids)
-        entries = _aligned_zeros(slot_hash.slots, 2 * len(keys.lanes))
-        laid = [np.zeros(slot_hash.slots, column.dtype) for column in beside]
-
-        def fill(rows: slice) -> None:
-            slots = slot_hash.find(keys.hashes[rows])
-            for at, column in enumerate([*keys.lanes, facts]):
-                entries[slots, at] = column[rows]
-            for target, column in zip(laid, beside, strict=True):
-                target[slots] = column[rows]
-
-        for_each(fill, row_blocks(len(ids)))
-        is_signed = isinstance(ids, Integers) and ids.is_signed
-        return cls(hasher.seed, is_signed, slot_hash, entries), laid
-
-    def find(self, ids: Ids, valid: Bools | None = None) -> Matches:
-        """Look up n ids of the family that the index holds.
-
-        Args:
-            valid: n booleans, false where an id is null; None if no id is null.
-        """
-        keys = self._hasher.keys(ids)
-        slots = self.slots.find(keys.hashes)
-        entries = self.entries.take(slots, axis=0, mode="clip")
-        known = entries[:, 0] == keys.lanes[0]
-        for at, lane in enumerate(keys.lanes[1:], start=1):
-            known &= entries[:, at] == lane
-        if isinstance(ids, Integers) and ids.is_signed != self.is_signed:
-            known &= ids.values < _TOP_BIT
-        if valid is not None:
-            known &= valid
-        return Matches(entries[:, len(keys.lanes)] * known, slots, valid)
-
-    @property
-    def facts(self) -> Uint64s:
-        """The facts in every slot, 0 in empty slots. This is a view of the entries."""
-        return self.entries[:, self.entries.shape[1] // 2]  # after the lanes, before the zeros
+        builder = _Builder(ids)
+        builder.fill(facts)
+        if builder.repeats:
+            raise ValueError("some ids are equal")
+        columns = builder.settle(facts, beside)
+        return builder.index(), columns
 
     @cached_property
-    def _hasher(self) -> IdHasher:
-        return IdHasher(self.seed)
+    def table(self) -> Table:
+        """The table, for the kernel."""
+        return _table(self.layout, self.lines, self.longest, self.ranks, self.entries, self.secret)
+
+    @cached_property
+    def secret(self) -> Secret:
+        """The secret, for the kernel."""
+        return Secret(self.seed, self.layout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The fields alone, because addresses mean nothing in another process."""
+        return {name: self.__dict__[name] for name in self.__dataclass_fields__}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
 
 
-def count_repeats(lanes: tuple[Uint64s, ...]) -> int:
-    """How many of n keys, given as lanes of n integers, are equal to an earlier one."""
-    odd = np.uint64(secrets.randbits(64) | 1)
-    hashes = lanes[0]
-    for lane in lanes[1:]:
-        hashes = mix(hashes, odd) + lane
-    hashes = mix(hashes, odd)
-    order = np.argsort(hashes)
-    in_order = hashes[order]
-    twins = np.flatnonzero(in_order[1:] == in_order[:-1])
-    suspects = order[np.union1d(twins, twins + 1)]
-    keys = np.stack([lane[suspects] for lane in lanes], axis=1)
-    return len(keys) - len(np.unique(keys, axis=0))
+def first_rows(ids: pa.Array) -> Int64s:
+    """For each of n ids, the first row that has the same id.
 
-
-def _lanes(ids: Uuids) -> tuple[Uint64s, Uint64s]:
-    return ids.values[:, 0], ids.values[:, 1]
-
-
-def _hashed_apart(ids: Ids) -> tuple[IdHasher, Keys, PerfectHash]:
-    """A hasher whose secret gives each id a slot of its own, the ids' keys, and the slots.
-
-    Nearly always, the first secret that is drawn does this.
+    Args:
+        ids: tidied, as in `Index.build`.
     """
-    for _ in range(_SECRETS):
-        hasher = IdHasher()
-        keys = hasher.all_keys(ids)
-        with suppress(NoPilotError):
-            return hasher, keys, PerfectHash.build(keys.hashes)
-    raise ValueError("no secret keeps the ids apart, so they are not all different")
+    builder = _Builder(ids)
+    first = np.empty(len(ids), np.int64)
+    builder.fill(None, first)
+    return first
 
 
-def _aligned_zeros(rows: int, columns: int) -> Uint64s:
-    """Zeros whose memory begins where a line of the processor's cache begins."""
-    zeros = np.zeros(rows * columns + _LINE_ENTRIES, np.uint64)
-    first = -(zeros.ctypes.data // zeros.itemsize) % _LINE_ENTRIES
-    return zeros[first : first + rows * columns].reshape(rows, columns)
+class _Builder:
+    """Fills a table with rows, and then replaces the rows by their facts."""
+
+    def __init__(self, ids: pa.Array) -> None:
+        family = id_family(ids.type)
+        assert family is not None
+        self.layout = family.layout
+        self.is_signed = bool(pa.types.is_signed_integer(ids.type))
+        self._seed = secrets.token_bytes(16)
+        self._secret = Secret(self._seed, self.layout)
+        self._rows = len(ids)
+        self._keys = _keys(ids, self._secret, self.layout)
+        count = max(1, int(self._rows / (self.layout.places * _LOAD)) + 1)
+        self._lines = zeroed_words(count * LINE_WORDS).reshape(count, LINE_WORDS)
+        self._ranks = np.zeros(-(-count // RANK_LINES), np.uint64)
+        self._table = _table(self.layout, self._lines, 0, self._ranks, 0, self._secret)
+        self.longest = self.repeats = self._entries = 0
+
+    def fill(self, facts: Uint64s | None, first: Int64s | None = None) -> None:
+        """Put every row into the table, but for those whose facts are zero."""
+        filled: list[tuple[Int64s, Int64s]] = []
+
+        def fill(lines: slice) -> None:
+            spilled, counts = np.empty(self._rows, np.int64), np.zeros(_COUNTS, np.int64)
+            kernel.cg_fill(
+                *(self._table, _address(self._keys), _address(facts), self._rows),
+                *(lines.start, lines.stop, _address(first), _address(spilled), _address(counts)),
+            )
+            filled.append((spilled[: counts[0]].copy(), counts))
+
+        for_each(fill, self._spans())
+        rows = np.sort(np.concatenate([spilled for spilled, _ in filled]))
+        counts = np.zeros(_COUNTS, np.int64)
+        _sound(
+            kernel.cg_fill_spilled(
+                *(self._table, _address(self._keys), _address(rows), len(rows)),
+                *(_address(first), _address(counts)),
+            )
+        )
+        of_all = np.array([*(counts for _, counts in filled), counts])
+        self.repeats, self.longest = int(of_all[:, 1].sum()), int(of_all[:, 2].max())
+
+    def settle(self, facts: Uint64s, beside: Sequence[Column]) -> list[Column]:
+        """Replace rows by their facts. Returns the columns by rank."""
+        del self._keys  # lowers the peak of memory
+        spans = self._spans()
+        found = np.zeros(len(spans), np.int64)
+
+        def count(at: int) -> None:
+            found[at] = kernel.cg_count(self._table, spans[at].start, spans[at].stop)
+
+        for_each(count, range(len(spans)))
+        self._entries = int(found.sum())
+        before = (np.cumsum(found) - found).tolist()
+        by_rank = [np.empty(self._entries, column.dtype) for column in beside]
+        moved = (Moved * len(beside))(
+            *(
+                Moved(_address(old), _address(new), old.itemsize)
+                for old, new in zip(beside, by_rank, strict=True)
+            )
+        )
+
+        def settle(at: int) -> None:
+            _sound(
+                kernel.cg_settle(
+                    *(self._table, _address(facts), self._rows, spans[at].start, spans[at].stop),
+                    *(before[at], _address(self._ranks), moved, len(beside)),
+                )
+            )
+
+        for_each(settle, range(len(spans)))
+        return by_rank
+
+    def index(self) -> Index:
+        """The index, once rows are settled."""
+        return Index(
+            *(self._seed, self.layout, self.is_signed, self._lines),
+            *(self.longest, self._ranks, self._entries),
+        )
+
+    def _spans(self) -> list[slice]:
+        """The lines, cut into as many spans as there are threads."""
+        count = thread_count() if self._rows > BLOCK_ROWS else 1
+        size = -(-len(self._lines) // count)
+        size += -size % RANK_LINES
+        return row_blocks(len(self._lines), size)
+
+
+def _table(
+    layout: LineLayout, lines: Uint64s, longest: int, ranks: Uint64s, entries: int, secret: Secret
+) -> Table:
+    return Table(
+        *(layout, _address(lines), len(lines), longest, _address(ranks), entries, 0),
+        secret=ctypes.pointer(secret.struct),
+    )
+
+
+def _keys(ids: pa.Array, secret: Secret, layout: LineLayout) -> Uint64s:
+    """The keys of n ids that are not null: n integers, or (n, 2) words."""
+    if layout is LineLayout.INTEGERS:
+        return fixed_width_values(ids, np.dtype(np.uint64))
+    if layout is LineLayout.UUIDS:
+        return fixed_width_values(ids, np.dtype((np.uint64, 2)))
+    keys = np.empty((len(ids), layout.key_words), np.uint64)
+    described = IdArray(ids)
+
+    def fill(rows: slice) -> None:
+        _sound(
+            kernel.cg_keys(
+                described.struct, secret.struct, rows.start, rows.stop, _address(keys[rows])
+            )
+        )
+
+    for_each(fill, row_blocks(len(ids)))
+    return keys
+
+
+def _sound(fault: int) -> None:
+    if fault != Fault.SOUND:
+        raise MalformedArrayError(Fault(fault).name)
+
+
+def _address(array: Column | None) -> int | None:
+    return None if array is None else array.ctypes.data

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from consentgate.arrow import EARLIEST, LATEST, Bools, Int64s, Uint64s, for_each, row_blocks
+from consentgate.arrow import EARLIEST, LATEST, Int64s, Uint64s, for_each, row_blocks
+from consentgate.kernel import InstantLayout
 
 Rests = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -35,8 +36,8 @@ class PackedInstants:
         bits: how many bits it has.
         shift: a step is 2**shift microseconds long.
         base: the step before the first one that an instant lies in, counted from 1970 in UTC.
-        rests: unsigned integers in microseconds, one for each slot of the index. Before the index
-            is built it is empty and only has the right type.
+        rests: unsigned integers in microseconds, by the index's ranks. Before the index is built it
+            is empty and only has the right type.
     """
 
     first_bit: int
@@ -71,38 +72,13 @@ class PackedInstants:
         for_each(pack, row_blocks(len(facts)))
         return rests
 
-    def lie_after(self, times: Int64s, facts: Uint64s, slots: Int64s) -> Bools:
-        """A mask that is true where the packed instant is later than a time.
-
-        Args:
-            times: n int64 microseconds since 1970 in UTC, or one for all.
-            facts: the facts about n ids.
-            slots: the n positions of their rests.
-        """
-        reached = times >> self.shift
-        reached -= self.base
-        np.maximum(reached, 1, out=reached)
-        steps = self._steps(facts)
-        later: Bools = steps > reached
-        rows = np.flatnonzero(steps == reached)
-        if rows.size:
-            ends = ((steps[rows] + self.base) << self.shift) + self._longest_rest
-            instants = ends - self.rests[slots[rows]].astype(np.int64)
-            later[rows] = instants > np.broadcast_to(times, facts.shape)[rows]
-        return later
-
-    def unpack(self, facts: Uint64s, slots: Int64s) -> Int64s:
-        """The instants of n ids, whose rests are in n slots; EARLIEST where there is none."""
-        steps = self._steps(facts)
-        rests = self.rests[slots].astype(np.int64)
-        instants = ((steps + self.base) << self.shift) + self._longest_rest - rests
-        return np.where(steps == 0, EARLIEST, instants)
-
-    def _steps(self, facts: Uint64s) -> Int64s:
-        steps = (facts >> np.uint64(self.first_bit)).view(np.int64)
-        if self.first_bit + self.bits < 64:
-            steps &= (1 << self.bits) - 1
-        return steps
+    @property
+    def layout(self) -> InstantLayout:
+        """The layout and the rests, for the kernel."""
+        return InstantLayout(
+            *(self.bits, self.first_bit, self.shift, self.base),
+            *(self.rests.ctypes.data, self.rests.itemsize),
+        )
 
     @property
     def _longest_rest(self) -> int:
@@ -120,7 +96,7 @@ def pack_instants(
 
     Returns:
         The layout of each column, None if it holds no instant; and for each layout n rests, which
-        the caller must bring into the order of the index's slots.
+        the caller must bring into the order of the index's ranks.
     """
     held = [at == always or bool((c != EARLIEST).any()) for at, c in enumerate(columns)]
     bits = (64 - first_bit) // max(1, sum(held))
@@ -138,6 +114,6 @@ def pack_instants(
 def with_rests(
     layouts: Sequence[PackedInstants | None], rests: Sequence[Rests]
 ) -> list[PackedInstants | None]:
-    """The layouts with their rests, which are now in the order of the index's slots."""
+    """The layouts with their rests, which are now in the order of the index's ranks."""
     columns = iter(rests)
     return [None if layout is None else replace(layout, rests=next(columns)) for layout in layouts]

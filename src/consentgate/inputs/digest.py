@@ -4,9 +4,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from consentgate.arrow import is_text, plain_text, read_instants
-from consentgate.index import IdHasher, read_ids
+from consentgate.arrow import fixed_width_values, is_text, plain_text, read_instants
+from consentgate.index import IdHasher
 from consentgate.inputs.words import ranks
 from consentgate.storage import digest_bytes, digest_json
 
@@ -28,9 +29,9 @@ def content_digest(table: pa.Table, key: str, word: str | None) -> str:
 
 
 def _canonical_order(table: pa.Table, key: str, word: str | None) -> pa.Array:
-    lanes = IdHasher(bytes(16)).all_keys(read_ids(table.column(key).chunk(0))).lanes
+    lanes = [IdHasher(bytes(16)).hashes(table.column(key).chunk(0))]
     if word is not None:
-        lanes = (ranks(table.column(word).chunk(0)), *lanes)
+        lanes = [ranks(table.column(word).chunk(0)), *lanes]
     return pa.array(np.lexsort(lanes))
 
 
@@ -39,15 +40,14 @@ def _canonical_buffers(column: pa.Array) -> tuple[str, list[np.ndarray[Any, Any]
         column = plain_text(column)
     valid = column.is_valid().to_numpy(zero_copy_only=False)
     if is_text(column.type):
-        text = read_ids(column.fill_null(""))
-        first, last = text.offsets[0], text.offsets[-1]  # type: ignore[union-attr]
-        lengths = np.diff(text.offsets).astype(np.int64)  # type: ignore[union-attr]
-        return "text", [valid, lengths, text.data[first:last]]  # type: ignore[union-attr]
+        text = plain_text(column.fill_null(""))
+        lengths = pc.binary_length(text).to_numpy()
+        return "text", [valid, lengths, np.frombuffer("".join(text.to_pylist()).encode(), np.uint8)]
     if pa.types.is_timestamp(column.type):
         instants = read_instants(column.fill_null(0), "attribute", assume_timezone="UTC")
         return "instant", [valid, instants.floor, instants.ceil]
     if pa.types.is_fixed_size_binary(column.type):
-        return "uuid", [valid, read_ids(column).values]  # type: ignore[union-attr]
+        return "uuid", [valid, fixed_width_values(column, np.dtype((np.uint64, 2)))]
     values = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
     flat = values.to_numpy(zero_copy_only=False)
     return flat.dtype.kind, [valid, flat]

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from consentgate.arguments import require_path
 from consentgate.arrow import (
     Bools,
+    Int64s,
     Validator,
     as_table,
     check_instants,
@@ -32,7 +33,7 @@ from consentgate.errors import (
     SnapshotError,
     UnreadableFileError,
 )
-from consentgate.index import MAX_ID_BYTES, IdFamily, IdHasher, count_repeats, id_family, read_ids
+from consentgate.index import MAX_ID_BYTES, IdFamily, first_rows, id_family
 from consentgate.inputs.arguments import checked_names, checked_zone
 from consentgate.inputs.cells import InstantColumn, as_instants, read_flag_cells, read_instant_cells
 from consentgate.inputs.faults import Faults, rows_text
@@ -149,7 +150,7 @@ class GivenTable:
         ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
         self._note_nulls(ids, name)
         if family is IdFamily.INTEGER:
-            fits_signed = pa.types.is_signed_integer(ids.type) or _max(ids) < 2**63
+            fits_signed = pa.types.is_signed_integer(ids.type) or (pc.max(ids).as_py() or 0) < 2**63
             return ids.cast(pa.int64() if fits_signed else pa.uint64())
         if family is IdFamily.UUID:
             return ids.storage if isinstance(ids, pa.ExtensionArray) else ids
@@ -248,15 +249,12 @@ class GivenTable:
         if any(column.null_count for column in columns):
             rows = np.flatnonzero(np.logical_and.reduce([_valid(column) for column in columns]))
             columns = [column.take(pa.array(rows)) for column in columns]
-        lanes = IdHasher().all_keys(read_ids(columns[0])).lanes
-        if word is not None:
-            lanes += (ranks(columns[1]),)
-        if count := count_repeats(lanes):
-            repeats = _repeats(lanes)
+        repeats = _repeats(columns[0], None if word is None else columns[1])
+        if len(repeats):
             repeats = repeats if rows is None else rows[repeats]
             self.faults.add(
                 DuplicateRecordError(
-                    f"{count:,} rows of {len(key):,} repeat {what} of an earlier row "
+                    f"{len(repeats):,} rows of {len(key):,} repeat {what} of an earlier row "
                     f"({rows_text(repeats)}); keep the row that is right."
                 )
             )
@@ -303,7 +301,7 @@ class GivenTable:
             )
 
     def _note_long_ids(self, ids: pa.Array, name: str) -> None:
-        lengths = np.diff(read_ids(ids).offsets)  # type: ignore[union-attr]
+        lengths = pc.binary_length(ids).fill_null(0).to_numpy(zero_copy_only=False)
         if lengths.max(initial=0) > MAX_ID_BYTES:
             is_long = (lengths > MAX_ID_BYTES) & _valid(ids)
             longest = lengths[is_long].max(initial=0)
@@ -343,12 +341,19 @@ def _valid(column: pa.Array) -> Bools:
     return mask
 
 
-def _repeats(lanes: tuple[npt.NDArray[np.uint64], ...]) -> npt.NDArray[np.int64]:
-    """The positions of keys that are equal to an earlier one, in order."""
-    order = np.lexsort(lanes)
-    is_same = np.logical_and.reduce([lane[order][1:] == lane[order][:-1] for lane in lanes])
-    return np.sort(order[1:][is_same])
+def _repeats(key: pa.Array, word: pa.DictionaryArray | None) -> Int64s:
+    """The positions of rows that have the same key and word as an earlier row, in order."""
+    first = first_rows(key)
+    if word is None:
+        return np.flatnonzero(first != np.arange(len(first)))
+    codes = ranks(word)
+    repeats = [_repeated(first, np.flatnonzero(codes == code)) for code in np.unique(codes)]
+    return np.sort(np.concatenate([np.zeros(0, np.int64), *repeats]))
 
 
-def _max(ids: pa.Array) -> int:
-    return int(read_ids(ids).values.max(initial=0))  # type: ignore[union-attr]
+def _repeated(first: Int64s, rows: Int64s) -> Int64s:
+    """Those of some rows that are about the same id as an earlier one of them."""
+    earliest = np.full(len(first), -1)
+    earliest[first[rows][::-1]] = rows[::-1]  # the last one that is written stays
+    repeated: Int64s = rows[earliest[first[rows]] != rows]
+    return repeated

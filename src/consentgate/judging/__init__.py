@@ -1,6 +1,7 @@
 """Compiling a gate and judging blocks of messages with it."""
 
 from consentgate.judging.explanation import ExplainedReason, Explanation, RowExplanation, explain
+from consentgate.judging.facts import Facts
 from consentgate.judging.gate_file import (
     GateFile,
     SavedGate,
@@ -10,7 +11,6 @@ from consentgate.judging.gate_file import (
     save_gate,
 )
 from consentgate.judging.judgement import Judge, record_id_column
-from consentgate.judging.lookup import Lookup
 from consentgate.judging.options import JudgingOptions
 from consentgate.judging.stream import (
     Held,
@@ -25,11 +25,11 @@ from consentgate.judging.stream import (
 __all__ = [
     "ExplainedReason",
     "Explanation",
+    "Facts",
     "GateFile",
     "Held",
     "Judge",
     "JudgingOptions",
-    "Lookup",
     "RowExplanation",
     "SavedGate",
     "Sieve",

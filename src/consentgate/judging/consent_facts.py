@@ -22,8 +22,9 @@ from consentgate.arrow import (
     row_blocks,
     valid_mask,
 )
-from consentgate.index import Index, Matches, PackedInstants, pack_instants, read_ids, with_rests
+from consentgate.index import Index, pack_instants, with_rests
 from consentgate.inputs import EARLIEST_START, STATUSES, VALID_STATUSES, ConsentSnapshot
+from consentgate.judging.facts import Facts, Meaning
 from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
 from consentgate.judging.rules import find_rule_column, match_rule
 from consentgate.policy import Policy
@@ -45,94 +46,39 @@ def consent_bits(policy: Policy) -> int:
     return last_bit - _FIRST_BIT
 
 
-@dataclass(frozen=True, repr=False)
-class ConsentFacts:
-    """The facts about each subject, united over all the policy's purposes.
+def consent_meaning(policy: Policy) -> Meaning:
+    """What the facts about a subject mean.
 
-    A subject's facts hold, in their lowest bits, the reasons from NO_CONSENT_RECORD on that do not
-    depend on time. They are stored XOR NO_CONSENT_RECORD, so that zero means "no record". The
-    instants are in the bits above.
-
-    Attributes:
-        index: the facts about each subject.
-        reason_bits: how many bits of the facts hold reasons.
-        valid_from: messages from before this instant predate a consent. None if no subject has such
-            an instant.
-        valid_until: the bitwise complement of the instant at which a consent expires. None if no
-            consent expires. If the policy limits the age of consents, it is never None.
+    Their lowest bits hold the reasons from NO_CONSENT_RECORD on that do not depend on time.
+    Messages from before the instant `since` predate a consent. The instant `until` is the one at
+    which a consent expires.
     """
+    return Meaning(
+        first_reason=_FIRST_BIT,
+        reason_bits=consent_bits(policy),
+        unknown=Reason.NO_CONSENT_RECORD,
+        null=Reason.SUBJECT_MISSING,
+        before_since=Reason.PREDATES_CONSENT,
+        after_until=Reason.CONSENT_EXPIRED,
+    )
 
-    index: Index
-    reason_bits: int
-    valid_from: PackedInstants | None
-    valid_until: PackedInstants | None
 
-    @classmethod
-    def compile(cls, policy: Policy, consent: ConsentSnapshot) -> "ConsentFacts":
-        """Unite each subject's records for the policy's purposes."""
-        records = _Records.read(policy, consent)
-        reason_bits = consent_bits(policy)
-        facts = records.bits.astype(np.uint64)
-        facts ^= np.uint64(_NO_RECORD)
-        facts >>= np.uint64(_FIRST_BIT)
-        not_after = np.invert(records.valid_until, out=records.valid_until)
-        instants = [records.valid_from, not_after]
-        # with an age limit there is always a layout for ends, so a gate file without one is refused
-        always = None if policy.max_consent_age is None else 1
-        layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
-        ids = read_ids(records.subjects)
-        del records, instants, not_after  # lowers the peak of memory
-        index, rests = Index.build(ids, facts, rests)
-        return cls(index, reason_bits, *with_rests(layouts, rests))
-
-    def judge(self, matches: Matches, created: Int64s, now: int) -> Bits:
-        """The reasons against n subjects, one subject for each message.
-
-        Args:
-            matches: the matches of n subject ids.
-            created: when each message was written: n int64 microseconds since 1970 in UTC.
-            now: the instant of judgement, in the same unit.
-        """
-        bits = self.judge_subjects(matches, now)
-        if self.valid_from is not None:
-            later = self.valid_from.lie_after(created, matches.facts, matches.slots)
-            bits |= flag(later, Reason.PREDATES_CONSENT)
-        return bits
-
-    def starts(self, matches: Matches) -> Int64s:
-        """The instants before which messages of n subjects predate a consent, or EARLIEST."""
-        if self.valid_from is None:
-            return np.full(len(matches.facts), EARLIEST)
-        return self.valid_from.unpack(matches.facts, matches.slots)
-
-    def judge_subjects(self, matches: Matches, now: int) -> Bits:
-        """The reasons against n subjects that do not depend on when messages were written."""
-        bits = matches.facts.astype(np.uint32)
-        bits &= np.uint32((1 << self.reason_bits) - 1)
-        bits <<= np.uint32(_FIRST_BIT)
-        bits ^= _NO_RECORD
-        if self.valid_until is not None:
-            past = np.array([~now - 1])  # until <= now exactly if ~until > ~now - 1
-            expired = self.valid_until.lie_after(past, matches.facts, matches.slots)
-            bits |= flag(expired, Reason.CONSENT_EXPIRED)
-        if matches.valid is not None:
-            bits[~matches.valid] = Reason.SUBJECT_MISSING
-        return bits
-
-    def has_expiry_between(self, before: int, now: int) -> bool:
-        """Whether any consent expires after `before` and not after `now`."""
-        if self.valid_until is None:
-            return False
-        facts = self.index.facts
-        for rows in row_blocks(len(facts)):
-            slots = np.arange(rows.start, rows.stop)
-            expired = [
-                self.valid_until.lie_after(np.array([~instant - 1]), facts[rows], slots)
-                for instant in (before, now)
-            ]
-            if np.any(expired[1] & ~expired[0]):
-                return True
-        return False
+def compile_consent(policy: Policy, consent: ConsentSnapshot) -> Facts:
+    """The facts about each subject, united over all the policy's purposes."""
+    records = _Records.read(policy, consent)
+    reason_bits = consent_bits(policy)
+    facts = records.bits.astype(np.uint64)
+    facts ^= np.uint64(_NO_RECORD)
+    facts >>= np.uint64(_FIRST_BIT)
+    not_after = np.invert(records.valid_until, out=records.valid_until)
+    instants = [records.valid_from, not_after]
+    # with an age limit there is always a layout for ends, so a gate file without one is refused
+    always = None if policy.max_consent_age is None else 1
+    layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
+    subjects = records.subjects
+    del records, instants, not_after  # lowers the peak of memory
+    index, rests = Index.build(subjects, facts, rests)
+    return Facts(index, consent_meaning(policy), *with_rests(layouts, rests))
 
 
 @dataclass(frozen=True, repr=False)

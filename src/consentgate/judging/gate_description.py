@@ -19,33 +19,13 @@ from consentgate.identity import DatedInput, GateIdentity, Record, Version
 from consentgate.index import SHORTEST_SHIFT, IdFamily
 from consentgate.judging.channel_facts import CHANNEL_BITS
 from consentgate.judging.consent_facts import consent_bits
+from consentgate.kernel import LINE_WORDS, RANK_LINES
 from consentgate.policy import Policy
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 
-_SAMPLED_WORDS = 256
-
-
-class DescribedIndex(Record):
-    """An index without its arrays; see `Index` and `PerfectHash`."""
-
-    seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
-    is_signed: bool
-    bucket_bits: Annotated[int, Field(ge=0, le=32)]
-    part_slots: Annotated[int, Field(ge=1, le=1 << 32)]
-
-    def check(self, name: str, arrays: Arrays, family: IdFamily) -> int:
-        """Return the number of slots. Raise ValueError unless the index's arrays fit."""
-        pilots, entries = arrays[f"{name}.pilots"], arrays[f"{name}.entries"]
-        parts, rest = divmod(len(pilots), 1 << self.bucket_bits)
-        slots = parts * self.part_slots
-        width = 2 if family is IdFamily.INTEGER else 4
-        _check(pilots.dtype == np.uint8 and pilots.ndim == 1, f"type of {name}.pilots")
-        _check(parts > 0 and not rest, f"number of {name}.pilots")
-        _check(entries.dtype == np.uint64 and entries.shape == (slots, width), f"{name}.entries")
-        _check(family is IdFamily.INTEGER or not self.is_signed, f"signs of {name}'s ids")
-        return slots
+_SAMPLED_LINES = 256
 
 
 class DescribedInstants(Record):
@@ -57,37 +37,65 @@ class DescribedInstants(Record):
     base: Int64
 
 
-class DescribedConsent(Record):
-    """The facts about subjects; see `ConsentFacts`."""
+class DescribedFacts(Record):
+    """The facts about subjects or channels without their arrays; see `Facts` and `Index`."""
 
-    index: DescribedIndex
+    seed: Annotated[str, Field(pattern="^[0-9a-f]{32}$")]
+    is_signed: bool
+    longest: Annotated[int, Field(ge=0, le=1 << 60)]
+    entries: Annotated[int, Field(ge=0, le=1 << 60)]
     reason_bits: int
-    valid_from: DescribedInstants | None
-    valid_until: DescribedInstants | None
+    since: DescribedInstants | None
+    until: DescribedInstants | None
 
     @property
-    def instants(self) -> dict[str, DescribedInstants | None]:
-        """The instants in the order in which facts hold them."""
-        return {"valid_from": self.valid_from, "valid_until": self.valid_until}
+    def instants(self) -> dict[str, DescribedInstants]:
+        """The instants that there are, in the order in which facts hold them."""
+        both = {"since": self.since, "until": self.until}
+        return {name: instants for name, instants in both.items() if instants is not None}
 
+    def names(self, name: str) -> set[str]:
+        """The names of the arrays that belong to these facts, which are called `name`."""
+        rests = {f"{name}.{each}.rests" for each in self.instants}
+        return {f"{name}.lines", f"{name}.ranks", *rests}
 
-class DescribedChannels(Record):
-    """The facts about channels; see `ChannelFacts`."""
+    def check(self, name: str, arrays: Arrays, family: IdFamily, *, verify: bool) -> None:
+        """Raise ValueError unless the arrays fit."""
+        lines, ranks = arrays[f"{name}.lines"], arrays[f"{name}.ranks"]
+        count, places = len(lines), family.layout.places
+        _check(lines.dtype == np.uint64 and lines.ndim == 2 and count > 0, f"type of {name}.lines")
+        _check(lines.shape[1] == LINE_WORDS, f"size of {name}.lines")
+        _check(ranks.dtype == np.uint64 and ranks.ndim == 1, f"type of {name}.ranks")
+        _check(len(ranks) == -(-count // RANK_LINES), f"number of {name}.ranks")
+        _check(self.longest < count, f"length of searches in {name}")
+        _check(self.entries <= count * places, f"number of entries of {name}")
+        _check(family is IdFamily.INTEGER or not self.is_signed, f"signs of {name}'s ids")
+        end = self._check_instants(name, arrays)
+        first = family.layout.facts_word
+        _check_words(name, lines[:, first : first + places], end, verify=verify)
 
-    index: DescribedIndex
-    public_since: DescribedInstants | None
+    def _check_instants(self, name: str, arrays: Arrays) -> int:
+        """Raise ValueError unless instants lie in facts as `pack_instants` lays them.
 
-    @property
-    def instants(self) -> dict[str, DescribedInstants | None]:
-        """The instants in the order in which facts hold them."""
-        return {"public_since": self.public_since}
+        Returns:
+            The first bit of the facts that is not used; 64 if there are instants, which use all
+            bits.
+        """
+        position, bits = self.reason_bits, (64 - self.reason_bits) // max(1, len(self.instants))
+        for each, instant in self.instants.items():
+            rests, what = arrays[f"{name}.{each}.rests"], f"{name}.{each}"
+            _check((instant.first_bit, instant.bits) == (position, bits), f"position of {what}")
+            _check(rests.dtype == np.min_scalar_type((1 << instant.shift) - 1), f"type of {what}")
+            _check(rests.shape == (self.entries,), f"number of {what}")
+            position += bits
+        return 64 if self.instants else self.reason_bits
 
 
 class DescribedJudge(Record):
     """A judge without its arrays; see `Judge`."""
 
-    consent: DescribedConsent
-    channels: DescribedChannels | None
+    consent: DescribedFacts
+    channels: DescribedFacts | None
     snapshot_as_of: Int64
     registry_as_of: Int64 | None
     subject_family: IdFamily
@@ -163,7 +171,10 @@ class Description(Record):
         for part in (judge.channels, judge.registry_as_of, judge.channel_family):
             _check((part is not None) == has_channels, "channels and the columns that name them")
         _check(judge.consent.reason_bits == consent_bits(self.policy), "reasons of subjects")
-        may_expire = judge.consent.valid_until is not None or self.policy.max_consent_age is None
+        if judge.channels is not None:
+            _check(judge.channels.reason_bits == CHANNEL_BITS, "reasons of channels")
+            _check(judge.channels.until is None, "instants of channels")
+        may_expire = judge.consent.until is not None or self.policy.max_consent_age is None
         _check(may_expire, "the age limit of consents")
 
     def _check_identity(self) -> None:
@@ -175,57 +186,21 @@ class Description(Record):
         _check(_as_of(said.channels) == self.judge.registry_as_of, "instant of the registry")
 
     def _check_arrays(self, arrays: Arrays, *, verify: bool) -> None:
-        described: dict[str, tuple[DescribedConsent | DescribedChannels, IdFamily, int]] = {
-            "consent": (self.judge.consent, self.judge.subject_family, consent_bits(self.policy))
-        }
-        if self.judge.channels is not None and self.judge.channel_family is not None:
-            described["channels"] = self.judge.channels, self.judge.channel_family, CHANNEL_BITS
-        names = set()
-        for name, (facts, family, first_bit) in described.items():
-            names |= {f"{name}.pilots", f"{name}.entries"}
-            names |= {
-                f"{name}.{each}.rests"
-                for each, instant in facts.instants.items()
-                if instant is not None
-            }
-            _check(names <= arrays.keys(), "names of arrays")
-            slots = facts.index.check(name, arrays, family)
-            end = _check_instants(name, facts.instants, first_bit, slots, arrays)
-            _check_words(name, arrays[f"{name}.entries"], end, verify=verify)
+        judge = self.judge
+        described = {"consent": (judge.consent, judge.subject_family)}
+        if judge.channels is not None and judge.channel_family is not None:
+            described["channels"] = judge.channels, judge.channel_family
+        names = set().union(*(facts.names(name) for name, (facts, _) in described.items()))
         _check(arrays.keys() == names, "names of arrays")
+        for name, (facts, family) in described.items():
+            facts.check(name, arrays, family, verify=verify)
 
 
-def _check_instants(
-    name: str,
-    instants: Mapping[str, DescribedInstants | None],
-    first_bit: int,
-    slots: int,
-    arrays: Arrays,
-) -> int:
-    """Raise ValueError unless instants lie in facts as `pack_instants` lays them, and rests fit.
-
-    Returns:
-        The first bit of the facts that is not used; 64 if there are instants, which use all bits.
-    """
-    held = {each: instant for each, instant in instants.items() if instant is not None}
-    position, bits = first_bit, (64 - first_bit) // max(1, len(held))
-    for each, instant in held.items():
-        rests = arrays[f"{name}.{each}.rests"]
-        _check((instant.first_bit, instant.bits) == (position, bits), f"position of {name}.{each}")
-        _check(
-            rests.dtype == np.min_scalar_type((1 << instant.shift) - 1), f"type of {name}.{each}"
-        )
-        _check(rests.shape == (slots,), f"number of {name}.{each}")
-        position += bits
-    return 64 if held else first_bit
-
-
-def _check_words(name: str, entries: npt.NDArray[Any], end: int, *, verify: bool) -> None:
+def _check_words(name: str, facts: npt.NDArray[Any], end: int, *, verify: bool) -> None:
     """Raise ValueError if facts use bits that nothing describes, such as those of lost instants."""
     if end < 64:
-        step = 1 if verify else max(1, len(entries) // _SAMPLED_WORDS)
-        facts = entries[::step, entries.shape[1] // 2]
-        _check(not (facts >> np.uint64(end)).any(), f"facts of {name}")
+        step = 1 if verify else max(1, len(facts) // _SAMPLED_LINES)
+        _check(not (facts[::step] >> np.uint64(end)).any(), f"facts of {name}")
 
 
 def _check(is_so: bool, what: str) -> None:

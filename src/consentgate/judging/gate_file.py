@@ -20,13 +20,12 @@ from consentgate.errors import (
     UnreadableFileError,
 )
 from consentgate.identity import VERSION, GateIdentity
-from consentgate.index import Index, PackedInstants, PerfectHash
-from consentgate.judging.channel_facts import ChannelFacts
-from consentgate.judging.consent_facts import ConsentFacts
+from consentgate.index import IdFamily, Index, PackedInstants
+from consentgate.judging.channel_facts import CHANNEL_MEANING
+from consentgate.judging.consent_facts import consent_meaning
+from consentgate.judging.facts import Facts, Meaning
 from consentgate.judging.gate_description import (
-    DescribedChannels,
-    DescribedConsent,
-    DescribedIndex,
+    DescribedFacts,
     DescribedInstants,
     DescribedJudge,
     Description,
@@ -157,15 +156,10 @@ def preload(judge: Judge) -> None:
 
 def _take_apart(judge: Judge, arrays: Arrays) -> DescribedJudge:
     """A judge's parts without their arrays, which are added to `arrays`."""
-    consent, channels = judge.consent, judge.channels
+    channels = judge.channels
     return DescribedJudge(
-        consent=DescribedConsent(
-            index=_describe_index("consent", consent.index, arrays),
-            reason_bits=consent.reason_bits,
-            valid_from=_describe_instants("consent.valid_from", consent.valid_from, arrays),
-            valid_until=_describe_instants("consent.valid_until", consent.valid_until, arrays),
-        ),
-        channels=None if channels is None else _describe_channels(channels, arrays),
+        consent=_describe_facts("consent", judge.consent, arrays),
+        channels=None if channels is None else _describe_facts("channels", channels, arrays),
         snapshot_as_of=judge.snapshot_as_of,
         registry_as_of=judge.registry_as_of,
         subject_family=judge.subject_family,
@@ -173,26 +167,21 @@ def _take_apart(judge: Judge, arrays: Arrays) -> DescribedJudge:
     )
 
 
-def _describe_channels(channels: ChannelFacts, arrays: Arrays) -> DescribedChannels:
-    return DescribedChannels(
-        index=_describe_index("channels", channels.index, arrays),
-        public_since=_describe_instants("channels.public_since", channels.public_since, arrays),
-    )
-
-
 def _put_together(description: Description, arrays: Arrays) -> Judge:
-    described = description.judge
-    consent, channels = described.consent, described.channels
+    described, policy = description.judge, description.policy
+    consent = _facts(
+        "consent", described.consent, described.subject_family, consent_meaning(policy), arrays
+    )
+    channels = None
+    if described.channels is not None and described.channel_family is not None:
+        channels = _facts(
+            *("channels", described.channels, described.channel_family, CHANNEL_MEANING, arrays)
+        )
     return Judge(
-        description.policy,
+        policy,
         description.columns,
-        ConsentFacts(
-            _index("consent", consent.index, arrays),
-            consent.reason_bits,
-            _instants("consent.valid_from", consent.valid_from, arrays),
-            _instants("consent.valid_until", consent.valid_until, arrays),
-        ),
-        None if channels is None else _channels(channels, arrays),
+        consent,
+        channels,
         described.snapshot_as_of,
         described.registry_as_of,
         described.subject_family,
@@ -200,26 +189,35 @@ def _put_together(description: Description, arrays: Arrays) -> Judge:
     )
 
 
-def _channels(described: DescribedChannels, arrays: Arrays) -> ChannelFacts:
-    index = _index("channels", described.index, arrays)
-    return ChannelFacts(index, _instants("channels.public_since", described.public_since, arrays))
-
-
-def _describe_index(name: str, index: Index, arrays: Arrays) -> DescribedIndex:
-    arrays[f"{name}.pilots"] = index.slots.pilots
-    arrays[f"{name}.entries"] = index.entries
-    return DescribedIndex(
+def _describe_facts(name: str, facts: Facts, arrays: Arrays) -> DescribedFacts:
+    index = facts.index
+    arrays[f"{name}.lines"] = index.lines
+    arrays[f"{name}.ranks"] = index.ranks
+    return DescribedFacts(
         seed=index.seed.hex(),
         is_signed=index.is_signed,
-        bucket_bits=index.slots.bucket_bits,
-        part_slots=index.slots.part_slots,
+        longest=index.longest,
+        entries=index.entries,
+        reason_bits=facts.meaning.reason_bits,
+        since=_describe_instants(f"{name}.since", facts.since, arrays),
+        until=_describe_instants(f"{name}.until", facts.until, arrays),
     )
 
 
-def _index(name: str, described: DescribedIndex, arrays: Arrays) -> Index:
-    slots = PerfectHash(described.bucket_bits, described.part_slots, arrays[f"{name}.pilots"])
-    entries = arrays[f"{name}.entries"]
-    return Index(bytes.fromhex(described.seed), described.is_signed, slots, entries)
+def _facts(
+    name: str,
+    described: DescribedFacts,
+    family: IdFamily,
+    meaning: Meaning,
+    arrays: Arrays,
+) -> Facts:
+    lines, ranks = arrays[f"{name}.lines"], arrays[f"{name}.ranks"]
+    index = Index(
+        *(bytes.fromhex(described.seed), family.layout, described.is_signed, lines),
+        *(described.longest, ranks, described.entries),
+    )
+    since = _instants(f"{name}.since", described.since, arrays)
+    return Facts(index, meaning, since, _instants(f"{name}.until", described.until, arrays))
 
 
 def _describe_instants(

@@ -4,6 +4,7 @@ It is pure: the bits depend on the block, the facts and the instant of judgement
 else.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,33 +12,37 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow import (
-    LATEST,
     Bits,
-    Int64s,
+    Validator,
     as_micros,
+    block_rows,
     check_instants,
     find_column,
+    for_each,
     is_list,
     is_text,
-    list_items,
     plain_text,
-    read_instants,
-    spans,
+    row_blocks,
+    thread_count,
     type_text,
-    unite,
-    valid_mask,
 )
 from consentgate.columns import Columns
 from consentgate.errors import ColumnTypeError, GateRulesError, IdFamilyError
-from consentgate.index import IdFamily, Matches, id_family
+from consentgate.index import IdFamily, id_family
 from consentgate.inputs import ChannelRegistry, ConsentSnapshot
-from consentgate.judging.channel_facts import ChannelFacts, visibility_bits
-from consentgate.judging.consent_facts import ConsentFacts
+from consentgate.judging.channel_facts import compile_channels, visibility_bits
+from consentgate.judging.consent_facts import compile_consent
+from consentgate.judging.facts import Facts
 from consentgate.judging.lookup import Lookup
+from consentgate.judging.messages import Messages
 from consentgate.judging.reason_bits import flag
 from consentgate.judging.rules import find_rule_column, match_rule
 from consentgate.policy import Policy
-from consentgate.reasons import FIRST_RULE_BIT, RULES_VERSION, Reason, reason_names
+from consentgate.reasons import FIRST_RULE_BIT, RULES_VERSION, reason_names
+
+_NOT_JUDGED = np.uint32(0xFFFF_FFFF)
+_ROWS_WORTH_A_BATCH = 16_384
+"""Batches with fewer rows on average are combined before they are judged."""
 
 
 def _rules() -> tuple[int, dict[int, str]]:
@@ -56,8 +61,8 @@ class Judge:
 
     policy: Policy
     columns: Columns
-    consent: ConsentFacts
-    channels: ChannelFacts | None
+    consent: Facts
+    channels: Facts | None
     snapshot_as_of: int
     registry_as_of: int | None
     subject_family: IdFamily
@@ -79,8 +84,8 @@ class Judge:
         return cls(
             policy,
             columns,
-            ConsentFacts.compile(policy, consent),
-            None if channels is None else ChannelFacts.compile(policy, channels),
+            compile_consent(policy, consent),
+            None if channels is None else compile_channels(policy, channels),
             as_micros(consent.as_of, name="as_of"),
             None if channels is None else as_micros(channels.as_of, name="as_of"),
             consent.id_family,
@@ -122,32 +127,41 @@ class Judge:
         named += [schema.field(at).name for at in rules]
         return list(dict.fromkeys(name for name in named if name is not None))
 
-    def judge(self, block: pa.RecordBatch, now: int, lookup: Lookup) -> Bits:
-        """The reasons against every row of a block.
+    def judge(self, table: pa.Table, now: int, threads: int | None = None) -> Bits:
+        """The reasons against every row of a table.
 
         Args:
-            block: n rows of a schema that `check` has accepted.
+            table: n rows of a schema that `check` has accepted, with the columns that it returns.
             now: the instant of judgement, microseconds since 1970 in UTC.
-            lookup: the lookup that all blocks of one table share.
+            threads: how many threads judge; None takes one for each available core.
 
         Returns:
             n uint32, 0 = admitted.
+
+        Raises:
+            MalformedDataError: A column is not what its type says.
+            ConfigurationError: `threads` is less than 1.
         """
-        created = read_instants(
-            block.column(self.columns.created_at),
-            self.columns.created_at,
-            self.columns.assume_timezone,
-        )
-        written = created.floor
-        bits = flag(created.ceil > self._known_until, Reason.AFTER_SNAPSHOT)
-        if (valid := created.valid) is not None:
-            bits = np.where(valid, bits, np.uint32(Reason.TIMESTAMP_MISSING))
-            written = np.where(valid, created.floor, LATEST)
-        bits |= self._channel_bits(block, written, lookup)
-        bits |= self._subject_bits(block, written, now, lookup)
-        for number, rule in enumerate(self.policy.record_rules):
-            matched = match_rule(rule, block.column(rule.column))
-            bits |= flag(matched, 1 << (FIRST_RULE_BIT + number))
+        count = thread_count(threads)
+        bits = np.full(table.num_rows, _NOT_JUDGED)
+        lookup, validator, start = Lookup(table.num_rows, now), Validator(), 0
+        blocks = []
+        for batch in _batches(table, validator):
+            messages = Messages(
+                *(batch, self.columns, self.consent, self.channels, self._known_until, lookup)
+            )
+            own = bits[start : start + batch.num_rows]
+            start += batch.num_rows
+            for rows in row_blocks(batch.num_rows, block_rows(table.num_rows, count)):
+                blocks.append((messages, batch, rows, own[rows]))
+
+        def judge(block: tuple[Messages, pa.RecordBatch, slice, Bits]) -> None:
+            messages, batch, rows, against = block
+            against[:] = 0
+            self._add_words(batch, rows, against, validator)
+            messages.judge(rows, against)
+
+        for_each(judge, blocks, count)
         return bits
 
     @property
@@ -156,74 +170,35 @@ class Judge:
         as_of = self.snapshot_as_of, self.registry_as_of
         return min(instant for instant in as_of if instant is not None)
 
-    def _channel_bits(self, block: pa.RecordBatch, created: Int64s, lookup: Lookup) -> Bits:
-        bits = np.zeros(block.num_rows, dtype=np.uint32)
-        if self.channels is not None:
-            for name in self.columns.channels:
-                matches = lookup.find(self.channels.index, block.column(name))
-                bits |= self.channels.judge(matches, created)
-        if self.columns.visibility is not None:
-            words = block.column(self.columns.visibility)
+    def _add_words(
+        self, batch: pa.RecordBatch, rows: slice, bits: Bits, validator: Validator
+    ) -> None:
+        """Add the reasons that the row's visibility and the policy's record rules give."""
+        if (name := self.columns.visibility) is not None:
+            words = batch.column(name)[rows]
+            validator.check_column(name, words)
             if not pa.types.is_dictionary(words.type):
                 words = plain_text(words).dictionary_encode()
             bits |= visibility_bits(words, self.policy)
-        return bits
+        for number, rule in enumerate(self.policy.record_rules):
+            column = batch.column(rule.column)[rows]
+            validator.check_column(rule.column, column)
+            bits |= flag(match_rule(rule, column), 1 << (FIRST_RULE_BIT + number))
 
-    def _subject_bits(
-        self, block: pa.RecordBatch, created: Int64s, now: int, lookup: Lookup
-    ) -> Bits:
-        bits = np.zeros(block.num_rows, dtype=np.uint32)
-        named = np.zeros(block.num_rows, dtype=np.int64)
-        for name in self.columns.subjects:
-            column = block.column(name)
-            if is_list(column.type):
-                named += self._judge_lists(bits, column, created, now, lookup)
-            else:
-                matches = lookup.find(self.consent.index, column)
-                bits |= self.consent.judge(matches, created, now)
-                named += 1
-        return bits | flag(named == 0, Reason.SUBJECT_MISSING)
 
-    def _judge_lists(
-        self, bits: Bits, lists: pa.Array, created: Int64s, now: int, lookup: Lookup
-    ) -> Int64s:
-        """Add the reasons against each row's list of subjects to `bits`, and return the lengths."""
-        values, starts, counts = list_items(lists)
-        if (present := valid_mask(lists)) is not None:
-            bits |= flag(~present, Reason.SUBJECT_MISSING)
-        holders = np.flatnonzero(counts)
-        if holders.size:
-            matches = lookup.find(self.consent.index, values)
-            is_shared = counts.sum() > len(values)
-            judge = self._judge_shared if is_shared else self._judge_apart
-            bits[holders] |= judge(matches, starts[holders], counts[holders], created[holders], now)
-        return counts
+def _batches(table: pa.Table, validator: Validator) -> list[pa.RecordBatch]:
+    """The table's batches. Many small ones are combined, because each costs as much as many rows.
 
-    def _judge_apart(
-        self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
-    ) -> Bits:
-        """The reasons against n rows, each of which names at least one subject.
-
-        A subject is judged as often as it is named.
-        """
-        bounds = np.cumsum(counts) - counts
-        has_others = len(matches.facts) > counts.sum()  # such as those of null lists
-        if has_others or not np.array_equal(starts, bounds):
-            matches = matches.take(spans(starts, counts))
-        against = self.consent.judge(matches, np.repeat(created, counts), now)
-        return np.bitwise_or.reduceat(against, bounds)
-
-    def _judge_shared(
-        self, matches: Matches, starts: Int64s, counts: Int64s, created: Int64s, now: int
-    ) -> Bits:
-        """The same for list views that overlap: subjects are judged once, then united by view.
-
-        Overlapping views are not written out one after the other, because that could take any
-        amount of memory.
-        """
-        bits = unite(np.bitwise_or, self.consent.judge_subjects(matches, now), starts, counts)
-        begin = unite(np.maximum, self.consent.starts(matches), starts, counts)
-        return bits | flag(begin > created, Reason.PREDATES_CONSENT)
+    Raises:
+        MalformedDataError: A column that has to be copied is not what its type says.
+    """
+    batches: list[pa.RecordBatch] = table.to_batches()
+    if len(batches) > 1 and table.num_rows < len(batches) * _ROWS_WORTH_A_BATCH:
+        validator.check(table)  # before rows are copied
+        # pyarrow 26 refuses to combine some valid layouts; those are only slower to judge
+        with suppress(pa.ArrowException):
+            batches = table.combine_chunks().to_batches()
+    return batches
 
 
 def record_id_column(schema: pa.Schema, columns: Columns) -> int:

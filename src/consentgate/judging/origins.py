@@ -13,9 +13,8 @@ import pyarrow as pa
 from consentgate.arrow import is_list, list_items, valid_mask
 from consentgate.index import rows_with
 from consentgate.inputs import ConsentSnapshot, only_rows
-from consentgate.judging.consent_facts import ConsentFacts
+from consentgate.judging.consent_facts import compile_consent
 from consentgate.judging.judgement import Judge
-from consentgate.judging.lookup import Lookup
 from consentgate.reasons import FIRST_RULE_BIT, Reason
 
 _OF_CHANNELS = Reason.PRIVATE_CHANNEL | Reason.CHANNEL_UNKNOWN
@@ -137,7 +136,7 @@ class _Candidates:
     def _judge_of(self, purpose: str, records: ConsentSnapshot) -> Judge:
         """A judge that only looks at the consent for one purpose."""
         policy = self.judge.policy.model_copy(update={"purposes": {purpose}})
-        return replace(self.judge, policy=policy, consent=ConsentFacts.compile(policy, records))
+        return replace(self.judge, policy=policy, consent=compile_consent(policy, records))
 
     @property
     def _of_consent(self) -> int:
@@ -148,7 +147,7 @@ class _Candidates:
         return int(_OF_CONSENT) | sum(1 << bit for bit in rules)
 
     def _bits(self, judge: Judge, row: pa.RecordBatch) -> int:
-        return int(judge.judge(row, self.now, Lookup(1))[0])
+        return int(judge.judge(pa.Table.from_batches([row]), self.now, 1)[0])
 
     def _cell(self, name: str) -> Any:
         return self.row.column(name)[0].as_py()

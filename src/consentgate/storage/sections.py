@@ -38,7 +38,7 @@ from consentgate.storage.digests import digest_bytes
 from consentgate.storage.durable import open_regular, replacing, why
 
 MAGIC = b"consgate"
-VERSION = 4
+VERSION = 5
 """Raised with any change to what is in gate files, the hashes under which ids are found included:
 an older file would open and find nobody.
 """

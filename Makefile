@@ -14,8 +14,8 @@ SECONDS ?= 60
 demo: .venv/ready ## Judge real messages and show why each excluded one is
 	$(BIN)/consentgate demo --overwrite
 
-test: .venv/ready ## Run the tests
-	$(BIN)/python -m pytest
+test: .venv/ready ## Run the tests, in one process per core
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: .venv/ready ## Lint, formatting and strict types
 	$(BIN)/ruff check .

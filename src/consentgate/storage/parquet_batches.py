@@ -97,13 +97,13 @@ class BatchReader:
         leaves, wanted = file.leaves(), frozenset(columns or ())
         self._are_read = [columns is None or _top(leaf.path) in wanted for leaf in leaves]
         self._leaves = list(compress(leaves, self._are_read))
-        self._row_bytes = self._probed_row_bytes()
+        self._row_bytes: float | None = None
 
-    def batches(self, span: Span) -> Iterator[pa.RecordBatch]:
-        """The rows of a span, in batches of about BATCH_BYTES."""
-        batch_rows = self._batch_rows(span)
+    def batches(self, span: Span, most_rows: int = _MOST_ROWS) -> Iterator[pa.RecordBatch]:
+        """The rows of a span, in batches of about BATCH_BYTES, and of at most so many rows."""
+        batch_rows = min(most_rows, self._batch_rows(span))
         for batch in _joined(self._steps(span, batch_rows), batch_rows):
-            self._row_bytes = max(self._row_bytes, batch.nbytes / max(batch.num_rows, 1))
+            self._row_bytes = max(self._row_bytes or 0, batch.nbytes / max(batch.num_rows, 1))
             yield batch
 
     def steps(self, span: Span) -> Generator[pa.RecordBatch]:
@@ -111,6 +111,8 @@ class BatchReader:
         return self._steps(span, self._batch_rows(span))
 
     def _batch_rows(self, span: Span) -> int:
+        if self._row_bytes is None:
+            self._row_bytes = self._probed_row_bytes(span.groups[0])
         chunks = (chunk for group in span.groups for chunk in self._chunks(group))
         size = sum(chunk.uncompressed_bytes for chunk in chunks)
         return _rows_within(BATCH_BYTES, max(self._row_bytes, size / span.rows))
@@ -139,16 +141,17 @@ class BatchReader:
         """The column chunks of the columns that are read."""
         return compress(self._file.chunks(group), self._are_read)
 
-    def _probed_row_bytes(self) -> float:
-        """The bytes of memory that one of the first rows takes; 0 for a small file.
+    def _probed_row_bytes(self, group: int) -> float:
+        """The bytes of memory that one of a row group's first rows takes; 0 for a small file.
 
         The size of the file does not tell this, because repeated values take few bytes there.
         """
         if self._file.metadata.num_rows <= _PROBE_ROWS:
             return 0.0
         width = 0.0
-        for columns in self._slabs(0):
-            probes = self._file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False)
+        options = {"row_groups": [group], "use_threads": False}
+        for columns in self._slabs(group):
+            probes = self._file.iter_batches(_PROBE_ROWS, columns=columns, **options)
             for probe in islice(probes, 1):
                 width += probe.nbytes / max(probe.num_rows, 1)
         return width

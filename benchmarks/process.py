@@ -60,7 +60,7 @@ class Worker:
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, mp_context=context)
+        self._pool = ProcessPoolExecutor(1, mp_context=context, initializer=_stand_alone)
 
     def call(
         self,
@@ -76,6 +76,15 @@ class Worker:
 
     def __exit__(self, *_: object) -> None:
         self._pool.shutdown()
+
+
+def _stand_alone() -> None:
+    """Make this process count as a program of its own, in which the library uses all cores.
+
+    In a child of another Python process, the library would build gates on one thread only.
+    """
+    vars(multiprocessing.process)["_parent_process"] = None
+    assert multiprocessing.parent_process() is None
 
 
 def cpu_s() -> float:

@@ -6,19 +6,32 @@ TORCH := torch==2.13.0
 # What `make mutate` draws: `make mutate SAMPLE=300 SEED=7`.
 SAMPLE ?= 150
 SEED ?= 0
+# How long `make fuzz` runs each harness: `make fuzz SECONDS=600`.
+SECONDS ?= 60
 
-.PHONY: demo test check mutate bench bench-full bench-guard constraints clean
+.PHONY: demo test check sanitize fuzz mutate wheels bench bench-full bench-guard constraints clean
 
 demo: .venv/ready ## Judge real messages and show why each excluded one is
 	$(BIN)/consentgate demo --overwrite
 
-test: .venv/ready ## Run the tests
-	$(BIN)/python -m pytest
+test: .venv/ready ## Run the tests, in one process per core
+	$(BIN)/python -m pytest --numprocesses auto --dist worksteal
 
 check: .venv/ready ## Lint, formatting and strict types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+sanitize: .venv/ready ## Run tests with a kernel that checks every access to memory (needs gcc or clang)
+	$(BIN)/python -m tests.kernel.sanitize
+
+fuzz: .venv/ready ## Feed the kernel with random data, a minute for each harness (needs clang)
+	$(BIN)/python -m tests.kernel.fuzzing --seconds $(SECONDS)
+
+wheels: .venv/ready ## Build the wheels of all platforms into dist/, and look into each
+	rm -rf dist
+	$(BIN)/python -m tests.kernel.wheels dist
+	CONSENTGATE_WHEELS=$(CURDIR)/dist $(BIN)/python -m pytest tests/kernel/test_wheels.py
 
 mutate: .venv/ready ## See that tests fail for small faults in the judging path, in half an hour
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED)
@@ -46,4 +59,4 @@ constraints: ## Pin anew what CI installs (needs uv)
 	touch $@
 
 clean:
-	rm -rf .venv demo-output
+	rm -rf .venv build dist demo-output src/consentgate/kernel/kernel-*

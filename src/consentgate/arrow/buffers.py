@@ -6,6 +6,9 @@ import pyarrow as pa
 from consentgate.arrow.validation import MalformedArrayError
 from consentgate.kernel import Validity, kernel
 
+_NOTHING = np.zeros(1, np.uint8)
+"""The place of bytes that are not there, because C must not count on from a null pointer."""
+
 
 class ArrayBuffers:
     """The buffers of an array that holds no other arrays. It keeps them in memory.
@@ -25,7 +28,8 @@ class ArrayBuffers:
 
     def __init__(self, array: pa.Array) -> None:
         try:
-            array.validate()  # checks the sizes of the buffers
+            if len(array):  # some producers give no buffers with an empty array
+                array.validate()  # checks the sizes of the buffers
         except pa.ArrowException:
             raise MalformedArrayError from None
         self.length = len(array)
@@ -55,7 +59,7 @@ class ArrayBuffers:
             address = copy.ctypes.data
         return address + int(self._offset) * size
 
-    def span(self, at: int) -> tuple[int | None, int]:
+    def span(self, at: int) -> tuple[int, int]:
         """The address of a buffer, and how many bytes it has."""
         buffer = self._buffers[at]
-        return (None, 0) if buffer is None else (buffer.address, buffer.size)
+        return (_NOTHING.ctypes.data, 0) if buffer is None else (buffer.address, buffer.size)

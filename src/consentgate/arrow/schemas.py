@@ -72,25 +72,25 @@ def type_text(kind: Any) -> str:
     return text
 
 
+_TEXTS = {kind.id for kind in (pa.string(), pa.large_string(), pa.string_view())}
+_ITEM = pa.null()
+_LISTS = {
+    kind.id
+    for kind in (
+        *(pa.list_(_ITEM), pa.large_list(_ITEM), pa.list_(_ITEM, 1)),
+        *(pa.list_view(_ITEM), pa.large_list_view(_ITEM)),
+    )
+}
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type holds text: string, large_string or string_view."""
-    return bool(
-        pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)
-    )
+    return kind.id in _TEXTS
 
 
 def is_list(kind: pa.DataType) -> bool:
     """Whether a type is a list of any layout. A map is not a list."""
-    return any(
-        matches(kind)
-        for matches in (
-            pa.types.is_list,
-            pa.types.is_large_list,
-            pa.types.is_fixed_size_list,
-            pa.types.is_list_view,
-            pa.types.is_large_list_view,
-        )
-    )
+    return kind.id in _LISTS
 
 
 def plain_layout(kind: pa.DataType) -> pa.DataType | None:

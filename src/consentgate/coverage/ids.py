@@ -102,7 +102,8 @@ class IdCounter:
         answers = self._facts.resolve(ids, self._now, ranks=True)
         assert answers.ranks is not None
         unknown = self._are_unknown(answers.bits[:-1])
-        self._named[answers.ranks[~unknown]] = True
+        ranks = answers.ranks[~unknown]
+        self._named[ranks[ranks >= 0]] = True
         alike = np.zeros(len(ids), np.bool_)
         at = np.flatnonzero(unknown)
         if at.size:

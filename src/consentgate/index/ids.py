@@ -37,17 +37,21 @@ _LAYOUTS = {
     IdFamily.UUID: LineLayout.UUIDS,
 }
 
-_INTEGER_KINDS = {
-    pa.int8(): (IdKind.INT8, 1),
-    pa.int16(): (IdKind.INT16, 2),
-    pa.int32(): (IdKind.INT32, 4),
-    pa.int64(): (IdKind.INT64, 8),
-    pa.uint8(): (IdKind.UINT8, 1),
-    pa.uint16(): (IdKind.UINT16, 2),
-    pa.uint32(): (IdKind.UINT32, 4),
-    pa.uint64(): (IdKind.UINT64, 8),
+_KINDS = {
+    pa.int8().id: (IdKind.INT8, 1),
+    pa.int16().id: (IdKind.INT16, 2),
+    pa.int32().id: (IdKind.INT32, 4),
+    pa.int64().id: (IdKind.INT64, 8),
+    pa.uint8().id: (IdKind.UINT8, 1),
+    pa.uint16().id: (IdKind.UINT16, 2),
+    pa.uint32().id: (IdKind.UINT32, 4),
+    pa.uint64().id: (IdKind.UINT64, 8),
+    pa.binary(16).id: (IdKind.UUIDS, 16),
+    pa.string().id: (IdKind.TEXTS32, 4),
+    pa.large_string().id: (IdKind.TEXTS64, 8),
+    pa.string_view().id: (IdKind.VIEWS, 16),
 }
-_VIEW_BYTES = 16
+"""How the kernel reads a type of ids, and how many bytes one entry has in its second buffer."""
 _UUID_BYTES = 16
 
 
@@ -90,41 +94,25 @@ class IdArray:
         if isinstance(array, pa.ExtensionArray):
             array = array.storage
         kind = array.type
-        self.is_signed = False
         if pa.types.is_null(kind):
-            self.struct = Ids(IdKind.NULLS, len(array))
+            self.struct, self.is_signed = Ids(IdKind.NULLS, len(array)), False
             return
-        self._buffers = ArrayBuffers(array)
-        if kind in _INTEGER_KINDS:
-            code, size = _INTEGER_KINDS[kind]
-            self.is_signed = bool(pa.types.is_signed_integer(kind))
-            self.struct = self._plain(code, size)
-        elif kind == pa.binary(_UUID_BYTES):
-            self.struct = self._plain(IdKind.UUIDS, _UUID_BYTES)
-        elif pa.types.is_string_view(kind):
-            self.struct = self._views()
-        elif is_text(kind):
-            is_short = pa.types.is_string(kind)
-            code, size = (IdKind.TEXTS32, 4) if is_short else (IdKind.TEXTS64, 8)
-            self.struct = self._plain(code, size)
-            self.struct.data, self.struct.data_bytes = self._buffers.span(2)
-        else:
+        code, size = _KINDS.get(kind.id, (IdKind.NULLS, 0))
+        if code is IdKind.NULLS or (code is IdKind.UUIDS and kind.byte_width != _UUID_BYTES):
             raise ColumnTypeError(f"Type {kind} is not a type of ids.")
+        self.is_signed = code <= IdKind.INT64
+        self._buffers = buffers = ArrayBuffers(array)
+        self.struct = Ids(code, buffers.length, buffers.values(1, size), valid=buffers.validity)
+        if code is IdKind.VIEWS:
+            spans = [Buffer(*buffers.span(at)) for at in range(2, buffers.count)]
+            self._held = (Buffer * len(spans))(*spans)
+            self.struct.buffers, self.struct.buffer_count = addressof(self._held), len(spans)
+        elif code >= IdKind.TEXTS32:
+            self.struct.data, self.struct.data_bytes = buffers.span(2)
 
     def __len__(self) -> int:
         length: int = self.struct.length
         return length
-
-    def _plain(self, code: IdKind, size: int) -> Ids:
-        buffers = self._buffers
-        return Ids(code, buffers.length, buffers.values(1, size), valid=buffers.validity)
-
-    def _views(self) -> Ids:
-        struct = self._plain(IdKind.VIEWS, _VIEW_BYTES)
-        spans = [Buffer(*self._buffers.span(at)) for at in range(2, self._buffers.count)]
-        self._held = (Buffer * len(spans))(*spans)
-        struct.buffers, struct.buffer_count = addressof(self._held), len(spans)
-        return struct
 
 
 def rows_with(ids: pa.Array | pa.ChunkedArray, value: Any) -> list[int]:

@@ -16,9 +16,10 @@ from consentgate.kernel import LineLayout, SecretWords
 MAX_ID_BYTES = 65_536
 """Most bytes of a string id in a snapshot or registry. A longer id has no record anywhere."""
 
-_TEXT_WORDS = MAX_ID_BYTES // 8 + 2
-"""How many words of secret the longest text needs: its own length, and one pair more."""
-_FINISH_WORDS = 16
+_TEXT_WORDS = MAX_ID_BYTES // 8 + 4
+"""How many words of secret the longest text needs: its own, those of a pair of
+zeros, and one pair more."""
+_FINISH_WORDS = 4
 
 assert sys.byteorder == "little", (
     "consentgate reads Arrow buffers in place, as little-endian integers"

@@ -52,7 +52,8 @@ class Resolved(NamedTuple):
         bits: the reasons that do not depend on the message, n uint32.
         since: n int64 microseconds since 1970 in UTC. Messages from before that instant get one
             more reason. EARLIEST if there is no such instant.
-        ranks: n int64, the rank of each id's entry, -1 if there is none; None if not asked for.
+        ranks: n int64, the rank of each id's entry; -1 if there is none, or if the memory around it
+            is torn; None if not asked for.
     """
 
     bits: Bits

@@ -33,13 +33,17 @@ class Lookup:
             self._structs[key] = facts.struct(self.now, is_signed=is_signed)
         return self._structs[key]
 
+    def takes_values(self, ids: pa.DictionaryArray) -> bool:
+        """Whether `values` takes the values in use out of a dictionary, which has to be sound."""
+        return len(ids.dictionary) > max(self._rows, len(ids))
+
     def values(self, facts: Facts, ids: pa.DictionaryArray) -> tuple[Resolved, Int64s | None]:
         """The answers about a dictionary's values, and then about a null.
 
         Returns:
             The answers; and n positions in them, if these are other ones than the n indices.
         """
-        if len(ids.dictionary) > max(self._rows, len(ids)):
+        if self.takes_values(ids):
             return self._used_values(facts, ids)
         return self._all_values(facts, ids.dictionary), None
 

@@ -1,8 +1,6 @@
 """A batch of messages, described for the kernel, which judges rows of it."""
 
 import ctypes
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -68,15 +66,16 @@ class Messages:
         self._held: list[Any] = []  # what the kernel reads has to stay in memory
         self._names = [*(columns.channels if channels else ()), *columns.subjects]
         described: list[c.Column] = []
-        for name in self._names:
-            is_subject = len(described) >= len(self._names) - len(columns.subjects)
-            facts = consent if is_subject or channels is None else channels
-            column = batch.column(name)
-            with _faults_named(name, column.type):
+        name = columns.created_at
+        try:
+            when = self._created(batch.column(name), columns, known_until)
+            for name in self._names:
+                is_subject = len(described) >= len(self._names) - len(columns.subjects)
+                facts = consent if is_subject or channels is None else channels
+                column = batch.column(name)
                 described.append(self._column(name, column, facts, names_subjects=is_subject))
-        created = batch.column(columns.created_at)
-        with _faults_named(columns.created_at, created.type):
-            when = self._created(created, columns, known_until)
+        except (MalformedArrayError, pa.ArrowException):  # pyarrow's message can quote values
+            raise malformed(name, batch.column(name).type) from None
         self._columns = (c.Column * len(described))(*described)
         self._struct = c.Messages(
             *(when, self._columns, len(described)),
@@ -113,12 +112,10 @@ class Messages:
         resolved = None
         if isinstance(ids, pa.DictionaryArray):
             ids.validate()  # checks that there is a dictionary
+            if self._lookup.takes_values(ids):
+                Validator().check_column(name, ids)  # pyarrow takes values without any check
             resolved, positions = self._lookup.values(facts, ids)
-            if positions is None:
-                ids = ids.indices
-            else:
-                Validator().check_column(name, ids)
-                ids = pa.array(positions)
+            ids = ids.indices if positions is None else pa.array(positions)
         described = IdArray(ids)
         struct = self._lookup.struct(facts, is_signed=described.is_signed)
         self._held += [described, struct]
@@ -199,11 +196,3 @@ class Messages:
             *(earliest, latest, unit, buffers.validity, known_until),
             *(Reason.AFTER_SNAPSHOT, Reason.TIMESTAMP_MISSING),
         )
-
-
-@contextmanager
-def _faults_named(name: str, kind: pa.DataType) -> Iterator[None]:
-    try:
-        yield
-    except (MalformedArrayError, pa.ArrowException):  # pyarrow's message can quote values
-        raise malformed(name, kind) from None

@@ -75,7 +75,11 @@ def _match_values(rule: Rule, column: pa.Array) -> Bools:
     if pa.types.is_dictionary(column.type):
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
-    listed = booleans(_is_listed(column, rule.values))
+    if pa.types.is_boolean(column.type):
+        by_value = np.array([False in rule.values, True in rule.values])
+        listed = by_value[booleans(column).view(np.uint8)]
+    else:
+        listed = booleans(_is_listed(column, rule.values))
     return listed if rule.any_of is not None else ~listed
 
 
@@ -94,8 +98,6 @@ def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa
     """The column and the values in one type, without the values that this type cannot hold."""
     if is_text(column.type):
         return plain_text(column), pa.array(values, pa.large_string())
-    if pa.types.is_boolean(column.type):
-        return column, pa.array(values, pa.bool_())
     bounds = np.iinfo(column.type.to_pandas_dtype())
     return column, pa.array([v for v in values if bounds.min <= v <= bounds.max], column.type)
 

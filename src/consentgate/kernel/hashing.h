@@ -42,71 +42,92 @@ static inline uint64_t place_of(uint64_t hash, uint64_t count)
     return (uint64_t)(((cg_uint128)hash * count) >> 64);
 }
 
-/* The upper half of one 128-bit secret plus three others times 64-bit numbers. */
-static inline uint64_t finish(const uint64_t secret[8], uint64_t low, uint64_t high, uint64_t length)
+/* The two halves of a product, one added to the other bit by bit. */
+static inline uint64_t fold(uint64_t one, uint64_t other)
 {
-    cg_uint128 sum = ((cg_uint128)secret[1] << 64) | secret[0];
-    sum += (cg_uint128)secret[2] * low + ((cg_uint128)(secret[3] * low) << 64);
-    sum += (cg_uint128)secret[4] * high + ((cg_uint128)(secret[5] * high) << 64);
-    sum += (cg_uint128)secret[6] * length + ((cg_uint128)(secret[7] * length) << 64);
-    return (uint64_t)(sum >> 64);
+    cg_uint128 product = (cg_uint128)one * other;
+    return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* The last 0 to 15 bytes of a text as two words, filled up with zeros. */
-static inline void load_rest(const uint8_t *text, uint64_t length, const uint8_t *end,
-                             uint64_t words[2])
+/* Texts of up to so many bytes are padded to it, so that no branch depends on their length. */
+#define CG_SHORT_TEXT 48
+
+/* Two sums of products of words and secret words; see fingerprint_text. */
+struct sums {
+    cg_uint128 one;
+    cg_uint128 other;
+    uint64_t seen; /* all words, united */
+};
+
+/* Add two words of a text, which meet the secret words `key`. */
+static inline void add_pair(struct sums *sums, uint64_t first, uint64_t second, const uint64_t *key)
 {
-    if (end - text >= 16) {
-        uint64_t in_first = length < 8 ? length : 8;
-        uint64_t in_second = length - in_first;
-        words[0] = in_first == 8 ? load_word(text)
-                                 : load_word(text) & ((UINT64_C(1) << (8 * in_first)) - 1);
-        words[1] = load_word(text + 8) & ((UINT64_C(1) << (8 * in_second)) - 1);
-    } else {
-        words[0] = words[1] = 0;
-        memcpy(words, text, (size_t)length);
+    sums->seen |= first | second;
+    sums->one += (cg_uint128)(first + key[0]) * (second + key[1]);
+    sums->other += (cg_uint128)(first + key[2]) * (second + key[3]);
+}
+
+static inline void add_short_text(struct sums *sums, const uint8_t *text, uint64_t length,
+                                  const uint8_t *end, const uint64_t *key)
+{
+    /* From byte CG_SHORT_TEXT - length on, these are the masks of a text's words. */
+    static const uint8_t masks[2 * CG_SHORT_TEXT] = {
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+        255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
+    };
+    const uint8_t *mask = masks + CG_SHORT_TEXT - length;
+    uint8_t copy[CG_SHORT_TEXT];
+    if (end - text < CG_SHORT_TEXT) { /* more than the text may only be read within the buffer */
+        memset(copy, 0, sizeof copy);
+        if (length)
+            memcpy(copy, text, (size_t)length);
+        text = copy;
     }
+    for (int at = 0; at < CG_SHORT_TEXT; at += 16)
+        add_pair(sums, load_word(text + at) & load_word(mask + at),
+                 load_word(text + at + 8) & load_word(mask + at + 8), key + at / 8);
+}
+
+static inline void add_long_text(struct sums *sums, const uint8_t *text, uint64_t length,
+                                 const uint64_t *key)
+{
+    for (; length >= 16; length -= 16, text += 16, key += 2)
+        add_pair(sums, load_word(text), load_word(text + 8), key);
+    uint64_t rest[2] = {0, 0};
+    memcpy(rest, text, (size_t)length);
+    add_pair(sums, rest[0], rest[1], key);
 }
 
 /* The fingerprint of a text of at most CG_LONGEST_TEXT bytes.
  *
- * Words of 64 bits are taken in pairs. Each is added to a secret word, and the two are multiplied
- * to 128 bits; the products are summed up. A second sum uses the secret words that lie one pair
- * further on. This is NH with a Toeplitz shift (Black et al., "UMAC: Fast and Secure Message
- * Authentication", CRYPTO 1999): for any two texts of equal padded length, the odds over the
- * secrets that both sums agree are at most 2**-128. Each sum is then hashed to 64 bits together
- * with the length, in a strongly universal way (Lemire and Kaser, "Strongly universal string
- * hashing is fast", The Computer Journal 57(11), 2014).
+ * The text is filled up with zeros: a short one to CG_SHORT_TEXT bytes, a longer one to the next
+ * multiple of 16 bytes, or by 16 bytes if its length is one. Words of 64 bits are taken in pairs.
+ * Each is added to a secret word, and the two are multiplied to 128 bits; the products are summed
+ * up. A second sum uses the secret words that lie one pair further on. This is NH with a Toeplitz
+ * shift (Black et al., "UMAC: Fast and Secure Message Authentication", CRYPTO 1999): for any two
+ * texts of equal padded length, the odds over the secrets that both sums agree are at most
+ * 2**-128. Each sum is then mixed with the length and more secret words into 64 bits. This keeps
+ * these odds if the mixing behaves as random.
  *
- * end: the end of the buffer that holds the text; up to 16 bytes are read at once before it.
- * high_bits: gets the highest bit of every byte; zero for ASCII.
+ * end: the end of the buffer that holds the text.
+ * high_bits: gets the highest bit of every byte, united over all words; zero for ASCII.
  */
 static inline struct fingerprint fingerprint_text(const uint8_t *text, uint64_t length,
                                                   const uint8_t *end,
                                                   const struct cg_secret *secret,
                                                   uint64_t *high_bits)
 {
-    const uint64_t *key = secret->words;
-    cg_uint128 one = 0, other = 0;
-    uint64_t seen = 0, words[2], left = length;
-    while (left) {
-        if (left >= 16) {
-            words[0] = load_word(text);
-            words[1] = load_word(text + 8);
-        } else {
-            load_rest(text, left, end, words);
-        }
-        seen |= words[0] | words[1];
-        one += (cg_uint128)(words[0] + key[0]) * (words[1] + key[1]);
-        other += (cg_uint128)(words[0] + key[2]) * (words[1] + key[3]);
-        key += 2;
-        text += 16;
-        left = left > 16 ? left - 16 : 0;
-    }
-    *high_bits = seen & UINT64_C(0x8080808080808080);
+    struct sums sums = {0, 0, 0};
+    if (length <= CG_SHORT_TEXT)
+        add_short_text(&sums, text, length, end, secret->words);
+    else
+        add_long_text(&sums, text, length, secret->words);
+    *high_bits = sums.seen & UINT64_C(0x8080808080808080);
+    const uint64_t *more = secret->finish;
     return (struct fingerprint){
-        finish(secret->finish[0], (uint64_t)one, (uint64_t)(one >> 64), length),
-        finish(secret->finish[1], (uint64_t)other, (uint64_t)(other >> 64), length),
+        fold((uint64_t)sums.one ^ more[0], (uint64_t)(sums.one >> 64) + more[1] * (length + 1)),
+        fold((uint64_t)sums.other ^ more[2], (uint64_t)(sums.other >> 64) + more[3] * (length + 1)),
     };
 }
 

@@ -32,68 +32,98 @@ static void read_uuids(const struct cg_ids *ids, int64_t first, int64_t count, s
     }
 }
 
-/* Find the bytes of text `at`. Returns whether they lie within their buffer. */
-static inline int32_t locate_text(const struct cg_ids *ids, int64_t at, const uint8_t **text,
-                                  uint64_t *length, const uint8_t **end)
+/* A text, and the end of the buffer that holds it. */
+struct text {
+    const uint8_t *bytes;
+    uint64_t length;
+    const uint8_t *end;
+};
+
+/* Find a text between two offsets. Returns whether it lies within the data. */
+static inline int between(const struct cg_ids *ids, int64_t start, int64_t stop, struct text *text)
 {
-    int64_t start, stop;
-    if (ids->kind == CG_VIEWS) {
-        const uint8_t *view = (const uint8_t *)ids->values + 16 * at;
-        int32_t parts[4];
-        memcpy(parts, view, sizeof parts);
-        if (parts[0] < 0)
-            return 0;
-        *length = (uint64_t)parts[0];
-        if (parts[0] <= 12) {
-            *text = view + 4;
-            *end = view + 16;
-            return 1;
-        }
-        if (parts[2] < 0 || parts[2] >= ids->buffer_count || parts[3] < 0)
-            return 0;
-        const struct cg_buffer *buffer = &ids->buffers[parts[2]];
-        if ((int64_t)parts[3] + parts[0] > buffer->bytes)
-            return 0;
-        *text = buffer->data + parts[3];
-        *end = buffer->data + buffer->bytes;
-        return memcmp(*text, view + 4, 4) == 0;
-    }
-    if (ids->kind == CG_TEXTS32) {
-        start = ((const int32_t *)ids->values)[at];
-        stop = ((const int32_t *)ids->values)[at + 1];
-    } else {
-        start = ((const int64_t *)ids->values)[at];
-        stop = ((const int64_t *)ids->values)[at + 1];
-    }
     if (start < 0 || stop < start || stop > ids->data_bytes)
         return 0;
-    *text = ids->data + start;
-    *length = (uint64_t)(stop - start);
-    *end = ids->data + ids->data_bytes;
+    text->bytes = ids->data + start;
+    text->length = (uint64_t)(stop - start);
+    text->end = ids->data + ids->data_bytes;
     return 1;
 }
 
-static int32_t read_texts(const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
-                          int64_t count, struct keys *keys)
+/* Find the text of a view. Returns whether it lies within its buffer. */
+static inline int in_view(const struct cg_ids *ids, int64_t at, struct text *text)
+{
+    const uint8_t *view = (const uint8_t *)ids->values + 16 * at;
+    struct {
+        int32_t length;
+        uint8_t prefix[4];
+        int32_t buffer;
+        int32_t offset;
+    } cell;
+    memcpy(&cell, view, sizeof cell);
+    text->length = (uint64_t)cell.length;
+    if (cell.length <= 12) {
+        text->bytes = view + 4;
+        text->end = view + 16;
+        return cell.length >= 0;
+    }
+    if (cell.buffer < 0 || cell.buffer >= ids->buffer_count || cell.offset < 0)
+        return 0;
+    const struct cg_buffer *buffer = &ids->buffers[cell.buffer];
+    if ((int64_t)cell.offset + cell.length > buffer->bytes)
+        return 0;
+    text->bytes = buffer->data + cell.offset;
+    text->end = buffer->data + buffer->bytes;
+    return memcmp(text->bytes, cell.prefix, sizeof cell.prefix) == 0;
+}
+
+static inline int locate(int64_t kind, const struct cg_ids *ids, int64_t at, struct text *text)
+{
+    if (kind == CG_VIEWS)
+        return in_view(ids, at, text);
+    if (kind == CG_TEXTS32) {
+        const int32_t *offsets = ids->values;
+        return between(ids, offsets[at], offsets[at + 1], text);
+    }
+    const int64_t *offsets = ids->values;
+    return between(ids, offsets[at], offsets[at + 1], text);
+}
+
+static void mark_all(struct keys *keys, int64_t count, uint64_t null)
+{
+    keys->are_marked = 1;
+    for (int64_t i = 0; i < count; i++) {
+        keys->known[i] = ~null;
+        keys->null[i] = null;
+    }
+}
+
+static inline __attribute__((always_inline)) int32_t
+read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
+           int64_t count, struct keys *keys)
 {
     for (int64_t i = 0; i < count; i++) {
-        const uint8_t *text, *end;
-        uint64_t length, high_bits;
+        struct text text;
+        uint64_t high_bits;
         int is_null = ids->valid.bits && !valid_at(&ids->valid, first + i);
-        keys->a[i] = keys->b[i] = 0;
-        if (ids->kind == CG_VIEWS && is_null)
+        keys->a[i] = keys->b[i] = keys->hash[i] = 0;
+        if (kind == CG_VIEWS && is_null)
             continue; /* the cells of null views may hold anything */
-        if (!locate_text(ids, first + i, &text, &length, &end))
+        if (!locate(kind, ids, first + i, &text))
             return CG_BAD_OFFSETS;
         if (is_null)
             continue;
-        uint64_t hashed = length < CG_LONGEST_TEXT ? length : CG_LONGEST_TEXT;
-        struct fingerprint print = fingerprint_text(text, hashed, end, secret, &high_bits);
-        keys->a[i] = print.a;
+        int is_long = text.length > CG_LONGEST_TEXT;
+        struct fingerprint print = fingerprint_text(
+            text.bytes, is_long ? CG_LONGEST_TEXT : text.length, text.end, secret, &high_bits);
+        keys->a[i] = keys->hash[i] = print.a;
         keys->b[i] = print.b;
-        if (length > CG_LONGEST_TEXT)
+        if (is_long) {
+            if (!keys->are_marked)
+                mark_all(keys, count, 0);
             keys->known[i] = 0;
-        if ((high_bits || length > CG_LONGEST_TEXT) && !is_utf8(text, length))
+        }
+        if ((high_bits || is_long) && !is_utf8(text.bytes, text.length))
             return CG_NOT_UTF8;
     }
     return CG_SOUND;
@@ -113,38 +143,33 @@ static void mark_nulls(const struct cg_validity *valid, int64_t first, int64_t c
 int32_t read_keys(const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
                   int64_t count, struct keys *keys)
 {
-    uint64_t null = ids->kind == CG_NULLS ? UINT64_MAX : 0;
-    for (int64_t i = 0; i < count; i++) {
-        keys->known[i] = ~null;
-        keys->null[i] = null;
-    }
+    int32_t fault = CG_SOUND;
+    keys->are_marked = 0;
+    if (ids->valid.bits || ids->kind == CG_NULLS)
+        mark_all(keys, count, ids->kind == CG_NULLS ? UINT64_MAX : 0);
     switch (ids->kind) {
     case CG_NULLS:
         for (int64_t i = 0; i < count; i++)
             keys->a[i] = keys->b[i] = keys->hash[i] = 0;
-        return CG_SOUND;
+        break;
     case CG_UUIDS:
         read_uuids(ids, first, count, keys);
         for (int64_t i = 0; i < count; i++)
             keys->hash[i] = mix_pair(keys->a[i], keys->b[i], secret->odd);
         break;
-    case CG_TEXTS32:
-    case CG_TEXTS64:
-    case CG_VIEWS: {
-        int32_t fault = read_texts(ids, secret, first, count, keys);
-        if (fault)
-            return fault;
-        memcpy(keys->hash, keys->a, (size_t)count * sizeof *keys->a);
-        break;
-    }
+    case CG_TEXTS32: fault = read_texts(CG_TEXTS32, ids, secret, first, count, keys); break;
+    case CG_TEXTS64: fault = read_texts(CG_TEXTS64, ids, secret, first, count, keys); break;
+    case CG_VIEWS: fault = read_texts(CG_VIEWS, ids, secret, first, count, keys); break;
     default:
         read_integers(ids, first, count, keys->a);
-        for (int64_t i = 0; i < count; i++)
+        for (int64_t i = 0; i < count; i++) {
+            keys->b[i] = 0;
             keys->hash[i] = mix(keys->a[i], secret->odd);
+        }
     }
     if (ids->valid.bits)
         mark_nulls(&ids->valid, first, count, keys);
-    return CG_SOUND;
+    return fault;
 }
 
 int32_t cg_keys(const struct cg_ids *ids, const struct cg_secret *secret, int64_t start,

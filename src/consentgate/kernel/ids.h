@@ -12,9 +12,11 @@
  *
  * Integers have `a` only; UUIDs are `a` and `b`; the fingerprint of a text is `a` and `b`.
  * `hash` is spread evenly. `known` is all ones, or zero if the id cannot have a record: it is null,
- * or a text that is too long. `null` is all ones or zero.
+ * or a text that is too long. `null` is all ones or zero. If `are_marked` is zero, all ids are known,
+ * none is null, and the marks are not set.
  */
 struct keys {
+    int are_marked;
     uint64_t a[TILE];
     uint64_t b[TILE];
     uint64_t hash[TILE];

@@ -3,6 +3,9 @@
 #include "ids.h"
 #include "table.h"
 
+/* How many rows are judged by one column before the next one is looked at. */
+#define BLOCK 2048
+
 #define EARLIEST INT64_MIN
 #define LATEST INT64_MAX
 
@@ -28,7 +31,8 @@ static inline int64_t reached_by(const struct cg_instants *instants, int64_t tim
     return reached < 1 ? 1 : reached;
 }
 
-/* The exact instant of an entry whose step is known. */
+/* The exact instant of an entry whose step is known. If its rank is not known, the latest instant of
+ * the step, because a later one excludes. */
 static int64_t exact_instant(const struct cg_instants *instants, int64_t step, uint64_t rank,
                              int64_t ranked)
 {
@@ -50,9 +54,17 @@ static int64_t instant_of_slot(const struct cg_facts *facts, const struct cg_ins
                                uint64_t word, int64_t slot)
 {
     int64_t step = instants->bits ? step_of(instants, word) : 0;
-    if (step == 0 || slot < 0)
+    if (step == 0)
         return EARLIEST;
-    return exact_instant(instants, step, rank_of(&facts->table, slot), facts->table.ranked);
+    uint64_t rank = slot < 0 ? NO_RANK : rank_of(&facts->table, slot);
+    return exact_instant(instants, step, rank, facts->table.ranked);
+}
+
+/* The rank of a slot's entry; -1 if there is no entry, or if its rank is not known. */
+static int64_t known_rank(const struct cg_table *table, int64_t slot)
+{
+    uint64_t rank = slot < 0 ? NO_RANK : rank_of(table, slot);
+    return rank < (uint64_t)table->ranked ? (int64_t)rank : -1;
 }
 
 static int64_t slot_of(const struct cg_facts *facts, const struct found *found, int64_t i)
@@ -92,116 +104,139 @@ static inline uint32_t stored_reasons(const struct cg_facts *facts, uint64_t wor
     return (uint32_t)((word & facts->reason_mask) << facts->first_reason) ^ facts->unknown;
 }
 
-static inline void add_expired(const struct cg_facts *facts, int64_t count, struct found *found)
+/* Add the reasons that do not depend on the message to ids that were found. */
+static inline void add_reasons(const struct cg_facts *facts, int64_t count, struct found *found)
 {
-    int64_t past[TILE];
-    for (int64_t i = 0; i < count; i++)
-        past[i] = facts->past;
-    add_later(facts, &facts->until, past, count, facts->after_until, found);
-}
-
-/* Look up ids first to first + count, and add the reasons that do not depend on the message. */
-static inline int32_t find_ids(const struct cg_facts *facts, const struct cg_ids *ids,
-                               int64_t first, int64_t count, struct found *found)
-{
-    int32_t fault = read_keys(ids, facts->table.secret, first, count, &found->keys);
-    if (fault)
-        return fault;
-    prefetch_lines(&facts->table, &found->keys, count);
-    find_facts(&facts->table, &found->keys, count, found->facts);
     for (int64_t i = 0; i < count; i++)
         found->bits[i] = stored_reasons(facts, found->facts[i]);
-    if (facts->until.bits)
-        add_expired(facts, count, found);
-    return CG_SOUND;
+    if (facts->until.bits) {
+        int64_t past[TILE];
+        for (int64_t i = 0; i < count; i++)
+            past[i] = facts->past;
+        add_later(facts, &facts->until, past, count, facts->after_until, found);
+    }
 }
 
 /* A null has one reason, whatever is in its place. */
 static inline void judge_nulls(const struct cg_facts *facts, int64_t count, struct found *found)
 {
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; found->keys.are_marked && i < count; i++) {
         uint32_t null = (uint32_t)found->keys.null[i];
         found->bits[i] = (found->bits[i] & ~null) | (facts->null & null);
     }
 }
 
-/* ---- Dictionaries: reasons that were worked out for each value before ---- */
+/* ---- Tiles: up to TILE ids that lie one after the other, and the row of each ---- */
 
-static int32_t judge_resolved(const struct cg_column *column, int64_t first, int64_t count,
-                              const int64_t *written, struct found *found)
+struct tile {
+    const struct cg_column *column;
+    const int64_t *written; /* when each row's message was written */
+    uint32_t *bits;         /* the reasons against each row */
+    int64_t first;
+    int64_t count;
+    int64_t first_row; /* of a column without lists: rows lie one after the other, too */
+    int64_t row[TILE]; /* of a column of lists */
+    struct found found;
+};
+
+static inline int has_lists(const struct tile *tile)
 {
+    return tile->column->lists.kind != CG_NO_LIST;
+}
+
+/* When the message of each id was written. */
+static const int64_t *written_by_id(const struct tile *tile, int64_t space[TILE])
+{
+    if (!has_lists(tile))
+        return tile->written + tile->first_row;
+    for (int64_t i = 0; i < tile->count; i++)
+        space[i] = tile->written[tile->row[i]];
+    return space;
+}
+
+static void add_to_rows(struct tile *tile)
+{
+    if (has_lists(tile))
+        for (int64_t i = 0; i < tile->count; i++)
+            tile->bits[tile->row[i]] |= tile->found.bits[i];
+    else
+        for (int64_t i = 0; i < tile->count; i++)
+            tile->bits[tile->first_row + i] |= tile->found.bits[i];
+}
+
+/* Judge dictionary indices by what was worked out for the values before. */
+static int32_t judge_indices(struct tile *tile, const int64_t *written)
+{
+    const struct cg_column *column = tile->column;
     const struct cg_validity *valid = &column->ids.valid;
-    int64_t null = column->resolved.length;
-    read_integers(&column->ids, first, count, found->keys.a);
-    for (int64_t i = 0; i < count; i++) {
-        uint64_t code = found->keys.a[i];
-        if (valid->bits && !valid_at(valid, first + i))
-            code = (uint64_t)null;
-        else if (code >= (uint64_t)null)
+    const struct cg_resolved *resolved = &column->resolved;
+    uint64_t *codes = tile->found.keys.a, null = (uint64_t)resolved->length;
+    read_integers(&column->ids, tile->first, tile->count, codes);
+    for (int64_t i = 0; i < tile->count; i++) {
+        if (valid->bits && !valid_at(valid, tile->first + i))
+            codes[i] = null;
+        else if (codes[i] >= null)
             return CG_BAD_INDEX;
-        uint32_t late = column->resolved.since[code] > written[i] ? column->facts->before_since : 0;
-        found->bits[i] = column->resolved.bits[code] | late;
+        tile->found.bits[i] = resolved->bits[codes[i]];
+        tile->found.bits[i] |=
+            resolved->since[codes[i]] > written[i] ? column->facts->before_since : 0;
     }
     return CG_SOUND;
 }
 
+/* Look up ids, and add the reasons that do not depend on the message. */
+static int32_t find_ids(const struct cg_facts *facts, const struct cg_ids *ids, int64_t first,
+                        int64_t count, struct found *found)
+{
+    int32_t fault = read_keys(ids, facts->table.secret, first, count, &found->keys);
+    if (fault)
+        return fault;
+    find_facts(&facts->table, &found->keys, count, found->facts);
+    add_reasons(facts, count, found);
+    return CG_SOUND;
+}
+
+static int32_t judge_tile(struct tile *tile)
+{
+    const struct cg_facts *facts = tile->column->facts;
+    struct found *found = &tile->found;
+    int64_t space[TILE];
+    const int64_t *written = written_by_id(tile, space);
+    int32_t fault;
+    if (tile->column->resolved.bits) {
+        fault = judge_indices(tile, written);
+    } else {
+        fault = find_ids(facts, &tile->column->ids, tile->first, tile->count, found);
+        if (!fault && facts->since.bits)
+            add_later(facts, &facts->since, written, tile->count, facts->before_since, found);
+        if (!fault)
+            judge_nulls(facts, tile->count, found);
+    }
+    if (!fault)
+        add_to_rows(tile);
+    tile->count = 0;
+    return fault;
+}
+
 /* ---- Columns ---- */
-
-/* The reasons against ids first to first + count, for messages written at `written`. */
-static int32_t judge_ids(const struct cg_column *column, int64_t first, int64_t count,
-                         const int64_t *written, struct found *found)
-{
-    const struct cg_facts *facts = column->facts;
-    if (column->resolved.bits)
-        return judge_resolved(column, first, count, written, found);
-    int32_t fault = find_ids(facts, &column->ids, first, count, found);
-    if (fault)
-        return fault;
-    if (facts->since.bits)
-        add_later(facts, &facts->since, written, count, facts->before_since, found);
-    judge_nulls(facts, count, found);
-    return CG_SOUND;
-}
-
-/* Items of lists that lie one after the other, and the row of each. */
-struct run {
-    int64_t first;
-    int64_t count;
-    int64_t row[TILE];
-};
-
-static int32_t judge_run(const struct cg_column *column, struct run *run, const int64_t *written,
-                         struct found *found, uint32_t *bits)
-{
-    int64_t written_by_item[TILE];
-    for (int64_t i = 0; i < run->count; i++)
-        written_by_item[i] = written[run->row[i]];
-    int32_t fault = judge_ids(column, run->first, run->count, written_by_item, found);
-    if (fault)
-        return fault;
-    for (int64_t i = 0; i < run->count; i++)
-        bits[run->row[i]] |= found->bits[i];
-    run->count = 0;
-    return CG_SOUND;
-}
 
 /* The items of list `at`. Returns whether they lie within the items of the column. */
 static int32_t list_at(const struct cg_column *column, int64_t at, int64_t *first, int64_t *count)
 {
     const struct cg_lists *lists = &column->lists;
+    int64_t end;
     switch (lists->kind) {
     case CG_LIST32:
         *first = ((const int32_t *)lists->offsets)[at];
         *count = (int64_t)((const int32_t *)lists->offsets)[at + 1] - *first;
         break;
-    case CG_LIST64: {
+    case CG_LIST64:
         *first = ((const int64_t *)lists->offsets)[at];
-        int64_t end = ((const int64_t *)lists->offsets)[at + 1];
+        end = ((const int64_t *)lists->offsets)[at + 1];
         if (*first < 0 || end < *first)
             return 0;
         *count = end - *first;
         break;
-    }
     case CG_LIST_VIEW32:
         *first = ((const int32_t *)lists->offsets)[at];
         *count = ((const int32_t *)lists->sizes)[at];
@@ -218,58 +253,76 @@ static int32_t list_at(const struct cg_column *column, int64_t at, int64_t *firs
            *count <= column->ids.length - *first;
 }
 
-static int32_t judge_lists(const struct cg_messages *messages, const struct cg_column *column,
-                           int64_t start, int64_t rows, const int64_t *written,
-                           struct found *found, uint32_t *bits, uint32_t *named)
+/* Add the items first to first + count of one row to the tile. It is judged when it is full, or when
+ * items do not go on from it. */
+static int32_t add_items(struct tile *tile, int64_t first, int64_t count, int64_t row)
 {
-    const struct cg_validity *valid = &column->lists.valid;
-    struct run run;
-    int32_t fault;
-    run.first = run.count = 0;
+    while (count > 0) {
+        if (tile->count == TILE || (tile->count && tile->first + tile->count != first)) {
+            int32_t fault = judge_tile(tile);
+            if (fault)
+                return fault;
+        }
+        if (tile->count == 0)
+            tile->first = first;
+        int64_t taken = count < TILE - tile->count ? count : TILE - tile->count;
+        for (int64_t i = 0; i < taken; i++)
+            tile->row[tile->count + i] = row;
+        tile->count += taken;
+        first += taken;
+        count -= taken;
+    }
+    return CG_SOUND;
+}
+
+static int32_t judge_lists(const struct cg_messages *messages, struct tile *tile, int64_t start,
+                           int64_t rows, uint8_t *named)
+{
+    const struct cg_validity *valid = &tile->column->lists.valid;
     for (int64_t row = 0; row < rows; row++) {
         int64_t first, count;
-        if (!list_at(column, start + row, &first, &count))
+        if (!list_at(tile->column, start + row, &first, &count))
             return CG_BAD_OFFSETS;
         if (valid->bits && !valid_at(valid, start + row)) {
-            bits[row] |= messages->null_list;
+            tile->bits[row] |= messages->null_list;
             continue;
         }
         named[row] |= count > 0;
-        while (count > 0) {
-            if (run.count == TILE || (run.count && run.first + run.count != first)) {
-                if ((fault = judge_run(column, &run, written, found, bits)))
-                    return fault;
-            }
-            if (run.count == 0)
-                run.first = first;
-            int64_t taken = count < TILE - run.count ? count : TILE - run.count;
-            for (int64_t i = 0; i < taken; i++)
-                run.row[run.count + i] = row;
-            run.count += taken;
-            first += taken;
-            count -= taken;
-        }
+        int32_t fault = add_items(tile, first, count, row);
+        if (fault)
+            return fault;
     }
-    return run.count ? judge_run(column, &run, written, found, bits) : CG_SOUND;
+    return tile->count ? judge_tile(tile) : CG_SOUND;
 }
 
+static int32_t judge_rows(struct tile *tile, int64_t start, int64_t rows, uint8_t *named)
+{
+    for (int64_t row = 0; row < rows; row += TILE) {
+        tile->first = start + row;
+        tile->first_row = row;
+        tile->count = rows - row < TILE ? rows - row : TILE;
+        int32_t fault = judge_tile(tile);
+        if (fault)
+            return fault;
+    }
+    memset(named, 1, (size_t)rows);
+    return CG_SOUND;
+}
+
+/* Add the reasons that one column gives against rows start to start + rows. */
 static int32_t judge_column(const struct cg_messages *messages, const struct cg_column *column,
                             int64_t start, int64_t rows, const int64_t *written, uint32_t *bits,
-                            uint32_t *named)
+                            uint8_t *named)
 {
-    struct found found;
-    uint32_t no_names[TILE] = {0};
-    uint32_t *names = column->names_subjects ? named : no_names;
-    if (column->lists.kind != CG_NO_LIST)
-        return judge_lists(messages, column, start, rows, written, &found, bits, names);
-    int32_t fault = judge_ids(column, start, rows, written, &found);
-    if (fault)
-        return fault;
-    for (int64_t row = 0; row < rows; row++) {
-        bits[row] |= found.bits[row];
-        names[row] = 1;
-    }
-    return CG_SOUND;
+    struct tile tile;
+    uint8_t no_names[BLOCK] = {0};
+    uint8_t *names = column->names_subjects ? named : no_names;
+    tile.column = column;
+    tile.written = written;
+    tile.bits = bits;
+    tile.count = tile.first = tile.first_row = 0;
+    return has_lists(&tile) ? judge_lists(messages, &tile, start, rows, names)
+                            : judge_rows(&tile, start, rows, names);
 }
 
 /* ---- Messages ---- */
@@ -296,15 +349,29 @@ static inline int64_t ceil_micros(int64_t ticks, int64_t unit)
     return micros == EARLIEST ? EARLIEST + 1 : micros;
 }
 
+static inline __attribute__((always_inline)) void
+read_ticks(const struct cg_created *created, int64_t unit, int64_t start, int64_t rows,
+           int64_t *written, uint32_t *bits)
+{
+    for (int64_t row = 0; row < rows; row++) {
+        int64_t latest = ceil_micros(created->latest[start + row], unit);
+        written[row] = floor_micros(created->earliest[start + row], unit);
+        bits[row] |= latest > created->known_until ? created->after_snapshot : 0;
+    }
+}
+
 /* Read when messages were written, and begin their bits. A null counts as written at the end of
  * time, so that nothing is compared with it. */
 static void read_created(const struct cg_created *created, int64_t start, int64_t rows,
                          int64_t *written, uint32_t *bits)
 {
-    for (int64_t row = 0; row < rows; row++) {
-        int64_t latest = ceil_micros(created->latest[start + row], created->unit);
-        written[row] = floor_micros(created->earliest[start + row], created->unit);
-        bits[row] |= latest > created->known_until ? created->after_snapshot : 0;
+    switch (created->unit) {
+#define READ(UNIT) read_ticks(created, UNIT, start, rows, written, bits)
+    case CG_SECONDS: READ(CG_SECONDS); break;
+    case CG_MILLISECONDS: READ(CG_MILLISECONDS); break;
+    case CG_MICROSECONDS: READ(CG_MICROSECONDS); break;
+    default: READ(CG_NANOSECONDS); break;
+#undef READ
     }
     for (int64_t row = 0; created->valid.bits && row < rows; row++) {
         if (!valid_at(&created->valid, start + row)) {
@@ -317,11 +384,12 @@ static void read_created(const struct cg_created *created, int64_t start, int64_
 int32_t cg_judge(const struct cg_messages *messages, int64_t start, int64_t stop, uint32_t *bits,
                  int64_t *faulty_column)
 {
-    for (int64_t first = start; first < stop; first += TILE) {
-        int64_t rows = stop - first < TILE ? stop - first : TILE;
-        int64_t written[TILE];
-        uint32_t named[TILE] = {0};
+    int64_t written[BLOCK];
+    uint8_t named[BLOCK];
+    for (int64_t first = start; first < stop; first += BLOCK) {
+        int64_t rows = stop - first < BLOCK ? stop - first : BLOCK;
         uint32_t *against = bits + (first - start);
+        memset(named, 0, sizeof named);
         read_created(&messages->created, first, rows, written, against);
         for (int64_t n = 0; n < messages->column_count; n++) {
             int32_t fault = judge_column(messages, &messages->columns[n], first, rows, written,
@@ -352,10 +420,19 @@ int32_t cg_resolve(const struct cg_facts *facts, const struct cg_ids *ids, int64
             bits[at + i] = found.bits[i];
             since[at + i] = instant_of_slot(facts, &facts->since, found.facts[i], slot);
             if (ranks)
-                ranks[at + i] = slot < 0 ? -1 : (int64_t)rank_of(&facts->table, slot);
+                ranks[at + i] = known_rank(&facts->table, slot);
         }
     }
     return CG_SOUND;
+}
+
+/* Whether an instant is later than a time, if both are known. */
+static int is_later(const struct cg_facts *facts, const struct cg_instants *instants, uint64_t word,
+                    int64_t slot, int64_t time)
+{
+    int64_t step = step_of(instants, word), reached = reached_by(instants, time);
+    return step > reached ||
+           (step == reached && instant_of_slot(facts, instants, word, slot) > time);
 }
 
 int64_t cg_entries(const struct cg_facts *facts, uint64_t first_line, uint64_t end_line,
@@ -363,21 +440,17 @@ int64_t cg_entries(const struct cg_facts *facts, uint64_t first_line, uint64_t e
 {
     const struct cg_table *table = &facts->table;
     int64_t count = 0, places = places_of(table->layout);
-    uint64_t rank = table->ranks[first_line / RANK_LINES];
     for (uint64_t line = first_line; line < end_line; line++) {
         const uint64_t *words = table->lines + LINE_WORDS * line;
         for (int64_t place = 0; place < places; place++) {
             uint64_t word = facts_at(table->layout, words, place);
             if (word == 0 || count == space)
                 break;
-            int64_t step = step_of(&facts->until, word), reached;
+            int64_t slot = (int64_t)line * places + place;
             bits[count] = stored_reasons(facts, word);
-            if (facts->until.bits && step >= (reached = reached_by(&facts->until, facts->past)) &&
-                (step > reached ||
-                 exact_instant(&facts->until, step, rank, table->ranked) > facts->past))
+            if (facts->until.bits && is_later(facts, &facts->until, word, slot, facts->past))
                 bits[count] |= facts->after_until;
             count++;
-            rank++;
         }
     }
     return count;

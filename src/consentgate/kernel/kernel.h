@@ -72,7 +72,7 @@ struct cg_ids {
 struct cg_secret {
     uint64_t odd;            /* for integers and UUIDs */
     const uint64_t *words;   /* for texts: enough for the longest text that can have a record */
-    uint64_t finish[2][8];   /* for texts: four 128-bit numbers for each half of a fingerprint */
+    uint64_t finish[4];      /* for texts: two words for each half of a fingerprint */
 };
 
 /* How keys lie in a line of 64 bytes; see table.h. */
@@ -221,7 +221,7 @@ CG_EXPORT int32_t cg_settle(const struct cg_table *table, const uint64_t *facts,
 
 /* Write the reasons and the instants of entries start to stop, for use as cg_resolved.
  *
- * ranks: gets the rank of each id's entry, or -1; may be NULL.
+ * ranks: gets the rank of each id's entry, or -1 if there is none or it is not known; may be NULL.
  */
 CG_EXPORT int32_t cg_resolve(const struct cg_facts *facts, const struct cg_ids *ids, int64_t start,
                              int64_t stop, uint32_t *bits, int64_t *since, int64_t *ranks);

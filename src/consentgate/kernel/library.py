@@ -1,10 +1,10 @@
-"""Loads the kernel's library and declares its functions."""
+"""Declares the functions of the kernel's library."""
 
 import ctypes
 from ctypes import POINTER, c_int32, c_int64, c_uint64, c_void_p
-from pathlib import Path
 
 from consentgate.kernel import structures as s
+from consentgate.kernel.loading import load_library
 
 _FUNCTIONS = {
     "cg_count_nulls": (c_int64, [POINTER(s.Validity), c_int64]),
@@ -47,13 +47,12 @@ _FUNCTIONS = {
 }
 
 
-def load(path: Path) -> ctypes.CDLL:
-    """Load a library, with the types of its functions. They run without the interpreter's lock."""
-    library = ctypes.CDLL(str(path))
+def declared(library: ctypes.CDLL) -> ctypes.CDLL:
+    """A library, with the types of its functions. They run without the interpreter's lock."""
     for name, (result, arguments) in _FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
 
 
-kernel = load(Path(__file__).with_name("kernel-avx2.so"))
+kernel = declared(load_library())

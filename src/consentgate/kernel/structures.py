@@ -110,7 +110,7 @@ class Ids(Structure):
 class SecretWords(Structure):
     """The secret under which ids are hashed."""
 
-    _fields_ = (("odd", c_uint64), ("words", c_void_p), ("finish", c_uint64 * 16))
+    _fields_ = (("odd", c_uint64), ("words", c_void_p), ("finish", c_uint64 * 4))
 
 
 class Table(Structure):

@@ -2,25 +2,19 @@
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-void prefetch_lines(const struct cg_table *table, const struct keys *keys, int64_t count)
-{
-    for (int64_t i = 0; i < count; i++)
-        __builtin_prefetch(table->lines + LINE_WORDS * place_of(keys->hash[i], table->count));
-}
-
-/* Look into one line for each key. Keys that may be in the next line are written to `waiting`. */
+/* Look into one line for each of some keys. Those that may be in the next line are written to
+ * `waiting`, in which nothing is written beyond the keys that were read from `which`. */
 ALWAYS_INLINE int64_t look(int64_t layout, const struct cg_table *table, const struct keys *keys,
-                           const int64_t *which, int64_t count, uint64_t *at, uint64_t *facts,
-                           int64_t *waiting)
+                           const int64_t *which, int64_t count, const uint64_t *at,
+                           uint64_t *facts, int64_t *waiting)
 {
     int64_t left = 0;
     for (int64_t n = 0; n < count; n++) {
-        int64_t i = which ? which[n] : n;
+        int64_t i = which[n];
         const uint64_t *line = table->lines + LINE_WORDS * at[i];
-        uint64_t found = facts_in(layout, line, keys->a[i], keys->b[i]);
-        facts[i] = found;
+        facts[i] = facts_in(layout, line, keys->a[i], keys->b[i]);
         waiting[left] = i;
-        left += (found == 0) & is_full(layout, line);
+        left += (facts[i] == 0) & is_full(layout, line);
     }
     return left;
 }
@@ -29,10 +23,13 @@ ALWAYS_INLINE void find(int64_t layout, const struct cg_table *table, const stru
                         int64_t count, uint64_t *facts)
 {
     uint64_t at[TILE];
-    int64_t waiting[TILE + 1];
-    for (int64_t i = 0; i < count; i++)
+    int64_t waiting[TILE];
+    for (int64_t i = 0; i < count; i++) {
+        waiting[i] = i;
         at[i] = place_of(keys->hash[i], table->count);
-    int64_t left = look(layout, table, keys, NULL, count, at, facts, waiting);
+        __builtin_prefetch(table->lines + LINE_WORDS * at[i]);
+    }
+    int64_t left = look(layout, table, keys, waiting, count, at, facts, waiting);
     for (uint64_t further = 0; left && further < table->longest; further++) {
         for (int64_t n = 0; n < left; n++) {
             uint64_t *line = &at[waiting[n]];
@@ -41,7 +38,7 @@ ALWAYS_INLINE void find(int64_t layout, const struct cg_table *table, const stru
         }
         left = look(layout, table, keys, waiting, left, at, facts, waiting);
     }
-    for (int64_t i = 0; i < count; i++)
+    for (int64_t i = 0; keys->are_marked && i < count; i++)
         facts[i] &= keys->known[i];
 }
 
@@ -74,7 +71,7 @@ int64_t find_slot(const struct cg_table *table, uint64_t a, uint64_t b, uint64_t
     return -1;
 }
 
-static uint64_t entries_in(int64_t layout, const uint64_t *line)
+ALWAYS_INLINE uint64_t entries_in(int64_t layout, const uint64_t *line)
 {
     uint64_t entries = 0;
     for (int64_t place = 0; place < places_of(layout); place++)
@@ -85,11 +82,18 @@ static uint64_t entries_in(int64_t layout, const uint64_t *line)
 uint64_t rank_of(const struct cg_table *table, int64_t slot)
 {
     int64_t places = places_of(table->layout);
-    uint64_t line = (uint64_t)(slot / places);
-    uint64_t rank = table->ranks[line / RANK_LINES] + (uint64_t)(slot % places);
-    for (uint64_t before = line / RANK_LINES * RANK_LINES; before < line; before++)
-        rank += entries_in(table->layout, table->lines + LINE_WORDS * before);
-    return rank;
+    uint64_t line = (uint64_t)(slot / places), group = line / RANK_LINES;
+    uint64_t first = group * RANK_LINES, before = 0, all = 0;
+    uint64_t end = table->count - first < RANK_LINES ? table->count : first + RANK_LINES;
+    uint64_t after = end == table->count ? (uint64_t)table->ranked : table->ranks[group + 1];
+    for (uint64_t at = first; at < end; at++) {
+        uint64_t entries = entries_in(table->layout, table->lines + LINE_WORDS * at);
+        before += at < line ? entries : 0;
+        all += entries;
+    }
+    if (table->ranks[group] + all != after)
+        return NO_RANK;
+    return table->ranks[group] + before + (uint64_t)(slot % places);
 }
 
 static inline void put(int64_t layout, uint64_t *line, int64_t place, uint64_t a, uint64_t b,
@@ -101,16 +105,10 @@ static inline void put(int64_t layout, uint64_t *line, int64_t place, uint64_t a
         line[place] = a;
         line[2 + place] = b;
     } else {
+        cg_uint128 tag = (cg_uint128)(a & TAG_MASK) << (TAG_BITS * place);
         line[place] = b;
-        a &= TAG_MASK;
-        if (place == 0) {
-            line[6] |= a;
-        } else if (place == 1) {
-            line[6] |= a << 40;
-            line[7] |= a >> 24;
-        } else {
-            line[7] |= a << 16;
-        }
+        line[6] |= (uint64_t)tag;
+        line[7] |= (uint64_t)(tag >> 64);
     }
     line[facts_word(layout) + place] = facts;
 }
@@ -130,22 +128,21 @@ ALWAYS_INLINE int32_t put_row(int64_t layout, uint64_t *lines, uint64_t home, ui
     uint64_t at = home;
     for (uint64_t further = 0; further < steps; further++) {
         uint64_t *line = lines + LINE_WORDS * at;
-        for (int64_t place = 0; place < places_of(layout); place++) {
-            uint64_t held = facts_at(layout, line, place);
-            if (held == 0) {
-                put(layout, line, place, a, b, (uint64_t)row + 1);
-                if ((int64_t)further > filled->longest)
-                    filled->longest = (int64_t)further;
-                if (first)
-                    first[row] = row;
-                return 1;
-            }
-            if (is_key(layout, line, place, a, b)) {
-                filled->repeats++;
-                if (first)
-                    first[row] = (int64_t)held - 1;
-                return 1;
-            }
+        uint64_t held = facts_in(layout, line, a, b);
+        int64_t place = (int64_t)entries_in(layout, line);
+        if (held) {
+            filled->repeats++;
+            if (first)
+                first[row] = (int64_t)held - 1;
+            return 1;
+        }
+        if (place < places_of(layout)) {
+            put(layout, line, place, a, b, (uint64_t)row + 1);
+            if ((int64_t)further > filled->longest)
+                filled->longest = (int64_t)further;
+            if (first)
+                first[row] = row;
+            return 1;
         }
         at = at + 1 == count ? 0 : at + 1;
     }
@@ -245,6 +242,8 @@ static void move_values(const struct cg_moved *column, const uint64_t *rows, int
     }
 #undef MOVE
 }
+
+_Static_assert(RANK_LINES * 4 <= TILE, "the rows of sixteen lines have to fit into a tile");
 
 int32_t cg_settle(const struct cg_table *table, const uint64_t *facts, int64_t rows,
                   uint64_t first_line, uint64_t end_line, uint64_t rank, uint64_t *ranks,

@@ -77,9 +77,6 @@ static inline uint64_t facts_in(int64_t layout, const uint64_t *line, uint64_t a
     return facts;
 }
 
-/* Ask memory for the lines in which `count` keys are to be found. */
-void prefetch_lines(const struct cg_table *table, const struct keys *keys, int64_t count);
-
 /* The facts of `count` keys; zero where the table does not have a key. */
 void find_facts(const struct cg_table *table, const struct keys *keys, int64_t count,
                 uint64_t *facts);
@@ -87,7 +84,10 @@ void find_facts(const struct cg_table *table, const struct keys *keys, int64_t c
 /* The number of a key's entry, counted over all places of all lines, or -1. */
 int64_t find_slot(const struct cg_table *table, uint64_t a, uint64_t b, uint64_t hash);
 
-/* How many entries are before that of a slot. */
+#define NO_RANK UINT64_MAX
+
+/* How many entries are before that of a slot. NO_RANK if the lines around it have another number of
+ * entries than the ranks say: some of them are lost, as in torn memory. */
 uint64_t rank_of(const struct cg_table *table, int64_t slot);
 
 #endif

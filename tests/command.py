@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.build import NOW
+from tests.processes import HANGING_S
 
 Runner = Callable[..., "Outcome"]
 
@@ -40,7 +41,7 @@ def judge(**others: str) -> list[str]:
 def run_process(*arguments: str, **options: Any) -> Outcome:
     """The command line as a process of its own."""
     command = [sys.executable, "-m", "consentgate", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, **options)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGING_S, **options)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
@@ -56,7 +57,7 @@ def shown_on_terminal(*arguments: str, stream: str = "stderr", **environment: st
         with suppress(OSError):  # Linux says EIO once the other end is closed
             while chunk := os.read(ours, 4096):
                 shown += chunk
-        assert process.wait(60) == 0
+        assert process.wait(HANGING_S) == 0
     os.close(ours)
     return shown.decode()
 

@@ -11,6 +11,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+HANGING_S = 300
+"""Seconds after which a process or a thread is taken to hang.
+
+It is far more than any takes, because a machine may run several tests and other work at once.
+"""
 
 
 def fork(work: Callable[[], object]) -> int:
@@ -29,6 +34,18 @@ def fork(work: Callable[[], object]) -> int:
 def end_of(process: int) -> int:
     """The exit code of a process, or minus the number of the signal that killed it."""
     return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+
+
+def let_others_in(folder: Path) -> None:
+    """Let every user read a folder and reach it through the folders above.
+
+    Only root changes anything: as any other user, `as_nobody` skips the test.
+    """
+    if os.geteuid():
+        return
+    for each in (folder, *folder.parents):
+        if each.stat().st_mode & 0o005 != 0o005:
+            each.chmod(0o755)
 
 
 def as_nobody(code: str) -> subprocess.CompletedProcess[str]:

@@ -19,6 +19,8 @@ import pytest
 from moto.s3.models import s3_backends
 from moto.server import ThreadedMotoServer
 
+from tests.processes import HANGING_S
+
 KEY, SECRET = "AKIATESTACCESSKEY", "tOp+s3cr3t/of=the*test"
 SECRETS = (KEY, SECRET, quote(SECRET, safe=""), "s3cr3t", "endpoint_override")
 ACCOUNT = "123456789012"
@@ -110,7 +112,7 @@ class Store:
 
     def ask(self, method: str, key: str, body: bytes = b"") -> bytes:
         """Ask the server past this hand's hearing, as some other client."""
-        connection = http.client.HTTPConnection("localhost", self.server.port, timeout=20)
+        connection = http.client.HTTPConnection("localhost", self.server.port, timeout=HANGING_S)
         headers = {
             "Authorization": SIGNED,
             "Content-Type": "application/octet-stream",

@@ -14,6 +14,7 @@ import pyarrow as pa
 import consentgate as cg
 from tests.build import make_consent, make_gate, message_table
 from tests.gate_data import GATE, TABLE
+from tests.processes import HANGING_S
 
 
 def test_a_pickled_gate_judges_the_same() -> None:
@@ -50,7 +51,7 @@ def test_a_forked_child_judges_after_its_parent_has_used_polars() -> None:
         # Polars and Python 3.12 warn that forking with threads may deadlock: what this test is for
         warnings.simplefilter("ignore")
         child.start()
-    child.join(timeout=60)
+    child.join(timeout=HANGING_S)
     exit_code = child.exitcode
     child.kill()
     assert exit_code == 0

@@ -20,6 +20,7 @@ import consentgate as cg
 from consentgate import adapters
 from consentgate.adapters.engine import Engine, engine_of
 from tests.modules import PATHS, ROOT, load, syntax
+from tests.processes import HANGING_S
 
 ORDER = [
     *("errors", "arguments", "reasons", "kernel", "arrow", "storage", "columns", "policy"),
@@ -302,7 +303,7 @@ def loaded_after(code: str) -> set[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=HANGING_S,
         cwd=ROOT.parents[1],
     )
     assert done.returncode == 0, done.stderr

@@ -99,7 +99,8 @@ def excluded_rows(
     mask = pc.invert(decision.admitted)
     ids = keep_values(record_ids, mask, "record_id")
     rows = pa.array(np.flatnonzero(mask) + first_row)
-    columns = [ids, rows, decision.reason.filter(mask), decision.reason_bits.filter(mask)]
+    excluded = Decision(decision.reason_bits.filter(mask), decision.reason_names)
+    columns = [ids, rows, excluded.reason, excluded.reason_bits]
     return pa.table(columns, schema=ledger_schema(record_ids.type, gate))
 
 

@@ -23,6 +23,7 @@ from consentgate.adapters import polars as gated
 from consentgate.judging import JudgingOptions
 from tests.adapters.contract import ledger_rows, messages
 from tests.build import make_gate, message_table
+from tests.processes import HANGING_S
 from tests.run_data import mixed_gate, mixed_messages
 from tests.withdrawals import (
     Newest,
@@ -290,7 +291,7 @@ def test_a_query_that_is_broken_off_ends_with_the_process(tmp_path: Path) -> Non
             cwd=Path(__file__).parents[2],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=HANGING_S,
             check=False,
         )
         assert (done.returncode, done.stdout, done.stderr) == (0, "3\n", "")
@@ -331,7 +332,7 @@ def test_a_query_that_the_process_leaves_behind_does_not_seem_complete() -> None
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         check=False,
     )
     assert (done.returncode, done.stdout) == (0, "")

@@ -32,6 +32,7 @@ from tests.build import (
     make_gate,
     message_table,
 )
+from tests.processes import HANGING_S
 from tests.run_data import mixed_gate
 from tests.s3 import Store
 
@@ -238,7 +239,7 @@ def test_ranks_of_a_process_group_share_the_rows_out(
         subprocess.Popen([*command, str(rank)], stdout=subprocess.PIPE, text=True)
         for rank in range(2)
     ]
-    found = [list(map(int, rank.communicate(timeout=120)[0].split())) for rank in ranks]
+    found = [list(map(int, rank.communicate(timeout=HANGING_S)[0].split())) for rank in ranks]
     assert all(found)
     assert sorted([*found[0], *found[1]]) == admitted_ids(gate)
 
@@ -476,7 +477,7 @@ def test_a_worker_that_dies_is_an_error_and_no_end_of_the_data(gate: cg.Gate, me
     start = time.monotonic()
     with pytest.raises(RuntimeError, match=r"exited unexpectedly|is killed by signal"):
         drain(loader(dataset, 1, method))
-    assert time.monotonic() - start < 60
+    assert time.monotonic() - start < HANGING_S
 
 
 def test_a_file_that_was_exchanged_is_an_error(gate: cg.Gate, tmp_path: Path) -> None:
@@ -562,4 +563,4 @@ def test_forked_workers_read_an_object_store(gate: cg.Gate, store: Store) -> Non
     pq.write_table(messages(ROWS), sink, row_group_size=300)
     store.put({"a.parquet": sink.getvalue()}, "in")
     dataset = gated.filter(store.uri("in"), gate, batch_rows=100)
-    assert sorted(ids(loader(dataset, 2, "fork", timeout=60))) == admitted_ids(gate)
+    assert sorted(ids(loader(dataset, 2, "fork", timeout=HANGING_S))) == admitted_ids(gate)

@@ -410,7 +410,11 @@ def first_of(batches: list[pa.RecordBatch]) -> pa.RecordBatch:
 
 @pytest.mark.parametrize("loader_class", [DataLoader, StatefulDataLoader])
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("options", [{}, {"batch_size": 8}, {"collate_fn": first_of}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"batch_size": 8}, {"collate_fn": first_of}],
+    ids=["default", "batch_size", "collate_fn"],
+)
 def test_a_loader_that_collates_batches_is_refused(
     loader_class: Any, workers: int, options: dict[str, Any], files: Path
 ) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from consentgate.arrow.lists import unite
 from tests.build import BEGUN, MICRO, make_consent, make_gate, message_table
+from tests.processes import HANGING_S
 
 SUBJECTS = range(1, 40)
 STATUSES = ["given", "refused", "given", "withdrawn"]
@@ -108,4 +109,4 @@ def test_many_long_views_of_the_same_values_take_little_memory(shares: str) -> N
         assert (admitted.num_rows, excluded.num_rows) == (n, 0)
         assert admitted["sender_id"][n - 1].as_py() == [1] * n
     """
-    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=True, timeout=HANGING_S)

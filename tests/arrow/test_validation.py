@@ -18,6 +18,7 @@ from consentgate.arrow.validation import Validator, refuse_odd_names
 from tests.build import AS_OF, consent_table, make_consent, make_gate, message_table
 from tests.layouts import LAYOUT_BYTES, Layout
 from tests.malformed import MALFORMED, coded, lists, miscounted, text
+from tests.processes import HANGING_S
 from tests.scenarios import Scenario
 from tests.strategies import layouts, scenarios
 
@@ -216,7 +217,7 @@ def test_deep_columns_are_judged_or_refused() -> None:
 def test_flipped_octets_are_errors_and_never_crashes() -> None:
     """In a process of its own, since it is a crash of pyarrow's that is looked for."""
     command = [sys.executable, "-m", "tests.arrow.fuzz_ipc", "1", "400"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGING_S, check=False)
     assert done.returncode == 0, done.stderr
     for call in ("filter", "stream", "annotate", "explain"):
         assert f"{call}: judged" in done.stdout

@@ -12,6 +12,7 @@ import pytest
 
 from tests.cli.filtering import assert_outputs, messages, names_in, write
 from tests.command import Runner, assert_paragraph, judge
+from tests.processes import HANGING_S
 
 
 @pytest.mark.parametrize("name", ["admitted.parquet", "excluded.parquet"])
@@ -114,7 +115,7 @@ def test_a_full_disk_is_one_paragraph_and_leaves_nothing_behind() -> None:
     )
     path = write(messages(20_000), "in.arrow", "ipc file")
     command = [sys.executable, "-c", script, "filter", path, "--out", "out", *judge()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 1
     assert_paragraph(done.stderr, "output")
     assert "File too large" in done.stderr

@@ -9,6 +9,7 @@ import pytest
 
 import consentgate as cg
 from tests.command import Outcome, Runner
+from tests.processes import HANGING_S
 
 
 def test_the_version_is_the_packages(run: Runner) -> None:
@@ -26,4 +27,4 @@ def test_help_documents_the_exit_codes(run: Runner, command: list[str]) -> None:
 
 def test_the_library_loads_no_command_line() -> None:
     script = "import sys, consentgate; sys.exit(bool({'typer', 'rich'} & sys.modules.keys()))"
-    assert subprocess.run([sys.executable, "-c", script], timeout=60).returncode == 0
+    assert subprocess.run([sys.executable, "-c", script], timeout=HANGING_S).returncode == 0

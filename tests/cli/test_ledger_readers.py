@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from tests.cli.ledgers import run_mixed
+from tests.processes import HANGING_S
 
 pytestmark = pytest.mark.usefixtures("small_batches")
 
@@ -55,7 +56,7 @@ def test_others_read_the_ledger_without_this_library(script: str, key: str) -> N
         [sys.executable, "-W", "error", "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

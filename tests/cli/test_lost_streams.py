@@ -19,6 +19,7 @@ from tests.cli.filtering import (
     write,
 )
 from tests.command import Outcome, judge, run_process
+from tests.processes import HANGING_S
 
 
 def run_in_shell(redirection: str, *arguments: str) -> Outcome:
@@ -28,7 +29,7 @@ def run_in_shell(redirection: str, *arguments: str) -> Outcome:
         ["bash", "-c", f"{command} {redirection}; exit ${{PIPESTATUS[0]}}"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANGING_S,
     )
     assert "Traceback" not in done.stderr
     assert "Exception ignored" not in done.stderr

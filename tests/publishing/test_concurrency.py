@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import threading
@@ -19,6 +20,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.publishing.publication import Publication
+from tests.processes import HANGING_S
 from tests.publishing.numbered import (
     AT_ONCE,
     expected_bits,
@@ -72,7 +74,7 @@ def follow(live: cg.LiveGate, witness: Witness, last: int, answers: Any) -> None
     try:
         witness.look(live, whole=False)
         answers.put("ready")
-        deadline, looks = time.monotonic() + 60, 0
+        deadline, looks = time.monotonic() + HANGING_S, 0
         while witness.seen[-1] < last and time.monotonic() < deadline:
             witness.look(live, whole=looks % 2 == 0)
             looks += 1
@@ -92,9 +94,9 @@ def test_processes_that_read_while_gates_are_published_see_whole_ones(place: Pat
         context: Any = multiprocessing.get_context(method)
         readers.append(context.Process(target=follow, args=(live, witness, last, answers)))
     with running(readers):
-        assert [answers.get(timeout=60) for _ in readers] == ["ready"] * len(readers)
+        assert [answers.get(timeout=HANGING_S) for _ in readers] == ["ready"] * len(readers)
         publish_all(store, gates[1:])
-        ends = [answers.get(timeout=90) for _ in readers]
+        ends = [answers.get(timeout=2 * HANGING_S) for _ in readers]
     broken = [end for end in ends if isinstance(end, str)]
     assert not broken, broken[0]
     assert all(numbers[-1] == last for numbers, _ in ends)
@@ -115,7 +117,7 @@ def test_threads_share_a_live_gate(place: Path) -> None:
     live = store.live(check_every=timedelta(milliseconds=3))
 
     def follow_here(reader: int) -> int:
-        witness, deadline = Witness(numbers), time.monotonic() + 60
+        witness, deadline = Witness(numbers), time.monotonic() + HANGING_S
         while witness.seen[-1] < 40 and time.monotonic() < deadline:
             witness.look(live, whole=reader % 2 == 0)
         return len(witness.seen)
@@ -123,7 +125,7 @@ def test_threads_share_a_live_gate(place: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         readers = [pool.submit(follow_here, reader) for reader in range(8)]
         publish_all(store, gates[1:])
-        assert sum(reader.result(timeout=60) for reader in readers) > 16
+        assert sum(reader.result(timeout=HANGING_S) for reader in readers) > 16
 
 
 class Slow(cg.GateStore):
@@ -134,7 +136,7 @@ class Slow(cg.GateStore):
     def _open(self, published: Publication) -> cg.Gate:
         if published.number == 1:
             self.has_begun.set()
-            assert self.may_go_on.wait(10)
+            assert self.may_go_on.wait(HANGING_S)
         return super()._open(published)
 
 
@@ -142,13 +144,13 @@ def test_a_thread_that_opens_slowly_does_not_bring_an_older_gate_back(place: Pat
     live = cg.LiveGate(Slow(place), check_every=timedelta(hours=1))
     with ThreadPoolExecutor(2) as pool:
         slow = pool.submit(seen, live)
-        assert Slow.has_begun.wait(10)
+        assert Slow.has_begun.wait(HANGING_S)
         cg.GateStore(place).publish(numbered_gate(1))
         other = pool.submit(seen, live)
         with suppress(TimeoutError):
             other.result(timeout=0.2)
         Slow.may_go_on.set()
-        assert slow.result(timeout=10) == other.result(timeout=10) == seen(live)
+        assert slow.result(timeout=HANGING_S) == other.result(timeout=HANGING_S) == seen(live)
 
 
 def look_in_child(live: cg.LiveGate, answers: Any) -> None:
@@ -164,13 +166,13 @@ def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
     parent, newest, released = os.getpid(), store._newest, threading.Event()
 
     def look_slowly(last: Any) -> Any:
-        assert os.getpid() != parent or released.wait(60)
+        assert os.getpid() != parent or released.wait(HANGING_S)
         return newest(last)
 
     monkeypatch.setattr(store, "_newest", look_slowly)  # whoever waits in there holds the lock
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(seen, live)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANGING_S
         while not any(held.locked() for held in live._locks.values()):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -180,10 +182,10 @@ def test_a_fork_while_another_thread_looks_at_the_store_does_not_deadlock(
         digest = pointer(place)["digest"]
         try:
             with running([child]):
-                assert answers.get(timeout=20) == digest
+                assert answers.get(timeout=HANGING_S) == digest
         finally:
             released.set()
-        assert waiting.result(timeout=10) == digest
+        assert waiting.result(timeout=HANGING_S) == digest
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells")
@@ -198,6 +200,7 @@ def test_nothing_is_left_open_by_a_thousand_switches(place: Path) -> None:
     said = [first, other.model_dump(mode="json")]
     live = store.live(check_every=AT_ONCE)
     seen(live)
+    gc.collect()  # tests before this one may have left objects that hold files
     before = held()
     digests = []
     for number in range(3, 1_003):

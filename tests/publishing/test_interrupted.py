@@ -14,14 +14,14 @@ from pathlib import Path
 import pytest
 
 import consentgate as cg
-from tests.processes import ROOT, as_nobody, end_of, fork
+from tests.processes import HANGING_S, ROOT, as_nobody, end_of, fork, let_others_in
 from tests.publishing.numbered import AT_ONCE, POINTER, gate_files, numbered_gate, pointer, seen
 from tests.run_data import all_files
 
 
 def test_a_publisher_killed_at_any_step_leaves_the_old_gate_or_the_new(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.publishing.killing", str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 0, done.stderr
     outcomes = json.loads(done.stdout)
     assert outcomes["old"] >= 10
@@ -71,8 +71,7 @@ def test_a_full_disk_leaves_the_old_gate(small_disk: Path) -> None:
 
 
 def test_reading_takes_no_right_to_write(place: Path) -> None:
-    for folder in (place, *place.parents[:3]):
-        folder.chmod(0o755)
+    let_others_in(place)
     code = f"live = cg.GateStore({str(place)!r}).live()\nprint(live.current().digest)"
     done = as_nobody(code)
     assert done.stdout.strip() == pointer(place)["digest"], done.stderr
@@ -85,8 +84,7 @@ def test_reading_takes_no_right_to_write(place: Path) -> None:
 
 @pytest.mark.parametrize("act", ["publish(gate)", "prune(keep=1)"])
 def test_a_store_that_may_not_be_written_to_is_named(act: str, place: Path) -> None:
-    for folder in (place, *place.parents[:3]):
-        folder.chmod(0o755)
+    let_others_in(place)
     before = all_files(place)
     code = f"""
 import datetime, tests.build as b

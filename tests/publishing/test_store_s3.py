@@ -27,7 +27,7 @@ from consentgate.publishing import gate_cache
 from consentgate.storage import locks
 from consentgate.storage.folders import Folder
 from consentgate.storage.locks import lock
-from tests.processes import ROOT
+from tests.processes import HANGING_S, ROOT
 from tests.publishing.numbered import (
     AT_ONCE,
     BASE,
@@ -114,7 +114,7 @@ def test_a_gate_is_fetched_once_for_all_that_share_a_cache(store: Store, tmp_pat
 def follow(live: cg.LiveGate, answers: Any, questions: Any) -> None:
     """What a worker's process does: it says what it sees whenever it is asked."""
     for _ in range(2):
-        questions.get(timeout=60)
+        questions.get(timeout=HANGING_S)
         try:
             answers.put((seen(live), str(live.current().path)))
         except cg.ConsentGateError as error:
@@ -137,7 +137,7 @@ def test_workers_follow_however_they_were_started(
                 gates.publish(numbered_gate(number))
             for _ in workers:
                 questions.put("what do you see?")
-            (answer,) = {answers.get(timeout=60) for _ in workers}
+            (answer,) = {answers.get(timeout=HANGING_S) for _ in workers}
             assert answer == (numbered_gate(number).digest, str(live.current().path))
     assert len(fetches(store)) == 2 + 1  # the publisher looked at the head of the one before
 
@@ -298,22 +298,22 @@ def test_a_fork_while_another_thread_asks_the_store_is_an_error_and_no_deadlock(
 
     def wait(_: Request) -> None:
         asked.set()
-        go_on.wait(30)
+        go_on.wait(HANGING_S)
 
     store.server.before = wait
     context: Any = multiprocessing.get_context("fork")
     answers, questions = context.Queue(), context.Queue()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(seen, live)
-        assert asked.wait(30)
+        assert asked.wait(HANGING_S)
         with running([context.Process(target=follow, args=(live, answers, questions))]):
             questions.put("what do you see?")
-            code, words = answers.get(timeout=30)
+            code, words = answers.get(timeout=HANGING_S)
             store.server.before = None
             go_on.set()
             questions.put("and now?")
-            assert answers.get(timeout=30)[0] == "unreadable_file"
-        assert waiting.result(timeout=30) == numbered_gate(0).digest
+            assert answers.get(timeout=HANGING_S)[0] == "unreadable_file"
+        assert waiting.result(timeout=HANGING_S) == numbered_gate(0).digest
     assert code == "unreadable_file"
     assert "forked while another thread was using object storage; start worker" in words
 
@@ -417,7 +417,7 @@ def test_a_publisher_that_is_killed_leaves_the_old_gate(
         store.server.before = kill
         process.stdin.write("go\n")
         process.stdin.flush()
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=HANGING_S) == -signal.SIGKILL
     store.server.before = None
     assert seen(gates.current()) == numbered_gate(0).digest
     (lease,) = [each for each in store.objects("gates") if each.startswith(LEASES)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import sys
 import time
@@ -57,12 +58,6 @@ def result(dst: Path) -> Any:
     return [data_files(dst), manifest.totals.model_dump(), parts, findings]
 
 
-def begin(dst: Path, src: Path, *, follows: bool) -> None:
-    """The destination as it is before the run that is killed."""
-    if follows:
-        run_once(src, dst, make_gate())
-
-
 def run_once(src: Path, dst: Path, gate: cg.Gate, *, threads: int = 2) -> None:
     """A run to its end, in a process of its own."""
     assert end_of(fork(partial(cg.run, gate, src, dst, threads=threads))) == 0
@@ -72,12 +67,15 @@ def points(folder: Path, *, follows: bool) -> dict[str, Any]:
     """A run killed at each step in turn, before and after it, and then resumed."""
     src, gate = folder / "src", as_of(mixed_gate())
     write_files(src, NAMES)
-    begin(folder / "whole", src, follows=follows)
+    if follows:  # the run that is killed follows another one
+        run_once(src, folder / "before", make_gate())
+        shutil.copytree(folder / "before", folder / "whole")
     run_once(src, folder / "whole", gate)
     results, step, before = {}, 1, True
     while True:
         dst = folder / f"{step}-{before}"
-        begin(dst, src, follows=follows)
+        if follows:
+            shutil.copytree(folder / "before", dst)
 
         def killed(dst: Path = dst, step: int = step, before: bool = before) -> None:
             die_at(step, before=before)

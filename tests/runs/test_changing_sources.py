@@ -14,14 +14,14 @@ import pytest
 
 import consentgate as cg
 from consentgate.runs import file_judge, inventory
-from consentgate.storage import parquet_reading
+from consentgate.storage import parquet_batches
 from tests.run_data import EVIDENCE, data_files, ledger_files, mixed_gate, mixed_messages
 from tests.runs.running import NAMES, incomplete
 
 
 def meddle(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
     """Let something happen to the source once the first batch has been read."""
-    batches = parquet_reading.read_batches
+    batches = parquet_batches.BatchReader.batches
 
     def read(*arguments: Any) -> Iterator[pa.RecordBatch]:
         for place, batch in enumerate(batches(*arguments)):
@@ -29,7 +29,7 @@ def meddle(monkeypatch: pytest.MonkeyPatch, change: Callable[[], None]) -> None:
             if place == 0:
                 change()
 
-    monkeypatch.setattr(file_judge, "read_batches", read)
+    monkeypatch.setattr(parquet_batches.BatchReader, "batches", read)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_file_that_changes_while_it_is_read(
         "others": lambda: pq.write_table(mixed_messages(500).select(["text"]), path),
     }
     meddle(monkeypatch, lambda: (changes[how](), None)[1])
-    monkeypatch.setattr("consentgate.storage.parquet_reading.BATCH_BYTES", 2000)
+    monkeypatch.setattr("consentgate.storage.parquet_batches.BATCH_BYTES", 2000)
     fault = incomplete(mixed_gate(), src, dst, "'.*b.parquet'", threads=1)
     assert isinstance(fault, cg.SourceChangedError)
     assert data_files(dst).keys() == {NAMES[0], NAMES[2]}

@@ -22,7 +22,7 @@ from consentgate.runs.records import to_json
 from consentgate.storage.digests import digest_file
 from consentgate.storage.layout import is_plain
 from tests.command import Runner
-from tests.processes import ROOT
+from tests.processes import HANGING_S, ROOT
 from tests.run_data import EVIDENCE, mixed_gate, write_files
 from tests.signing import write_keys
 
@@ -197,7 +197,7 @@ print(json.dumps(said))
 
 def test_links_pipes_and_devices_are_named_and_not_opened(made: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-c", LOOK, str(made), str(tmp_path), *ODD_PLACES]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout)
     for what, result in said.items():
@@ -234,7 +234,7 @@ for number, name in enumerate(["pipe.parquet", "zero.parquet"]):
 
 def test_a_source_that_is_a_pipe_or_a_device_is_an_error(tmp_path: Path) -> None:
     command = [sys.executable, "-c", SOURCES, str(tmp_path)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(done.stdout.split()) == 4
 

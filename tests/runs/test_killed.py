@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from tests.processes import ROOT, as_nobody
+from tests.processes import HANGING_S, ROOT, as_nobody, let_others_in
 from tests.run_data import EVIDENCE, all_files, data_files, mixed_gate, mixed_messages, write_files
 
 NAMES = ["a.parquet", "b.parquet", "c.parquet"]
@@ -22,7 +24,7 @@ NAMES = ["a.parquet", "b.parquet", "c.parquet"]
 def kill(work: str, folder: Path, seed: int) -> dict[str, Any]:
     """What `tests.runs.killing` found."""
     command = [sys.executable, "-m", "tests.runs.killing", work, str(folder), str(seed)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=HANGING_S)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -92,8 +94,7 @@ def test_no_permission(what: str, tmp_path: Path) -> None:
     src, dst = tmp_path / "src", tmp_path / "dst"
     write_files(src, NAMES)
     dst.mkdir()
-    for folder in (tmp_path, *tmp_path.parents[:2]):
-        folder.chmod(0o755)
+    let_others_in(tmp_path)
     if what == "file":
         dst.chmod(0o777)
         (src / "b.parquet").chmod(0)
@@ -111,9 +112,10 @@ def test_no_permission(what: str, tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_cleanly_and_says_how_to_go_on(tmp_path: Path) -> None:
     src, dst = tmp_path / "src", tmp_path / "dst"
-    for place in range(30):
-        src.mkdir(exist_ok=True)
-        pq.write_table(mixed_messages(20_000), src / f"{place}.parquet")
+    src.mkdir()
+    pq.write_table(mixed_messages(20_000), src / "0.parquet")
+    for place in range(1, 30):
+        shutil.copy(src / "0.parquet", src / f"{place}.parquet")
     code = f"""
 import signal, sys, tests.run_data as r, consentgate as cg
 from consentgate.cli import main
@@ -127,9 +129,9 @@ main()
         [sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True
     )
     while not (dst / "7.parquet").exists() and process.poll() is None:
-        pass
+        time.sleep(0.002)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=HANGING_S)
     assert process.returncode == 130
     assert "of 30 files are done. Give the same command again" in said
     assert 0 < len(data_files(dst)) < 30

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.storage import parquet_reading
+from consentgate.storage import parquet_batches
+from consentgate.storage.parquet_reading import open_parquet
 from tests.build import make_consent, make_gate, message_table
 from tests.run_data import (
     EVIDENCE,
@@ -249,9 +250,9 @@ def test_old_timestamps_so_far_away_that_they_wrap_round(tmp_path: Path, dst: Pa
 def test_threads_do_not_change_a_byte(
     threads: int, group: int, tmp_path: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("consentgate.storage.parquet_reading.BATCH_BYTES", 2000)
+    monkeypatch.setattr("consentgate.storage.parquet_batches.BATCH_BYTES", 2000)
     monkeypatch.setattr("consentgate.storage.parquet_writing.GROUP_BYTES", 5000)
-    monkeypatch.setattr("consentgate.storage.parquet_reading._PROBE_ROWS", 10)
+    monkeypatch.setattr("consentgate.storage.parquet_batches._PROBE_ROWS", 10)
     write_files(tmp_path / "src", NAMES, row_group_size=group)
     cg.run(mixed_gate(), tmp_path / "src", dst, threads=threads)
     cg.run(mixed_gate(), tmp_path / "src", tmp_path / "other", threads=1)
@@ -276,9 +277,9 @@ def test_wide_files_are_decoded_in_parts(
     (tmp_path / "src").mkdir()
     pq.write_table(table, tmp_path / "src" / "a.parquet", row_group_size=1_000)
     cg.run(mixed_gate(), tmp_path / "src", tmp_path / "whole")
-    monkeypatch.setattr(parquet_reading, "_DECODERS_BYTES", 50_000)
-    with parquet_reading.open_parquet(tmp_path / "src" / "a.parquet", columns=28) as file:
-        assert len(parquet_reading._slabs(file, 0)) > 3
+    monkeypatch.setattr(parquet_batches, "_DECODERS_BYTES", 50_000)
+    with open_parquet(tmp_path / "src" / "a.parquet", columns=28) as file:
+        assert len(parquet_batches.BatchReader(file)._slabs(0)) > 3
     cg.run(mixed_gate(), tmp_path / "src", dst)
     assert data_files(dst) == data_files(tmp_path / "whole")
     assert ledger_files(dst) == ledger_files(tmp_path / "whole")

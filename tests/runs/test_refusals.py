@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.runs import file_judge
-from consentgate.storage import parquet_reading
+from consentgate.storage import parquet_batches
 from consentgate.storage.folders import Folder
 from consentgate.storage.locks import lock
+from consentgate.storage.parquet_writing import RowGroupWriter
 from tests.build import make_consent, make_gate
 from tests.run_data import (
     EVIDENCE,
@@ -263,28 +263,35 @@ def test_what_makes_judging_impossible_is_an_error_before_any_row(
     assert not data_files(dst)
 
 
-def test_a_lost_row_fails_the_run(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    split = cg.Gate.split
+@pytest.mark.parametrize("change", ["lost", "doubled"])
+def test_a_row_that_is_lost_or_doubled_fails_the_run(
+    change: str, src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = RowGroupWriter.write
 
-    def lossy(self: cg.Gate, table: pa.Table, decision: Any, **options: Any) -> Any:
-        admitted, excluded = split(self, table, decision, **options)
-        return admitted.slice(1), excluded
+    def wrong(self: RowGroupWriter, table: pa.Table) -> None:
+        write(self, table.slice(1) if change == "lost" else table)
+        if change == "doubled":
+            write(self, table.slice(0, 1))
 
-    monkeypatch.setattr(cg.Gate, "split", lossy)
+    monkeypatch.setattr(RowGroupWriter, "write", wrong)
     with pytest.raises(cg.ConservationError, match="does not add up"):
         cg.run(mixed_gate(), src, dst)
     assert not data_files(dst)
     assert not ledger_files(dst)
 
 
-def test_a_doubled_row_fails_the_run(src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_batch_with_a_row_too_many_fails_the_run(
+    src: Path, dst: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The columns that are read later have no such row."""
+
     def doubling(*arguments: Any) -> Iterator[pa.RecordBatch]:
         for batch in batches(*arguments):
-            yield batch
-            yield batch.slice(0, 1)
+            yield pa.concat_batches([batch, batch.slice(0, 1)])
 
-    batches = parquet_reading.read_batches
-    monkeypatch.setattr(file_judge, "read_batches", doubling)
-    with pytest.raises(cg.ConservationError, match="does not add up"):
-        cg.run(mixed_gate(), src, dst)
+    batches = parquet_batches.BatchReader.batches
+    monkeypatch.setattr(parquet_batches.BatchReader, "batches", doubling)
+    incomplete(mixed_gate(), src, dst, "could not be judged")
     assert not data_files(dst)
+    assert not ledger_files(dst)

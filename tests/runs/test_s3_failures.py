@@ -26,6 +26,7 @@ import consentgate as cg
 from consentgate.storage import locks
 from consentgate.storage.folders import Folder
 from tests.build import make_gate
+from tests.processes import HANGING_S
 from tests.runs.s3_data import FILES, LEDGER, MANIFEST, assert_as_expected, data, judged, write_tree
 from tests.s3 import ACCOUNT, LEASES, Request, Step, Store, fails, refuse
 
@@ -308,7 +309,7 @@ def test_a_run_that_was_killed_is_resumed(
         store.server.before = kill
         process.stdin.write("go\n")
         process.stdin.flush()
-        assert process.wait(timeout=60) == -signal.SIGKILL
+        assert process.wait(timeout=HANGING_S) == -signal.SIGKILL
     store.server.before = None
     left = store.objects("out")
     assert MANIFEST not in left

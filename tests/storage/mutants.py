@@ -23,8 +23,9 @@ import pyarrow.parquet as pq
 import consentgate as cg
 from consentgate.inputs.files import MessageFile, read_faults_named
 from consentgate.inputs.given import GivenTable, Layout
-from consentgate.storage import parquet_reading
-from consentgate.storage.parquet_reading import open_parquet, read_batches
+from consentgate.storage import parquet_batches
+from consentgate.storage.parquet_batches import read_batches
+from consentgate.storage.parquet_reading import open_parquet
 from consentgate.storage.parquet_writing import FileForm
 from tests.build import WRITTEN
 
@@ -114,7 +115,7 @@ def read_parquet(path: Path) -> None:
         with open_parquet(path, columns=8) as file:
             FileForm.of(file)
         for size in (192 << 20, 1_000):
-            parquet_reading._DECODERS_BYTES = size
+            parquet_batches._DECODERS_BYTES = size
             with open_parquet(path, columns=8) as file:
                 rows = sum(batch.num_rows for batch in read_batches(file))
                 assert rows == file.metadata.num_rows

@@ -13,7 +13,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.inputs.files import MessageFile
-from tests.processes import ROOT
+from tests.processes import HANGING_S, ROOT
 from tests.storage.mutants import NEW_IPC
 from tests.storage.reading import whole_table
 
@@ -29,7 +29,7 @@ def test_no_flipped_byte_ends_the_process(kind: str, count: int) -> None:
         [sys.executable, "-m", "tests.storage.mutants", kind, "4", str(count)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANGING_S,
         cwd=ROOT,
     )
     assert done.returncode == 0, done.stderr[-2_000:]

@@ -15,6 +15,7 @@ import consentgate as cg
 from consentgate.storage import locks
 from consentgate.storage.folders import Folder
 from consentgate.storage.locks import lock
+from tests.processes import HANGING_S
 from tests.s3 import Request, Store, fails
 
 
@@ -48,7 +49,7 @@ def test_a_lease_is_renewed(store: Store, monkeypatch: pytest.MonkeyPatch) -> No
 
 def wait_until(is_so: Callable[[], bool]) -> None:
     """Nothing, once something is so."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + HANGING_S
     while not is_so():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -12,7 +12,7 @@ import pytest
 
 import consentgate as cg
 from consentgate.inputs.files import read_table
-from consentgate.storage import parquet_reading
+from consentgate.storage import parquet_batches
 from consentgate.storage.parquet_reading import open_parquet, promised_batches
 from tests.build import AS_OF, consent_table
 from tests.storage.reading import all_batches, whole_table
@@ -27,7 +27,7 @@ def test_long_values_that_repeat_do_not_fill_the_memory(short: int | None, tmp_p
     pq.write_table(table, tmp_path / "small", store_schema=False, compression="zstd")
     assert (tmp_path / "small").stat().st_size < 1 << 20
     places, largest = [], 0
-    for batch in parquet_reading.read_batches(open_parquet(tmp_path / "small", columns=2)):
+    for batch in parquet_batches.read_batches(open_parquet(tmp_path / "small", columns=2)):
         assert pa.types.is_string(batch.schema.field("text").type)
         places += batch["place"].to_pylist()
         largest = max(largest, batch.nbytes)
@@ -39,7 +39,7 @@ def test_short_rows_are_joined_into_large_batches(tmp_path: Path) -> None:
     table = pa.table({"place": range(100_000), "kind": pa.array(["a", "b"] * 50_000)})
     table = table.append_column("few", table["kind"].dictionary_encode())
     pq.write_table(table, tmp_path / "short")
-    batches = list(parquet_reading.read_batches(open_parquet(tmp_path / "short", columns=3)))
+    batches = list(parquet_batches.read_batches(open_parquet(tmp_path / "short", columns=3)))
     assert len(batches) == 1
     assert pa.Table.from_batches(batches).equals(table.unify_dictionaries().combine_chunks())
 
@@ -101,7 +101,7 @@ def test_thirty_rows_of_a_promised_fifty_are_an_error(tmp_path: Path) -> None:
         open_parquet(path, columns=1) as file,
         pytest.raises(pa.ArrowInvalid, match="another number of rows"),
     ):
-        list(parquet_reading.read_batches(file))
+        list(parquet_batches.read_batches(file))
 
 
 def test_text_that_is_not_utf8_in_parquet_is_an_error(tmp_path: Path) -> None:

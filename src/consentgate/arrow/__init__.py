@@ -13,7 +13,7 @@ from consentgate.arrow.instants import (
 )
 from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
 from consentgate.arrow.lists import list_items, spans, unite
-from consentgate.arrow.rows import keep_rows, keep_values
+from consentgate.arrow.rows import can_linger, keep_rows, keep_valid_rows, keep_values
 from consentgate.arrow.schemas import (
     find_column,
     is_list,
@@ -31,6 +31,7 @@ from consentgate.arrow.validation import (
     Validator,
     malformed,
     refuse_odd_names,
+    refuse_odd_type,
 )
 from consentgate.arrow.values import (
     Bits,
@@ -59,6 +60,7 @@ __all__ = [
     "as_table",
     "block_rows",
     "booleans",
+    "can_linger",
     "check_instants",
     "check_time_zone",
     "decoded",
@@ -69,6 +71,7 @@ __all__ = [
     "is_list",
     "is_text",
     "keep_rows",
+    "keep_valid_rows",
     "keep_values",
     "list_items",
     "malformed",
@@ -80,6 +83,7 @@ __all__ = [
     "read_instants",
     "read_stream",
     "refuse_odd_names",
+    "refuse_odd_type",
     "refuse_other_schema",
     "row_blocks",
     "schema_difference",

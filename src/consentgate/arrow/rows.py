@@ -39,6 +39,15 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
             would stay in it; or a column is nested more than 64 levels deep.
     """
     Validator().check(table)
+    return keep_valid_rows(table, mask)
+
+
+def keep_valid_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
+    """The same rows as `keep_rows` gives, of a table that was validated before.
+
+    Raises:
+        ColumnTypeError: A map or union holds a dictionary or a view.
+    """
     if not any(map(_lingers, table.schema.types)):
         return table.filter(mask)  # all columns at once, which is faster
     columns = [
@@ -46,6 +55,11 @@ def keep_rows(table: pa.Table, mask: pa.BooleanArray) -> pa.Table:
         for name, column in zip(table.column_names, table.columns, strict=True)
     ]
     return pa.Table.from_arrays(columns, schema=table.schema)
+
+
+def can_linger(schema: pa.Schema) -> bool:
+    """Whether a table can hold values that none of its rows use, of which a file gets some."""
+    return any(map(_lingers, schema.types))
 
 
 def keep_values(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:

@@ -56,16 +56,7 @@ class Validator:
 
     def check_column(self, name: str, column: pa.Array | pa.ChunkedArray) -> None:
         """Raise the same errors for one column. Error messages call it `name`."""
-        if _is_too_deep(column.type):
-            raise ColumnTypeError(
-                f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
-                "it out."
-            )
-        if _hides_extension(column.type):
-            raise ColumnTypeError(
-                f"Column '{name}' is {type_text(column.type)} and holds extension types within a "
-                "union or run-end-encoded values, which cannot be validated; cast them."
-            )
+        refuse_odd_type(name, column.type)
         try:
             for chunk in column.chunks if isinstance(column, pa.ChunkedArray) else [column]:
                 self._check(chunk)
@@ -110,6 +101,25 @@ class Validator:
             if key not in self._dictionaries:
                 self._check(values)
                 self._dictionaries[key] = values  # kept, so that its memory is not used for another
+
+
+def refuse_odd_type(name: str, kind: pa.DataType) -> None:
+    """Raise an error if no column of a type can be validated.
+
+    Raises:
+        ColumnTypeError: It is nested more than 64 levels deep, or holds an extension type where
+            pyarrow cannot validate it.
+    """
+    if _is_too_deep(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "
+            "it out."
+        )
+    if _hides_extension(kind):
+        raise ColumnTypeError(
+            f"Column '{name}' is {type_text(kind)} and holds extension types within a "
+            "union or run-end-encoded values, which cannot be validated; cast them."
+        )
 
 
 def refuse_odd_names(schema: pa.Schema) -> None:

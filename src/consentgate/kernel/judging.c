@@ -31,7 +31,8 @@ static inline int64_t reached_by(const struct cg_instants *instants, int64_t tim
     return reached < 1 ? 1 : reached;
 }
 
-/* The exact instant of an entry whose step is known. */
+/* The exact instant of an entry whose step is known. If its rank is not known, the latest instant of
+ * the step, because a later one excludes. */
 static int64_t exact_instant(const struct cg_instants *instants, int64_t step, uint64_t rank,
                              int64_t ranked)
 {
@@ -53,9 +54,10 @@ static int64_t instant_of_slot(const struct cg_facts *facts, const struct cg_ins
                                uint64_t word, int64_t slot)
 {
     int64_t step = instants->bits ? step_of(instants, word) : 0;
-    if (step == 0 || slot < 0)
+    if (step == 0)
         return EARLIEST;
-    return exact_instant(instants, step, rank_of(&facts->table, slot), facts->table.ranked);
+    uint64_t rank = slot < 0 ? NO_RANK : rank_of(&facts->table, slot);
+    return exact_instant(instants, step, rank, facts->table.ranked);
 }
 
 /* The rank of a slot's entry; -1 if there is no entry, or if its rank is not known. */

@@ -71,7 +71,7 @@ int64_t find_slot(const struct cg_table *table, uint64_t a, uint64_t b, uint64_t
     return -1;
 }
 
-static uint64_t entries_in(int64_t layout, const uint64_t *line)
+ALWAYS_INLINE uint64_t entries_in(int64_t layout, const uint64_t *line)
 {
     uint64_t entries = 0;
     for (int64_t place = 0; place < places_of(layout); place++)
@@ -105,16 +105,10 @@ static inline void put(int64_t layout, uint64_t *line, int64_t place, uint64_t a
         line[place] = a;
         line[2 + place] = b;
     } else {
+        cg_uint128 tag = (cg_uint128)(a & TAG_MASK) << (TAG_BITS * place);
         line[place] = b;
-        a &= TAG_MASK;
-        if (place == 0) {
-            line[6] |= a;
-        } else if (place == 1) {
-            line[6] |= a << 40;
-            line[7] |= a >> 24;
-        } else {
-            line[7] |= a << 16;
-        }
+        line[6] |= (uint64_t)tag;
+        line[7] |= (uint64_t)(tag >> 64);
     }
     line[facts_word(layout) + place] = facts;
 }
@@ -134,22 +128,21 @@ ALWAYS_INLINE int32_t put_row(int64_t layout, uint64_t *lines, uint64_t home, ui
     uint64_t at = home;
     for (uint64_t further = 0; further < steps; further++) {
         uint64_t *line = lines + LINE_WORDS * at;
-        for (int64_t place = 0; place < places_of(layout); place++) {
-            uint64_t held = facts_at(layout, line, place);
-            if (held == 0) {
-                put(layout, line, place, a, b, (uint64_t)row + 1);
-                if ((int64_t)further > filled->longest)
-                    filled->longest = (int64_t)further;
-                if (first)
-                    first[row] = row;
-                return 1;
-            }
-            if (is_key(layout, line, place, a, b)) {
-                filled->repeats++;
-                if (first)
-                    first[row] = (int64_t)held - 1;
-                return 1;
-            }
+        uint64_t held = facts_in(layout, line, a, b);
+        int64_t place = (int64_t)entries_in(layout, line);
+        if (held) {
+            filled->repeats++;
+            if (first)
+                first[row] = (int64_t)held - 1;
+            return 1;
+        }
+        if (place < places_of(layout)) {
+            put(layout, line, place, a, b, (uint64_t)row + 1);
+            if ((int64_t)further > filled->longest)
+                filled->longest = (int64_t)further;
+            if (first)
+                first[row] = row;
+            return 1;
         }
         at = at + 1 == count ? 0 : at + 1;
     }
@@ -249,6 +242,8 @@ static void move_values(const struct cg_moved *column, const uint64_t *rows, int
     }
 #undef MOVE
 }
+
+_Static_assert(RANK_LINES * 4 <= TILE, "the rows of sixteen lines have to fit into a tile");
 
 int32_t cg_settle(const struct cg_table *table, const uint64_t *facts, int64_t rows,
                   uint64_t first_line, uint64_t end_line, uint64_t rank, uint64_t *ranks,

@@ -4,8 +4,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,7 +14,7 @@ import pyarrow.parquet as pq
 
 from consentgate.gate import Gate
 from consentgate.inputs import read_faults_named
-from consentgate.ledger import LEDGER_OPTIONS, ledger_schema
+from consentgate.ledger import LEDGER_OPTIONS, excluded_rows, ledger_schema
 from consentgate.runs.inventory import InputFile, faults_as_changes
 from consentgate.runs.manifest import (
     FileRecord,
@@ -25,21 +26,35 @@ from consentgate.runs.manifest import (
     WrittenFile,
     refuse_loss,
 )
+from consentgate.runs.row_copier import RowCopier, early_columns
 from consentgate.runs.source import with_partition
 from consentgate.storage import (
     RECORD_KEY,
+    Background,
+    BatchReader,
     FileForm,
     Folder,
+    GrowingFile,
+    LateReader,
+    ParquetFile,
     RowGroupWriter,
+    Span,
     digest_file,
+    group_spans,
     ledger_name,
     open_parquet,
-    read_batches,
     refuse_inexact_timestamps,
     write_faults_named,
 )
 
 OnBatch = Callable[[int, int], None]
+
+HELPERS = 5
+"""How many helpers can be busy with one file: copying, writing two files, and two digests."""
+_BATCH_ROWS = 65_536
+"""Most rows of a batch. Judging and copying take turns more evenly if batches are of one size, and
+writers make row groups whose number of rows is a multiple of this.
+"""
 
 
 @dataclass(frozen=True)
@@ -52,7 +67,8 @@ class FileJudge:
         source: the folder of the messages.
         destination: the folder of the run's files.
         drafts: a local folder for files that are not complete.
-        helpers: threads that write row groups while the next ones are judged.
+        helpers: HELPERS threads for each file that is judged at the same time. They copy rows,
+            write row groups and take digests while the next rows are judged.
         seal: a function that is called after an output is published, and before its part of the
             ledger is.
         on_batch: a function that is called after each batch with the numbers of judged and of
@@ -103,7 +119,8 @@ class FileJudge:
                 form = self._output_form(FileForm.of(file))
             with (
                 file,
-                self._writer(data, form, input_file.name) as admitted,
+                self._growing(data, input_file.name) as growing,
+                self._writer(data, form, input_file.name, on_group=growing.grew) as admitted,
                 self._writer(
                     part, self._ledger_form(input_file.schema), input_file.name
                 ) as excluded,
@@ -120,7 +137,7 @@ class FileJudge:
                         version=stamp.version,
                         partition=input_file.file.partition,
                     ),
-                    output=_written(data, input_file.name),
+                    output=_written(data, input_file.name, growing.digest()),
                     counts=dict(counts),
                     occurrences=dict(occurrences),
                 )
@@ -133,25 +150,60 @@ class FileJudge:
     def _split_rows(
         self,
         input_file: InputFile,
-        file: pq.ParquetFile,
+        file: ParquetFile,
         admitted: RowGroupWriter,
         excluded: RowGroupWriter,
     ) -> tuple[Counter[str], Counter[str]]:
-        """Write every row to one of two files, and count the reasons."""
+        """Write every row to one of two files, and count the reasons.
+
+        While a batch is judged, the admitted rows of the one before are copied by a helper.
+        """
         counts: Counter[str] = Counter()
         occurrences: Counter[str] = Counter()
         judged_at, first_row = self.judgement.judged_at, 0
-        for table in _tables(file, self.source.shown(input_file.name), self.drafts):
-            whole = with_partition(table, input_file.file.partition)
-            decision = self.gate.decide(whole, judged_at=judged_at, threads=1)
-            fates = self.gate.split(table, decision, first_row=first_row)
-            admitted.write(fates[0])
-            excluded.write(fates[1])
-            first_row += table.num_rows
-            counts += decision.counts
-            occurrences += decision.occurrences
-            self.on_batch(table.num_rows, decision.num_admitted)
+        partition, identity = input_file.file.partition, self.gate.identity
+        shown = self.source.shown(input_file.name)
+        with ExitStack() as stack:
+            early, late = self._readers(file, shown, stack)
+            copier = RowCopier(file.schema_arrow, late, admitted, shown)
+            copying = stack.enter_context(Background(self.helpers))
+            for span, batch in _batches(file, early, shown):
+                table = with_partition(pa.Table.from_batches([batch]), partition)
+                decision = self.gate.decide(table, judged_at=judged_at, threads=1)
+                copying.call(partial(copier.copy, span, batch, decision.admitted))
+                ids = table.column(self.gate.columns.record_id)
+                excluded.write(excluded_rows(ids, decision, identity, first_row=first_row))
+                first_row += batch.num_rows
+                counts += decision.counts
+                occurrences += decision.occurrences
+                self.on_batch(batch.num_rows, decision.num_admitted)
+            excluded.flush()  # the last rows are written while others are still copied
+            copying.call(copier.finish)
         return counts, occurrences
+
+    def _readers(
+        self, file: ParquetFile, shown: str, stack: ExitStack
+    ) -> tuple[BatchReader, LateReader | None]:
+        """Readers of the columns that are judged, and of the others."""
+        names = file.schema_arrow.names
+        early = early_columns(self.gate, file.schema_arrow)
+        with read_faults_named(shown):
+            reader = BatchReader(file, early, scratch=self.drafts)
+            if early is None:
+                return reader, None
+            others = [name for name in names if name not in early]
+            again = stack.enter_context(file.again(len(others)))
+            late = LateReader(BatchReader(again, others, scratch=self.drafts))
+        stack.callback(late.close)
+        return reader, late
+
+    def _growing(self, path: Path, name: str) -> GrowingFile:
+        is_synced = self.destination.is_local
+        return GrowingFile(path, self._what(name), self.helpers, is_synced=is_synced)
+
+    def _what(self, name: str) -> str:
+        """How errors name an output."""
+        return f"Output '{self.destination.shown(name)}'"
 
     def _output_form(self, form: FileForm) -> FileForm:
         """The form of the input, with the gate's identity in the metadata."""
@@ -166,10 +218,12 @@ class FileJudge:
         return FileForm(ledger_schema(record_id, self.gate.identity), LEDGER_OPTIONS)
 
     @contextmanager
-    def _writer(self, path: Path, form: FileForm, name: str) -> Iterator[RowGroupWriter]:
+    def _writer(
+        self, path: Path, form: FileForm, name: str, *, on_group: Callable[[], None] = lambda: None
+    ) -> Iterator[RowGroupWriter]:
         """A writer that closes its file if the block fails."""
-        what = f"Output '{self.destination.shown(name)}'"
-        writer = RowGroupWriter(path, form, what, helper=self.helpers)
+        what = self._what(name)
+        writer = RowGroupWriter(path, form, what, helper=self.helpers, on_group=on_group)
         try:
             yield writer
         except BaseException:
@@ -177,10 +231,13 @@ class FileJudge:
             raise
 
 
-def _tables(file: pq.ParquetFile, shown: str, scratch: Path) -> Iterator[pa.Table]:
+def _batches(
+    file: ParquetFile, reader: BatchReader, shown: str
+) -> Iterator[tuple[Span, pa.RecordBatch]]:
     with read_faults_named(shown):
-        for batch in read_batches(file, scratch):
-            yield pa.Table.from_batches([batch])
+        for span in group_spans(file.metadata):
+            for batch in reader.batches(span, _BATCH_ROWS):
+                yield span, batch
 
 
 def _without_evidence(metadata: Mapping[bytes, bytes]) -> dict[bytes, bytes]:
@@ -193,9 +250,11 @@ def _result(digest: Future[str], shown: str) -> str:
         return digest.result()
 
 
-def _written(draft: Path, name: str) -> WrittenFile:
-    """The record of a complete draft."""
+def _written(draft: Path, name: str, sha256: str | None = None) -> WrittenFile:
+    """The record of a complete draft, whose digest may be known already."""
     with write_faults_named(f"Draft of '{name}'"):
         rows = pq.read_metadata(draft).num_rows
         size = draft.stat().st_size
-        return WrittenFile(path=name, size_bytes=size, rows=rows, sha256=digest_file(draft))
+        return WrittenFile(
+            path=name, size_bytes=size, rows=rows, sha256=sha256 or digest_file(draft)
+        )

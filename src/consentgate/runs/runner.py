@@ -45,7 +45,7 @@ from consentgate.gate import CLOCK_SKEW, Gate
 from consentgate.identity import VERSION
 from consentgate.judging import record_id_column
 from consentgate.runs.destination import Destination, refuse_overlap
-from consentgate.runs.file_judge import FileJudge
+from consentgate.runs.file_judge import HELPERS, FileJudge
 from consentgate.runs.inventory import Failure, InputFile, finished, look_at, read_parts
 from consentgate.runs.manifest import (
     FileRecord,
@@ -72,7 +72,7 @@ from consentgate.storage import (
 )
 
 _MOST_FILES_AT_ONCE = 4
-"""How many files are judged at the same time at most. Each takes up to 200 MB and two threads."""
+"""How many files are judged at the same time at most. Each takes up to 200 MB and some threads."""
 _LONGEST_STOP = timedelta(days=1)
 """A run that is resumed later than this begins anew, at a new instant."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -224,7 +224,7 @@ def run(
             return target.manifest
         gate._watch.warn_of_policy()
         state = seals.sealed(target.next_state(judgement, instant.origin, own))
-        with _drafts(folder) as drafts, ThreadPoolExecutor() as helpers:
+        with _drafts(folder) as drafts, ThreadPoolExecutor(HELPERS * at_once) as helpers:
             target.begin(state, done)
             reporter = _Reporter(found, done, on_progress)
             todo = [file for file in found if file.name not in done]

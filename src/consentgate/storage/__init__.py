@@ -1,5 +1,6 @@
 """Reading and writing files on disks and in object stores, safely and completely."""
 
+from consentgate.storage.background import Background
 from consentgate.storage.digests import digest_bytes, digest_file, digest_json
 from consentgate.storage.durable import (
     absolute,
@@ -13,6 +14,7 @@ from consentgate.storage.durable import (
     write_faults_named,
 )
 from consentgate.storage.folders import ODD, Folder, Stamp, printable
+from consentgate.storage.growing import GrowingFile
 from consentgate.storage.ipc import ipc_file_batches, ipc_schema, ipc_stream_batches
 from consentgate.storage.json_depth import refuse_deep_json
 from consentgate.storage.layout import (
@@ -35,12 +37,20 @@ from consentgate.storage.layout import (
     seal_name,
 )
 from consentgate.storage.locks import lock
+from consentgate.storage.parquet_batches import (
+    BatchReader,
+    Span,
+    group_spans,
+    has_plain_names,
+    read_batches,
+)
+from consentgate.storage.parquet_late import LateReader
 from consentgate.storage.parquet_reading import (
+    ParquetFile,
     group_rows,
     has_old_timestamps,
     open_parquet,
     promised_batches,
-    read_batches,
     refuse_inexact_timestamps,
 )
 from consentgate.storage.parquet_writing import FileForm, RowGroupWriter
@@ -60,9 +70,15 @@ __all__ = [
     "SEALS",
     "SIGNATURE",
     "STATE",
+    "Background",
+    "BatchReader",
     "FileForm",
     "Folder",
+    "GrowingFile",
+    "LateReader",
+    "ParquetFile",
     "RowGroupWriter",
+    "Span",
     "Stamp",
     "absolute",
     "check_regular",
@@ -71,7 +87,9 @@ __all__ = [
     "digest_file",
     "digest_json",
     "group_rows",
+    "group_spans",
     "has_old_timestamps",
+    "has_plain_names",
     "ipc_file_batches",
     "ipc_schema",
     "ipc_stream_batches",

@@ -1,44 +1,22 @@
-"""Reading Parquet files in batches of bounded size."""
+"""Opening Parquet files, and reading the rows that their footers promise."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from functools import partial
-from itertools import compress, islice
+from itertools import compress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from consentgate.arrow import quoted, refuse_odd_names
 from consentgate.errors import UnreadableFileError
-from consentgate.storage.durable import write_faults_named
 from consentgate.storage.parquet_footer import ColumnChunk, column_chunks, read_footer
 
-BATCH_BYTES = 16 << 20
-"""About how many bytes of memory a batch takes.
-
-Enough that the fixed cost of a judgement does not count, and few enough that freed memory is used
-again.
-"""
-_MOST_ROWS = 262_144
-_PROBE_ROWS = 64
-_STEP_ROWS, _UNKNOWN_STEP_ROWS, _STEP_BYTES = 4096, 512, 64 << 20
-"""Limits on what is decoded at once, before it is joined into a batch: the most rows; the most rows
-if the longest values are unknown; and the most bytes if they are known.
-
-A small file can hold very many rows whose values are long and repeat, and its first rows need not
-be like the others. The longest values of the dictionaries tell how large a row can be.
-"""
 _BUFFERS_BYTES = 32 << 20
-_SIDE_BY_SIDE = 64
-_LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
-_DECODERS_BYTES = 192 << 20
-_MOST_HELD = 2 << 20
-"""Bytes of one column that decoding holds: a page and a dictionary, each of about 1 MiB."""
+LEAST_BUFFER, _MOST_BUFFER = 8 << 10, 1 << 20
+_OPTIONS = {"coerce_int96_timestamp_unit": "us", "page_checksum_verification": True}
 
 
 class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
@@ -50,11 +28,23 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
         origin: the path or file that it was opened from.
     """
 
-    def __init__(self, source: Any, **options: Any) -> None:
-        super().__init__(source, **options)
+    def __init__(self, source: Any, *, chunks: "_Chunks | None" = None, **options: Any) -> None:
+        super().__init__(source, **_OPTIONS, **options)
         self.origin = source
-        self._chunks: list[list[ColumnChunk]] = []
-        self._more_chunks: Iterator[list[ColumnChunk]] | None = None
+        self._chunks = chunks or _Chunks(source)
+
+    def again(self, columns: int) -> "ParquetFile":
+        """The same file, open a second time, for another thread.
+
+        Args:
+            columns: how many columns will be read together.
+        """
+        options = {"metadata": self.metadata, "chunks": self._chunks, **_buffers(columns)}
+        return ParquetFile(self.origin, **options)
+
+    def leaves(self) -> list[Any]:
+        """The schemas of the leaf columns."""
+        return [self.schema.column(at) for at in range(len(self.schema))]
 
     def chunks(self, group: int) -> list[ColumnChunk]:
         """The column chunks of a row group, one for each leaf column.
@@ -62,14 +52,28 @@ class ParquetFile(pq.ParquetFile):  # type: ignore[misc]  # pyarrow has no types
         Raises:
             pyarrow.ArrowInvalid: The footer is damaged.
         """
-        if self._more_chunks is None:
-            self._more_chunks = column_chunks(read_footer(self.origin))
-        while len(self._chunks) <= group:
-            chunks = next(self._more_chunks, [])
-            if len(chunks) != self.metadata.num_columns:
-                raise pa.ArrowInvalid("a row group that does not have every column")
-            self._chunks.append(chunks)
-        return self._chunks[group]
+        return self._chunks.of(group, self.metadata.num_columns)
+
+
+class _Chunks:
+    """The column chunks of a file, which are read when they are needed, from several threads."""
+
+    def __init__(self, origin: Any) -> None:
+        self._origin, self._lock = origin, Lock()
+        self._known: list[list[ColumnChunk]] = []
+        self._more: Iterator[list[ColumnChunk]] | None = None
+
+    def of(self, group: int, columns: int) -> list[ColumnChunk]:
+        """The chunks of a row group, of which the file's schema says how many there are."""
+        with self._lock:
+            if self._more is None:
+                self._more = column_chunks(read_footer(self._origin))
+            while len(self._known) <= group:
+                chunks = next(self._more, [])
+                if len(chunks) != columns:
+                    raise pa.ArrowInvalid("a row group that does not have every column")
+                self._known.append(chunks)
+            return self._known[group]
 
 
 def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
@@ -85,17 +89,15 @@ def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
     Raises:
         pyarrow.ArrowException, OSError: The footer shows that this is not a sound Parquet file.
     """
-    options: dict[str, Any] = {
-        "coerce_int96_timestamp_unit": "us",
-        "page_checksum_verification": True,
-    }
-    if columns is not None:
-        buffer = min(_MOST_BUFFER, max(_LEAST_BUFFER, _BUFFERS_BYTES // max(columns, 1)))
-        options |= {"pre_buffer": False, "buffer_size": buffer}
-    file = ParquetFile(source, **options)
+    file = ParquetFile(source, **({} if columns is None else _buffers(columns)))
     refuse_odd_names(file.schema_arrow)
     group_rows(file.metadata)
     return file
+
+
+def _buffers(columns: int) -> dict[str, Any]:
+    buffer = min(_MOST_BUFFER, max(LEAST_BUFFER, _BUFFERS_BYTES // max(columns, 1)))
+    return {"pre_buffer": False, "buffer_size": buffer}
 
 
 def group_rows(metadata: pq.FileMetaData) -> tuple[int, ...]:
@@ -150,8 +152,7 @@ def _refuse_other_values(file: ParquetFile, groups: Sequence[int], rows: Sequenc
 
     This is only checked for flat columns. Without it, pyarrow would leave out extra values.
     """
-    leaves = [file.schema.column(at) for at in range(len(file.schema))]
-    are_flat = [leaf.max_repetition_level == 0 for leaf in leaves]
+    are_flat = [leaf.max_repetition_level == 0 for leaf in file.leaves()]
     for group in groups:
         counts = compress((chunk.num_values for chunk in file.chunks(group)), are_flat)
         if any(count != rows[group] for count in counts):
@@ -164,8 +165,7 @@ def has_old_timestamps(file: ParquetFile) -> bool:
 
 
 def _old_timestamps(file: ParquetFile) -> list[Any]:
-    leaves = [file.schema.column(at) for at in range(len(file.schema))]
-    return [leaf for leaf in leaves if leaf.physical_type == "INT96"]
+    return [leaf for leaf in file.leaves() if leaf.physical_type == "INT96"]
 
 
 def refuse_inexact_timestamps(file: ParquetFile, path: Path) -> None:
@@ -208,194 +208,3 @@ def _agree(nanos: pa.RecordBatch, micros: pa.RecordBatch, millis: pa.RecordBatch
         if not np.array_equal(numbers[1] // 1000, numbers[2]):
             return False
     return True
-
-
-def read_batches(file: ParquetFile, scratch: Path | None = None) -> Iterator[pa.RecordBatch]:
-    """A file's rows in order, in batches of about BATCH_BYTES; the same batches every time.
-
-    Args:
-        scratch: a folder for temporary files, which are needed if a file has more columns than can
-            be decoded together; None: the system's temporary folder.
-    """
-    decoded = _decoded_row_bytes(file)
-    for groups, rows, size in _spans(file.metadata):
-        batch_rows = _rows_within(BATCH_BYTES, max(decoded, size / rows))
-        step_rows = min(batch_rows, _step_rows(file, groups))
-        for batch in _joined(_read_groups(file, groups, step_rows, scratch), batch_rows):
-            decoded = max(decoded, batch.nbytes / max(batch.num_rows, 1))
-            yield batch
-
-
-def _step_rows(file: ParquetFile, groups: list[int]) -> int:
-    """How many rows can be decoded at once, even if they hold the dictionaries' longest values."""
-    leaves = [file.schema.column(at) for at in range(len(file.schema))]
-    texts = [leaf for leaf in leaves if leaf.physical_type == "BYTE_ARRAY"]
-    if any("." in leaf.path or leaf.max_repetition_level for leaf in texts):
-        return _UNKNOWN_STEP_ROWS  # a row may have no value, and then shows no dictionary
-    width = max(_longest_row_bytes(file, group, texts) for group in groups)
-    return max(1, min(_STEP_ROWS, _STEP_BYTES // max(width, 1)))
-
-
-def _longest_row_bytes(file: ParquetFile, group: int, texts: Sequence[Any]) -> int:
-    """The bytes of a row that holds the longest texts of a row group's dictionaries."""
-    width = 0
-    names = [leaf.path for leaf in texts]
-    for start in range(0, len(names), _SIDE_BY_SIDE):
-        some = names[start : start + _SIDE_BY_SIDE]
-        options = {"metadata": file.metadata, "read_dictionary": some, "buffer_size": _LEAST_BUFFER}
-        reader = pq.ParquetFile(file.origin, pre_buffer=False, **options)
-        batches = reader.iter_batches(1, row_groups=[group], columns=some, use_threads=False)
-        for row in islice(batches, 1):
-            width += sum(map(_longest_bytes, row.columns))
-    return width
-
-
-def _longest_bytes(column: pa.Array) -> int:
-    """The length of the longest text or bytes in a column's dictionary, or a guess."""
-    if not pa.types.is_dictionary(column.type):
-        return _STEP_BYTES // _UNKNOWN_STEP_ROWS
-    longest = pc.max(pc.binary_length(column.dictionary))
-    return int(longest.as_py() or 0)
-
-
-def _joined(steps: Iterator[pa.RecordBatch], batch_rows: int) -> Iterator[pa.RecordBatch]:
-    """The same rows, in batches of at most `batch_rows` rows and, if possible, BATCH_BYTES."""
-    pieces: list[pa.RecordBatch] = []
-    rows = size = 0
-    for step in steps:
-        if pieces and (rows + step.num_rows > batch_rows or size + step.nbytes > BATCH_BYTES):
-            yield from _concatenated(pieces)
-            pieces, rows, size = [], 0, 0
-        pieces.append(step)
-        rows, size = rows + step.num_rows, size + step.nbytes
-    if pieces:
-        yield from _concatenated(pieces)
-
-
-def _concatenated(pieces: list[pa.RecordBatch]) -> list[pa.RecordBatch]:
-    """The batches joined into one. Layouts that pyarrow cannot join stay as they are."""
-    try:
-        return [pa.concat_batches(pieces)] if len(pieces) > 1 else pieces
-    except pa.ArrowException:
-        return pieces
-
-
-def _rows_within(size: int, row_bytes: float) -> int:
-    return max(1, min(_MOST_ROWS, int(size / max(row_bytes, 1))))
-
-
-def _decoded_row_bytes(file: ParquetFile) -> float:
-    """The bytes of memory that one of the first rows takes; 0 for a small file.
-
-    The size of the file does not tell this, because repeated values take few bytes there.
-    """
-    if file.metadata.num_rows <= _PROBE_ROWS:
-        return 0.0
-    width = 0.0
-    for columns in _slabs(file, 0):
-        for probe in islice(file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False), 1):
-            width += probe.nbytes / max(probe.num_rows, 1)
-    return width
-
-
-def _read_groups(
-    file: ParquetFile, groups: list[int], batch_rows: int, scratch: Path | None
-) -> Iterator[pa.RecordBatch]:
-    largest = max(groups, key=lambda group: file.metadata.row_group(group).total_byte_size)
-    slabs = _slabs(file, largest)
-    batches = partial(promised_batches, file, batch_rows, groups=groups)
-    if len(slabs) == 1:
-        yield from batches()
-        return
-    with TemporaryDirectory(dir=scratch) as folder, ExitStack() as stack:
-        paths = [Path(folder, str(number)) for number in range(len(slabs))]
-        for path, columns in zip(paths, slabs, strict=True):
-            _spill(path, batches(columns=columns))
-        readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
-        for pieces in _side_by_side(readers):
-            arrays = [column for piece in pieces for column in piece.columns]
-            yield pa.RecordBatch.from_arrays(arrays, schema=file.schema_arrow)
-
-
-def _side_by_side(streams: Sequence[Iterator[pa.RecordBatch]]) -> Iterator[list[pa.RecordBatch]]:
-    """Batches of the same rows from each stream. The streams' own batches may end at other rows."""
-    current: list[pa.RecordBatch | None] = [None] * len(streams)
-    while True:
-        for at, batch in enumerate(current):
-            if batch is None or not batch.num_rows:
-                current[at] = next((b for b in streams[at] if b.num_rows), None)
-        pieces = [batch for batch in current if batch is not None]
-        if not pieces:
-            return
-        if len(pieces) < len(current):
-            raise pa.ArrowInvalid("columns of differing lengths")
-        rows = min(piece.num_rows for piece in pieces)
-        yield [piece.slice(0, rows) for piece in pieces]
-        current = [piece.slice(rows) for piece in pieces]
-
-
-def _slabs(file: ParquetFile, group: int) -> list[list[str] | None]:
-    """The columns of a row group, divided into lists, each of which can be decoded at once.
-
-    Decoding holds a page and a dictionary of every column of a list in memory. `[None]` means that
-    all columns are decoded at once. This is also so if names are ambiguous.
-    """
-    metadata, names = file.metadata, file.schema_arrow.names
-    if not metadata.num_row_groups or _is_narrow(metadata):
-        return [None]
-    if 0 <= metadata.row_group(group).total_byte_size <= _DECODERS_BYTES:
-        return [None]
-    if len(set(names)) < len(names) or "." in "".join(names):
-        return [None]
-    held = dict.fromkeys(names, 0)
-    for chunk in file.chunks(group):
-        name = chunk.path.partition(".")[0]
-        held[name] = held.get(name, 0) + min(chunk.uncompressed_bytes, _MOST_HELD)
-    if held.keys() != set(names):
-        raise pa.ArrowInvalid("columns of other names than the schema's")
-    slabs: list[list[str] | None] = []
-    room = 0
-    for name, size in held.items():
-        if not slabs or room < size:
-            slabs.append([])
-            room = _DECODERS_BYTES
-        slab = slabs[-1]
-        assert slab is not None
-        slab.append(name)
-        room -= size
-    return slabs if len(slabs) > 1 else [None]
-
-
-def _is_narrow(metadata: pq.FileMetaData) -> bool:
-    """Whether all columns can be decoded at once, whatever they hold."""
-    return bool(metadata.num_columns * _MOST_HELD <= _DECODERS_BYTES)
-
-
-def _spill(path: Path, batches: Iterator[pa.RecordBatch]) -> None:
-    options = pa.ipc.IpcWriteOptions(compression="lz4")
-    with ExitStack() as stack:
-        writer = None
-        for batch in batches:
-            with write_faults_named(f"Temporary file '{path}'"):
-                if writer is None:
-                    sink = stack.enter_context(pa.OSFile(str(path), "wb"))
-                    writer = pa.ipc.new_stream(sink, batch.schema, options=options)
-                    stack.enter_context(writer)
-                writer.write_batch(batch)
-    if writer is None:
-        raise pa.ArrowInvalid("no rows where the file says that there are some")
-
-
-def _spans(metadata: pq.FileMetaData) -> Iterator[tuple[list[int], int, int]]:
-    """Neighbouring row groups that are read together: their numbers, rows and bytes."""
-    groups: list[int] = []
-    rows = size = 0
-    for number in range(metadata.num_row_groups):
-        group = metadata.row_group(number)
-        groups.append(number)
-        rows, size = rows + group.num_rows, size + group.total_byte_size
-        if rows and (size >= BATCH_BYTES or rows >= _MOST_ROWS):
-            yield groups, rows, size
-            groups, rows, size = [], 0, 0
-    if rows:
-        yield groups, rows, size

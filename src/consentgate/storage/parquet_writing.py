@@ -1,8 +1,9 @@
 """Writing Parquet files in bounded row groups, in the form of the file that rows come from."""
 
-from collections.abc import Mapping
-from concurrent.futures import Executor, Future
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from types import MappingProxyType
@@ -12,13 +13,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from consentgate.errors import OutputError
+from consentgate.storage.background import Background
 from consentgate.storage.durable import write_faults_named
 from consentgate.storage.parquet_footer import ColumnChunk
 from consentgate.storage.parquet_reading import ParquetFile
 
 GROUP_BYTES = 32 << 20
 """Once gathered rows take so many bytes of memory, they are written as a row group."""
-_MOST_PENDING = 64
+_MOST_PENDING, _MOST_PENDING_ARRAYS = 64, 8192
+"""Most tables that are gathered before they are joined, which copies them: so many, or as many as
+have so many columns together.
+"""
 _TELLING_VALUES, _FEW_BYTES = 10_000, 5
 
 
@@ -93,21 +98,30 @@ class RowGroupWriter:
         form: its schema and how it is written.
         what: how errors name the file.
         helper: writes a row group while the next one is gathered; None: the caller waits.
+        on_group: a function that is called by the helper after a row group was written.
 
     Raises:
         OutputError: The file cannot be written. `write` and `close` raise this, too.
     """
 
     def __init__(
-        self, path: Path, form: FileForm, what: str, *, helper: Executor | None = None
+        self,
+        path: Path,
+        form: FileForm,
+        what: str,
+        *,
+        helper: Executor | None = None,
+        on_group: Callable[[], None] = lambda: None,
     ) -> None:
-        self._what, self._helper = what, helper
+        self._what, self._on_group = what, on_group
+        self._background = Background(helper)
         # pyarrow writes a schema's metadata only together with the schema
         is_stored = form.options.get("store_schema", True)
         self._metadata = dict(form.metadata if is_stored else form.schema.metadata or {})
         self._pending: list[pa.Table] = []
         self._pending_bytes = 0
-        self._under_way: Future[None] | None = None
+        arrays = _MOST_PENDING_ARRAYS // max(len(form.schema), 1)
+        self._most_pending = max(_MOST_PENDING, arrays)
         with write_faults_named(what):
             self._writer = pq.ParquetWriter(path, form.schema, **form.options)
 
@@ -117,14 +131,14 @@ class RowGroupWriter:
             self._pending.append(table)
             self._pending_bytes += table.nbytes
         if self._pending_bytes >= GROUP_BYTES:
-            self._flush()
-        elif len(self._pending) >= _MOST_PENDING:
+            self.flush()
+        elif len(self._pending) >= self._most_pending:
             self._pending = [_compact(pa.concat_tables(self._pending))]
 
     def close(self, metadata: dict[str, str] | None = None) -> None:
         """Complete the file, with additional metadata if given."""
-        self._flush()
-        self._wait()
+        self.flush()
+        self._background.wait()
         with write_faults_named(self._what):
             self._writer.add_key_value_metadata({**self._metadata, **(metadata or {})})
             self._writer.close()
@@ -132,29 +146,33 @@ class RowGroupWriter:
     def abandon(self) -> None:
         """Close the file, whose content will not be used."""
         with suppress(OutputError):
-            self._wait()
+            self._background.wait()
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Begin to write the rows that were gathered, as a row group."""
         if not self._pending:
             return
         table = pa.concat_tables(self._pending)
         self._pending, self._pending_bytes = [], 0
-        if self._helper is None:
-            self._write_group(table)
-        else:
-            self._wait()
-            self._under_way = self._helper.submit(self._write_group, table)
+        self._background.call(partial(self._write_group, table))
 
     def _write_group(self, table: pa.Table) -> None:
         with write_faults_named(self._what):
-            self._writer.write_table(table, row_group_size=table.num_rows)
+            self._writer.write_table(_unified(table), row_group_size=table.num_rows)
+        self._on_group()
 
-    def _wait(self) -> None:
-        if self._under_way is not None:
-            under_way, self._under_way = self._under_way, None
-            under_way.result()
+
+def _unified(table: pa.Table) -> pa.Table:
+    """The same rows with one dictionary for each column, because pyarrow writes one per row group.
+
+    It writes the values of all other dictionaries without a dictionary.
+    """
+    try:
+        return table.unify_dictionaries()
+    except pa.ArrowException:  # pyarrow 26 refuses nulls in dictionaries, and indices too narrow
+        return table
 
 
 def _compact(table: pa.Table) -> pa.Table:

@@ -350,7 +350,7 @@ static inline int64_t ceil_micros(int64_t ticks, int64_t unit)
     return micros == EARLIEST ? EARLIEST + 1 : micros;
 }
 
-static inline __attribute__((always_inline)) void
+ALWAYS_INLINE void
 read_ticks(const struct cg_created *created, int64_t unit, int64_t start, int64_t rows,
            int64_t *written, uint32_t *bits)
 {

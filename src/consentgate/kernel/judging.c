@@ -71,7 +71,8 @@ static int64_t slot_of(const struct cg_facts *facts, const struct found *found, 
 {
     if (found->facts[i] == 0)
         return -1;
-    return find_slot(&facts->table, found->keys.a[i], found->keys.b[i], found->keys.hash[i]);
+    uint64_t b = facts->table.layout == CG_INTEGER_LINES ? 0 : found->keys.b[i];
+    return find_slot(&facts->table, found->keys.a[i], b, found->keys.hash[i]);
 }
 
 /* Add `reason` where an instant is later than a time, of which there is one for each id. Where both
@@ -170,7 +171,7 @@ static int32_t judge_indices(struct tile *tile, const int64_t *written)
     const struct cg_column *column = tile->column;
     const struct cg_validity *valid = &column->ids.valid;
     const struct cg_resolved *resolved = &column->resolved;
-    uint64_t *codes = tile->found.keys.a, null = (uint64_t)resolved->length;
+    uint64_t *codes = tile->found.keys.a_space, null = (uint64_t)resolved->length;
     read_integers(&column->ids, tile->first, tile->count, codes);
     for (int64_t i = 0; i < tile->count; i++) {
         if (valid->bits && !valid_at(valid, tile->first + i))

@@ -16,6 +16,7 @@ from consentgate.arrow.validation import MalformedArrayError
 from consentgate.index import MAX_ID_BYTES, IdArray
 from consentgate.index.secret import Secret
 from consentgate.kernel import Fault, LineLayout, kernel
+from tests.index.lookups import build, facts_in
 from tests.kernel.hostile import column, octets
 
 SEEDS = [bytes(16), bytes(range(16)), b"\xff" * 16]
@@ -63,20 +64,18 @@ def plain_fingerprint(text: bytes, seed: bytes) -> tuple[int, int]:
 
 def keys(ids: Any, seed: bytes = SEEDS[0], layout: LineLayout = LineLayout.TEXTS) -> list[Any]:
     """The keys of n ids, two words each, as the kernel writes them."""
-    described, found = IdArray(ids), np.zeros((len(ids), 2), np.uint64)
-    fault = kernel.cg_keys(
-        described.struct, Secret(seed, layout).struct, 0, len(ids), found.ctypes.data
-    )
+    described, secret = IdArray(ids), Secret(seed, layout)
+    found = np.zeros((len(ids), 2), np.uint64)
+    fault = kernel.cg_keys(described.struct, secret.struct, 0, len(ids), found.ctypes.data)
     if fault != Fault.SOUND:
         raise MalformedArrayError(Fault(fault).name)
     return [tuple(pair) for pair in found.tolist()]
 
 
 def hashes(ids: Any, seed: bytes, layout: LineLayout) -> list[int]:
-    described, found = IdArray(ids), np.zeros(len(ids), np.uint64)
-    fault = kernel.cg_hashes(
-        described.struct, Secret(seed, layout).struct, 0, len(ids), found.ctypes.data
-    )
+    described, secret = IdArray(ids), Secret(seed, layout)
+    found = np.zeros(len(ids), np.uint64)
+    fault = kernel.cg_hashes(described.struct, secret.struct, 0, len(ids), found.ctypes.data)
     assert fault == Fault.SOUND
     words: list[int] = found.tolist()
     return words
@@ -136,8 +135,6 @@ def test_a_byte_anywhere_makes_another_fingerprint(length: int) -> None:
 @pytest.mark.parametrize("more", [0, 1, 2, 1000])
 def test_a_text_that_is_too_long_has_no_record(more: int) -> None:
     """But has to be UTF-8 up to its end."""
-    from tests.index.test_index import build, facts_in
-
     longest = "x" * MAX_ID_BYTES
     index = build(pa.array([longest, "x"], pa.large_string()))
     for kind in (pa.string(), pa.large_string(), pa.string_view()):

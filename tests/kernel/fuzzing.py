@@ -41,7 +41,7 @@ def compiled(harness: Path) -> Path:
 def run(program: Path, seconds: int) -> int:
     """Run a harness. Returns 0 if no fault was found."""
     limits = [f"-max_total_time={seconds}", "-timeout=10", "-print_final_stats=1"]
-    folders = ["corpus", HARNESSES / "corpus" / program.parent.name]
+    folders = ["corpus", str(HARNESSES / "corpus" / program.parent.name)]
     return subprocess.run([program, *folders, *limits], cwd=program.parent, check=False).returncode
 
 

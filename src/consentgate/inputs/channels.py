@@ -130,7 +130,7 @@ class ChannelRegistry(tables.DatedTable):
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the channels, in hexadecimal; see `ConsentSnapshot.digest`."""
-        return content_digest(self.table, "channel_id", None)
+        return content_digest(self.table, "channel_id", {"visibility"})
 
     @property
     def id_family(self) -> IdFamily:

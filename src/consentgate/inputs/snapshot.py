@@ -50,6 +50,8 @@ _LAYOUT = Layout(
     ),
 )
 
+_WORDS = {"purpose", "status", "method", "notice_version"}
+
 _MOST_DIFFERENT = 50
 """If there are more different unknown words, they are not shown, because they may be ids."""
 _MOST_CHARS = 40
@@ -202,7 +204,7 @@ class ConsentSnapshot(tables.DatedTable):
         It does not depend on the order of the records, their chunking, layout or file format, nor
         on `as_of` and `source`.
         """
-        return content_digest(self.table, "subject_id", "purpose")
+        return content_digest(self.table, "subject_id", _WORDS)
 
     @property
     def id_family(self) -> IdFamily:

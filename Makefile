@@ -50,12 +50,13 @@ constraints: ## Pin anew what CI installs (needs uv)
 	  --generate-hashes --no-annotate --no-header --no-emit-index-url --no-emit-find-links \
 	  --no-emit-package torch --upgrade --quiet --output-file constraints.txt
 
+# Python compiles what is imported, which is far less than what is installed: half the time.
 .venv/ready: constraints.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else "consentgate needs Python 3.11 or newer; say make PYTHON=python3.11")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --no-deps --require-hashes --requirement constraints.txt
-	$(BIN)/python -m pip install --quiet $(TORCH)
-	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m pip install --no-compile --quiet --no-deps --require-hashes --requirement constraints.txt
+	$(BIN)/python -m pip install --no-compile --quiet $(TORCH)
+	$(BIN)/python -m pip install --no-compile --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean:

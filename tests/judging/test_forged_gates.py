@@ -18,7 +18,7 @@ from consentgate.reasons import RULES_VERSION
 from tests.build import MICRO, WRITTEN, make_consent, make_gate, message_table
 from tests.judging.saved_gates import gate_without_channels, head_size, integer_gate
 
-JUNK: list[Any] = [None, True, -1, 1, 2**70, "x", "\ud800", [], {}]
+JUNK: list[Any] = [None, True, -1, 0, 1, 63, 4096, 2**62, 2**70, "x", "\ud800", [], {}]
 Steps = tuple[str | int, ...]
 BOUND_NUMBERS = {"base", "shift"}
 """Numbers that decide as the words do, which whoever forges a head can forge as well."""
@@ -46,6 +46,13 @@ def changed(content: Any, path: Steps, value: Any) -> Any:
     for step in path[:-1]:
         inner = inner[step]
     inner[path[-1]] = value
+    return content
+
+
+def value_at(content: Any, path: Steps) -> Any:
+    """The value at a path."""
+    for step in path:
+        content = content[step]
     return content
 
 
@@ -88,6 +95,26 @@ def test_forging_nothing_gives_the_gate(
     file, gate, table = saved
     opened = open_forged(tmp_path, file, content_of(file))
     assert opened.decide(table).counts == gate.decide(table).counts
+
+
+def test_every_number_in_the_head_a_little_off_is_refused_or_admits_no_more(
+    saved: tuple[bytes, cg.Gate, pa.Table], tmp_path: Path
+) -> None:
+    file, gate, table = saved
+    content = content_of(file)
+    before = gate.decide(table).admitted.to_numpy(zero_copy_only=False)
+    for path in paths(content):
+        number = value_at(content, path)
+        if type(number) is not int or path[-1] in BOUND_NUMBERS:
+            continue
+        for other in {number - 1, number + 1, 2 * number, number // 2} - {number}:
+            try:
+                found = open_forged(tmp_path, file, changed(content, path, other))
+            except cg.GateFileError:
+                continue
+            decision = found.decide(table, judged_at=gate.judged_at)
+            after = decision.admitted.to_numpy(zero_copy_only=False)
+            assert not (after & ~before).any(), path
 
 
 def test_any_value_changed_in_the_head_is_refused_or_admits_no_more(
@@ -215,6 +242,19 @@ def test_a_deep_value_in_a_head_is_refused(tmp_path: Path) -> None:
             open_forged(tmp_path, file, text.replace(b'"HERE"', deep))
 
 
+@pytest.mark.parametrize("more", [1, 8, 2048])
+def test_a_head_of_an_odd_length_is_refused(more: int, tmp_path: Path) -> None:
+    """Otherwise, arrays would not begin where words and lines of the processor's cache do."""
+    integer_gate()[0].save(tmp_path / "g")
+    file = (tmp_path / "g").read_bytes()
+    text = file[48 : head_size(file)] + bytes(more)
+    prefix = file[:12] + (head_size(file) + more).to_bytes(4, "little")
+    digest = hashlib.sha256(prefix + text).digest()
+    (tmp_path / "forged").write_bytes(prefix + digest + text + file[head_size(file) :])
+    with pytest.raises(cg.DamagedGateError, match="head of an odd length"):
+        cg.Gate.open(tmp_path / "forged")
+
+
 @pytest.mark.parametrize("beyond", [1, 1 << 40])
 def test_an_array_beyond_the_end_is_refused(beyond: int, tmp_path: Path) -> None:
     """Even where the checksum of its pages is that of what a reader finds there, nothing."""
@@ -234,7 +274,7 @@ def test_signed_ids_that_are_no_integers_are_refused(kind: str, tmp_path: Path) 
     ids = pa.array(["a"]) if kind == "strings" else pa.array([bytes(16)], pa.uuid())
     make_gate(make_consent(subject_id=ids)).save(tmp_path / "g")
     file = (tmp_path / "g").read_bytes()
-    path: Steps = ("description", "judge", "consent", "index", "is_signed")
+    path: Steps = ("description", "judge", "consent", "is_signed")
     with pytest.raises(cg.DamagedGateError, match="signs of consent's ids"):
         open_forged(tmp_path, file, changed(content_of(file), path, True))
 
@@ -249,11 +289,14 @@ def test_signed_ids_that_are_no_integers_are_refused(kind: str, tmp_path: Path) 
         (("identity", "channels", "digest"), "0", "identity.channels.digest"),
         (("judge", "channels"), None, "channels and the columns that name them"),
         (("judge", "consent", "reason_bits"), 3, "reasons of subjects"),
-        (("judge", "consent", "index", "bucket_bits"), 31, "number of consent.pilots"),
-        (("judge", "consent", "index", "part_slots"), 7, "consent.entries"),
-        (("judge", "consent", "valid_from", "bits"), 9, "position of consent.valid_from"),
-        (("judge", "consent", "valid_from", "shift"), 40, "type of consent.valid_from"),
-        (("judge", "channels", "public_since"), None, "facts of channels"),
+        (("judge", "consent", "seed"), "0", "judge.consent.seed"),
+        (("judge", "consent", "longest"), 200, "length of searches in consent"),
+        (("judge", "consent", "entries"), 7, "number of consent.since"),
+        (("judge", "consent", "entries"), 7000, "number of entries of consent"),
+        (("judge", "consent", "since", "bits"), 9, "position of consent.since"),
+        (("judge", "consent", "since", "shift"), 40, "type of consent.since"),
+        (("judge", "consent", "since", "base"), 2**62 + 1, "judge.consent.since.base"),
+        (("judge", "channels", "since"), None, "names of arrays"),
     ],
 )
 def test_an_error_names_the_part_that_does_not_fit(
@@ -270,9 +313,9 @@ def test_an_error_names_the_part_that_does_not_fit(
 @pytest.mark.parametrize(
     ("part", "bound", "consent", "policy"),
     [
-        ("consent", "valid_from", {"effective_from": WRITTEN + MICRO}, {}),
-        ("consent", "valid_until", {"expires_at": WRITTEN, "covers_prior": True}, {}),
-        ("consent", "valid_until", {"covers_prior": True}, {"max_consent_age": "P30D"}),
+        ("consent", "since", {"effective_from": WRITTEN + MICRO}, {}),
+        ("consent", "until", {"expires_at": WRITTEN, "covers_prior": True}, {}),
+        ("consent", "until", {"covers_prior": True}, {"max_consent_age": "P30D"}),
     ],
 )
 def test_a_gate_that_lost_a_bound_is_refused(

@@ -162,7 +162,7 @@ def test_a_file_of_zeros_is_refused(saved: tuple[bytes, pa.Table], tmp_path: Pat
         cg.Gate.open(tmp_path / "g")
 
 
-@pytest.mark.parametrize("pages", [slice(None), slice(0, 4), slice(-4, None), 7])
+@pytest.mark.parametrize("pages", [slice(None), slice(0, 4), slice(-4, None), 2, 5])
 @pytest.mark.parametrize("flip", [0, 1])
 def test_a_gate_with_blank_or_altered_pages_is_refused(
     pages: slice | int, flip: int, saved: tuple[bytes, pa.Table], tmp_path: Path
@@ -184,20 +184,25 @@ def test_a_foreign_file_is_refused(tmp_path: Path) -> None:
 def test_a_file_of_a_newer_version_is_refused(
     saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
-    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([5, 0, 0, 0]) + saved[0][12:])
-    with pytest.raises(cg.NewerGateError, match="has version 5, but this release reads version 4"):
+    (tmp_path / "g").write_bytes(saved[0][:8] + bytes([6, 0, 0, 0]) + saved[0][12:])
+    with pytest.raises(cg.NewerGateError, match="has version 6, but this release reads version 5"):
         cg.Gate.open(tmp_path / "g")
 
 
+@pytest.mark.parametrize("version", [1, 4])
 def test_a_file_of_an_older_version_is_refused(
-    saved: tuple[bytes, pa.Table], tmp_path: Path
+    version: int, saved: tuple[bytes, pa.Table], tmp_path: Path
 ) -> None:
     size = head_size(saved[0])
-    old = saved[0][:8] + bytes([1, 0, 0, 0]) + saved[0][12:16]
+    old = saved[0][:8] + bytes([version, 0, 0, 0]) + saved[0][12:16]
     digest = hashlib.sha256(old + saved[0][48:size]).digest()
     (tmp_path / "g").write_bytes(old + digest + saved[0][48:])
-    with pytest.raises(cg.GateFileError, match="has version 1, but this release reads version 4"):
+    with pytest.raises(cg.GateFileError) as caught:
         cg.Gate.open(tmp_path / "g")
+    assert str(caught.value) == (
+        f"Gate file '{tmp_path / 'g'}' has version {version}, but this release reads version 5; "
+        "compile the gate anew from its policy, snapshot and registry."
+    )
 
 
 def test_an_opened_gate_knows_where_it_came_from(
@@ -245,7 +250,7 @@ def test_files_are_the_same_in_every_release(
         make()[0].save(tmp_path / "g")
         content = (tmp_path / "g").read_bytes()
         digests.append(hashlib.sha256(content[head_size(content) :]).hexdigest()[:16])
-    assert digests == ["a7b12f8e212a8e80", "431b154d9daa2bb8", "bfb36b8d83171b7a"]
+    assert digests == ["057de11d2dadc22c", "e217b7306f6dfa90", "f6e66a30be885948"]
 
 
 # --- writing ----------------------------------------------------------------------------------
@@ -348,9 +353,9 @@ def test_rests_of_every_width_come_back(shift: int, tmp_path: Path) -> None:
     instants = pa.array([-half, half], pa.int64()).cast(pa.timestamp("us", "UTC"))
     consent = make_consent(subject_id=[1, 2], effective_from=instants, expires_at=instants)
     gate = make_gate(consent)
-    bound = gate._judge.consent.valid_from
-    assert bound is not None
-    assert bound.shift == shift
+    since = gate._judge.consent.since
+    assert since is not None
+    assert since.shift == shift
     gate.save(tmp_path / "a.gate")
     opened = cg.Gate.open(tmp_path / "a.gate", verify=True)
     table = message_table(sender_id=[1, 2])

@@ -223,10 +223,9 @@ def _table(
 
 def _keys(ids: pa.Array, secret: Secret, layout: LineLayout) -> Uint64s:
     """The keys of n ids that are not null: n integers, or (n, 2) words."""
-    if layout is LineLayout.INTEGERS:
-        return fixed_width_values(ids, np.dtype(np.uint64))
-    if layout is LineLayout.UUIDS:
-        return fixed_width_values(ids, np.dtype((np.uint64, 2)))
+    if layout is not LineLayout.TEXTS:
+        word = np.dtype((np.uint64, layout.key_words)) if layout.key_words > 1 else np.uint64
+        return np.require(fixed_width_values(ids, np.dtype(word)), requirements="A")
     keys = np.empty((len(ids), layout.key_words), np.uint64)
     described = IdArray(ids)
 

@@ -26,6 +26,8 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 Int64 = Annotated[int, Field(ge=EARLIEST, le=LATEST)]
 
 _SAMPLED_LINES = 256
+_FARTHEST_STEP = 1 << (64 - SHORTEST_SHIFT)
+"""Most steps between an instant and 1970. With more, differences between steps would overflow."""
 
 
 class DescribedInstants(Record):
@@ -34,7 +36,7 @@ class DescribedInstants(Record):
     first_bit: Annotated[int, Field(ge=0, le=63)]
     bits: Annotated[int, Field(ge=1, le=64)]
     shift: Annotated[int, Field(ge=SHORTEST_SHIFT, le=63)]
-    base: Int64
+    base: Annotated[int, Field(ge=-_FARTHEST_STEP, le=_FARTHEST_STEP)]
 
 
 class DescribedFacts(Record):

@@ -29,7 +29,8 @@ static inline int64_t reached_by(const struct cg_instants *instants, int64_t tim
     return reached < 1 ? 1 : reached;
 }
 
-/* The exact instant of an entry whose step is known. */
+/* The exact instant of an entry whose step is known. If its rank is not known, the latest instant of
+ * the step, because a later one excludes. */
 static int64_t exact_instant(const struct cg_instants *instants, int64_t step, uint64_t rank,
                              int64_t ranked)
 {
@@ -51,9 +52,10 @@ static int64_t instant_of_slot(const struct cg_facts *facts, const struct cg_ins
                                uint64_t word, int64_t slot)
 {
     int64_t step = instants->bits ? step_of(instants, word) : 0;
-    if (step == 0 || slot < 0)
+    if (step == 0)
         return EARLIEST;
-    return exact_instant(instants, step, rank_of(&facts->table, slot), facts->table.ranked);
+    uint64_t rank = slot < 0 ? NO_RANK : rank_of(&facts->table, slot);
+    return exact_instant(instants, step, rank, facts->table.ranked);
 }
 
 /* The rank of a slot's entry; -1 if there is no entry, or if its rank is not known. */
@@ -67,7 +69,8 @@ static int64_t slot_of(const struct cg_facts *facts, const struct found *found, 
 {
     if (found->facts[i] == 0)
         return -1;
-    return find_slot(&facts->table, found->keys.a[i], found->keys.b[i], found->keys.hash[i]);
+    uint64_t b = facts->table.layout == CG_INTEGER_LINES ? 0 : found->keys.b[i];
+    return find_slot(&facts->table, found->keys.a[i], b, found->keys.hash[i]);
 }
 
 /* Add `reason` where an instant is later than a time, of which there is one for each id. Where both
@@ -166,7 +169,7 @@ static int32_t judge_indices(struct tile *tile, const int64_t *written)
     const struct cg_column *column = tile->column;
     const struct cg_validity *valid = &column->ids.valid;
     const struct cg_resolved *resolved = &column->resolved;
-    uint64_t *codes = tile->found.keys.a, null = (uint64_t)resolved->length;
+    uint64_t *codes = tile->found.keys.a_space, null = (uint64_t)resolved->length;
     read_integers(&column->ids, tile->first, tile->count, codes);
     for (int64_t i = 0; i < tile->count; i++) {
         if (valid->bits && !valid_at(valid, tile->first + i))

@@ -61,7 +61,7 @@ struct cg_ids {
     int64_t kind;
     int64_t length;
     const void *values; /* integers, UUIDs, offsets or views; entry 0 comes first */
-    const uint8_t *data;
+    const uint8_t *data; /* of texts; not NULL, even if there are no bytes */
     int64_t data_bytes;
     const struct cg_buffer *buffers; /* of views */
     int64_t buffer_count;

@@ -12,7 +12,8 @@ ALWAYS_INLINE int64_t look(int64_t layout, const struct cg_table *table, const s
     for (int64_t n = 0; n < count; n++) {
         int64_t i = which[n];
         const uint64_t *line = table->lines + LINE_WORDS * at[i];
-        facts[i] = facts_in(layout, line, keys->a[i], keys->b[i]);
+        uint64_t b = layout == CG_INTEGER_LINES ? 0 : keys->b[i];
+        facts[i] = facts_in(layout, line, keys->a[i], b);
         waiting[left] = i;
         left += (facts[i] == 0) & is_full(layout, line);
     }
@@ -242,6 +243,8 @@ static void move_values(const struct cg_moved *column, const uint64_t *rows, int
     }
 #undef MOVE
 }
+
+_Static_assert(RANK_LINES * 4 <= TILE, "the rows of sixteen lines have to fit into a tile");
 
 int32_t cg_settle(const struct cg_table *table, const uint64_t *facts, int64_t rows,
                   uint64_t first_line, uint64_t end_line, uint64_t rank, uint64_t *ranks,

@@ -51,6 +51,10 @@ OnBatch = Callable[[int, int], None]
 
 HELPERS = 5
 """How many helpers can be busy with one file: copying, writing two files, and two digests."""
+_BATCH_ROWS = 65_536
+"""Most rows of a batch. Judging and copying take turns more evenly if batches are of one size, and
+writers make row groups whose number of rows is a multiple of this.
+"""
 
 
 @dataclass(frozen=True)
@@ -173,6 +177,7 @@ class FileJudge:
                 counts += decision.counts
                 occurrences += decision.occurrences
                 self.on_batch(batch.num_rows, decision.num_admitted)
+            excluded.flush()  # the last rows are written while others are still copied
             copying.call(copier.finish)
         return counts, occurrences
 
@@ -231,7 +236,7 @@ def _batches(
 ) -> Iterator[tuple[Span, pa.RecordBatch]]:
     with read_faults_named(shown):
         for span in group_spans(file.metadata):
-            for batch in reader.batches(span):
+            for batch in reader.batches(span, _BATCH_ROWS):
                 yield span, batch
 
 

@@ -95,15 +95,18 @@ class BatchReader:
         self._file, self._scratch = file, scratch
         self._columns = None if columns is None else list(columns)
         leaves, wanted = file.leaves(), frozenset(columns or ())
+        schema = file.schema_arrow  # kept, because pyarrow makes it anew each time
+        fields = [field for field in schema if columns is None or field.name in wanted]
+        self._schema = pa.schema(fields, schema.metadata)
         self._are_read = [columns is None or _top(leaf.path) in wanted for leaf in leaves]
         self._leaves = list(compress(leaves, self._are_read))
-        self._row_bytes = self._probed_row_bytes()
+        self._row_bytes: float | None = None
 
-    def batches(self, span: Span) -> Iterator[pa.RecordBatch]:
-        """The rows of a span, in batches of about BATCH_BYTES."""
-        batch_rows = self._batch_rows(span)
+    def batches(self, span: Span, most_rows: int = _MOST_ROWS) -> Iterator[pa.RecordBatch]:
+        """The rows of a span, in batches of about BATCH_BYTES, and of at most so many rows."""
+        batch_rows = min(most_rows, self._batch_rows(span))
         for batch in _joined(self._steps(span, batch_rows), batch_rows):
-            self._row_bytes = max(self._row_bytes, batch.nbytes / max(batch.num_rows, 1))
+            self._row_bytes = max(self._row_bytes or 0, batch.nbytes / max(batch.num_rows, 1))
             yield batch
 
     def steps(self, span: Span) -> Generator[pa.RecordBatch]:
@@ -111,6 +114,8 @@ class BatchReader:
         return self._steps(span, self._batch_rows(span))
 
     def _batch_rows(self, span: Span) -> int:
+        if self._row_bytes is None:
+            self._row_bytes = self._probed_row_bytes(span.groups[0])
         chunks = (chunk for group in span.groups for chunk in self._chunks(group))
         size = sum(chunk.uncompressed_bytes for chunk in chunks)
         return _rows_within(BATCH_BYTES, max(self._row_bytes, size / span.rows))
@@ -129,26 +134,24 @@ class BatchReader:
                 _spill(path, batches(columns=columns))
             readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
             for pieces in _side_by_side(readers):
-                columns = [column for piece in pieces for column in piece.columns]
-                names = [name for piece in pieces for name in piece.schema.names]
-                fields = [self._file.schema_arrow.field(name) for name in names]
-                schema = pa.schema(fields, self._file.schema_arrow.metadata)
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+                arrays = [column for piece in pieces for column in piece.columns]
+                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _chunks(self, group: int) -> Iterator[ColumnChunk]:
         """The column chunks of the columns that are read."""
         return compress(self._file.chunks(group), self._are_read)
 
-    def _probed_row_bytes(self) -> float:
-        """The bytes of memory that one of the first rows takes; 0 for a small file.
+    def _probed_row_bytes(self, group: int) -> float:
+        """The bytes of memory that one of a row group's first rows takes; 0 for a small file.
 
         The size of the file does not tell this, because repeated values take few bytes there.
         """
         if self._file.metadata.num_rows <= _PROBE_ROWS:
             return 0.0
         width = 0.0
-        for columns in self._slabs(0):
-            probes = self._file.iter_batches(_PROBE_ROWS, columns=columns, use_threads=False)
+        options = {"row_groups": [group], "use_threads": False}
+        for columns in self._slabs(group):
+            probes = self._file.iter_batches(_PROBE_ROWS, columns=columns, **options)
             for probe in islice(probes, 1):
                 width += probe.nbytes / max(probe.num_rows, 1)
         return width
@@ -171,15 +174,14 @@ class BatchReader:
         are decoded at once, there is one list, or None for all of the file's columns. This is also
         so if names are ambiguous.
         """
-        file, metadata = self._file, self._file.metadata
+        metadata = self._file.metadata
         if not metadata.num_row_groups or len(self._leaves) * _MOST_HELD <= _DECODERS_BYTES:
             return [self._columns]
         if 0 <= metadata.row_group(group).total_byte_size <= _DECODERS_BYTES:
             return [self._columns]
-        if not has_plain_names(file.schema_arrow):
+        if not has_plain_names(self._schema):
             return [self._columns]
-        names = file.schema_arrow.names if self._columns is None else self._columns
-        held = dict.fromkeys(names, 0)
+        held = dict.fromkeys(self._schema.names, 0)
         for chunk in self._chunks(group):
             name = _top(chunk.path)
             if name not in held:

@@ -131,13 +131,13 @@ class RowGroupWriter:
             self._pending.append(table)
             self._pending_bytes += table.nbytes
         if self._pending_bytes >= GROUP_BYTES:
-            self._flush()
+            self.flush()
         elif len(self._pending) >= self._most_pending:
             self._pending = [_compact(pa.concat_tables(self._pending))]
 
     def close(self, metadata: dict[str, str] | None = None) -> None:
         """Complete the file, with additional metadata if given."""
-        self._flush()
+        self.flush()
         self._background.wait()
         with write_faults_named(self._what):
             self._writer.add_key_value_metadata({**self._metadata, **(metadata or {})})
@@ -150,7 +150,8 @@ class RowGroupWriter:
         with suppress(OSError, pa.ArrowException):
             self._writer.close()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Begin to write the rows that were gathered, as a row group."""
         if not self._pending:
             return
         table = pa.concat_tables(self._pending)
@@ -159,8 +160,19 @@ class RowGroupWriter:
 
     def _write_group(self, table: pa.Table) -> None:
         with write_faults_named(self._what):
-            self._writer.write_table(table, row_group_size=table.num_rows)
+            self._writer.write_table(_unified(table), row_group_size=table.num_rows)
         self._on_group()
+
+
+def _unified(table: pa.Table) -> pa.Table:
+    """The same rows with one dictionary for each column, because pyarrow writes one per row group.
+
+    It writes the values of all other dictionaries without a dictionary.
+    """
+    try:
+        return table.unify_dictionaries()
+    except pa.ArrowException:  # pyarrow 26 refuses nulls in dictionaries, and indices too narrow
+        return table
 
 
 def _compact(table: pa.Table) -> pa.Table:

@@ -208,8 +208,10 @@ def _read_head(path: Path, file: BinaryIO) -> tuple[int, _Content, str]:
     if version < VERSION:
         raise GateFileError(
             f"Gate file '{path}' has version {version}, but this release reads version {VERSION}; "
-            "save the gate anew."
+            "compile the gate anew from its policy, snapshot and registry."
         )
+    if size % _PAGE:
+        raise damaged(path, "has a head of an odd length")
     try:
         return size, _Content.model_validate_json(text.rstrip(b"\0")), digest
     except ValidationError:

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from consentgate.arrow import refuse_odd_names
+from consentgate.arrow import is_text, refuse_odd_names
 from consentgate.errors import UnreadableFileError
 from consentgate.storage import (
     check_regular,
@@ -30,13 +30,22 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines"}
 _BATCH_ROWS = 65_536
 
 
-def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa.Table:
+def read_table(
+    path: str | Path, as_text: Collection[str], id_column: str, words: Collection[str] = ()
+) -> pa.Table:
     """Read a whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
 
     CSV and JSON lack types. The columns `as_text` of a CSV file stay text. Another column becomes
     integers or booleans only if every value is written in canonical form (`7`, not `007`; `true`).
     In JSON, text stays text, and integers in `id_column` stay exact. An empty CSV field without
     quotes is null. JSON may be nested 64 levels deep.
+
+    Args:
+        path: the path of the file.
+        as_text: columns that stay text in a CSV file.
+        id_column: the column whose integers stay exact in JSON.
+        words: columns of few different words. Parquet gives them dictionary-encoded, which is
+            faster than to decode them and to encode them again.
 
     Raises:
         UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply or of
@@ -50,6 +59,8 @@ def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa
         elif form == "json lines":
             refuse_deep_json(path)
             table = _read_json_lines(path, id_column)
+        elif form == "parquet":
+            return _read_parquet(path, words)
         else:
             file = MessageFile.open(path)
             return pa.Table.from_batches(file.batches(), file.schema)
@@ -157,6 +168,15 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
             "write it again."
         ) from None
+
+
+def _read_parquet(path: Path, words: Collection[str]) -> pa.Table:
+    schema = MessageFile.open(path).schema
+    encoded = [field.name for field in schema if field.name in words and is_text(field.type)]
+    with open_parquet(path, dictionaries=encoded) as file:
+        refuse_inexact_timestamps(file, path)
+        batches = promised_batches(file, _BATCH_ROWS, use_threads=True)
+        return pa.Table.from_batches(batches, file.schema_arrow)
 
 
 def _read_csv(path: Path) -> pa.Table:

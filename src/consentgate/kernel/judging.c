@@ -1,13 +1,11 @@
 /* The judgement of messages (docs/semantics.md, section 4), a tile of rows at a time. */
 #include "hashing.h"
 #include "ids.h"
+#include "instants.h"
 #include "table.h"
 
 /* How many rows are judged by one column before the next one is looked at. */
 #define BLOCK 2048
-
-#define EARLIEST INT64_MIN
-#define LATEST INT64_MAX
 
 /* What is known about up to TILE ids, and what follows from it for messages. */
 struct found {
@@ -327,28 +325,6 @@ static int32_t judge_column(const struct cg_messages *messages, const struct cg_
 }
 
 /* ---- Messages ---- */
-
-static inline int64_t floor_micros(int64_t ticks, int64_t unit)
-{
-    if (unit == CG_MICROSECONDS)
-        return ticks;
-    if (unit == CG_NANOSECONDS)
-        return ticks / 1000 - (ticks % 1000 < 0);
-    int64_t factor = unit == CG_SECONDS ? 1000000 : 1000;
-    if (ticks > LATEST / factor)
-        return LATEST;
-    if (ticks < EARLIEST / factor)
-        return EARLIEST;
-    return ticks * factor;
-}
-
-static inline int64_t ceil_micros(int64_t ticks, int64_t unit)
-{
-    int64_t micros = floor_micros(ticks, unit);
-    if (unit == CG_NANOSECONDS)
-        return micros + (ticks % 1000 != 0);
-    return micros == EARLIEST ? EARLIEST + 1 : micros;
-}
 
 ALWAYS_INLINE void
 read_ticks(const struct cg_created *created, int64_t unit, int64_t start, int64_t rows,

@@ -84,8 +84,8 @@ def test_no_object_shows_an_id_or_a_text(kind: str, tmp_path: Path) -> None:
                 assert not any(mark in text for mark in MARKS), (type(thing), text[:200])
     assert seen >= {
         "ConsentSnapshot", "ChannelRegistry", "Gate", "Judge", "Facts", "Index", "Resolved",
-        "Messages", "IdArray", "Manifest", "Publication", "Explanation", "RowExplanation", "Reference",
-        "ExplainedReason", "Origin",
+        "Messages", "IdArray", "Manifest", "Publication", "Explanation", "RowExplanation",
+        "Reference", "ExplainedReason", "Origin",
         "Decision", "Finding", "GateStore", "LiveGate", "Policy", "Rule", "Columns", "Instants",
         "Lookup",
     }  # fmt: skip

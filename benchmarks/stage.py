@@ -47,6 +47,16 @@ class Stage:
         return self.folder / "channels.parquet"
 
     @property
+    def consent(self) -> Path:
+        """The consent records, in Parquet."""
+        return self.folder / "consent.parquet"
+
+    @property
+    def registry(self) -> Path:
+        """The channel registry, in Parquet."""
+        return self.folder / "registry.parquet"
+
+    @property
     def answer(self) -> Path:
         """`message_id`, `reason_bits`, `admitted` and `text_bytes` of each message, in Parquet."""
         return self.folder / "answer.parquet"

@@ -4,8 +4,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from benchmarks.contests.adapters import adapters
 from benchmarks.contests.batches import batches
+from benchmarks.contests.cold import cold
+from benchmarks.contests.files import files
 from benchmarks.contests.growth import growth
-from benchmarks.contests.joins import cold, lists, warm
+from benchmarks.contests.joins import lists, warm
 from benchmarks.contests.memory import memory
 from benchmarks.contests.runs import runs
 from benchmarks.contests.threads import threads
@@ -22,6 +24,7 @@ CONTESTS: Mapping[str, Callable[[Plan], Iterator[Outcome]]] = {
     "memory": memory,
     "growth": growth,
     "threads": threads,
+    "files": files,
     "runs": runs,
     "adapters": adapters,
 }

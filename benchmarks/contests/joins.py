@@ -1,4 +1,4 @@
-"""The gate against joins: with a gate built beforehand, with lists, and with a gate built anew."""
+"""The gate against joins. The gate is built and the peers' facts are computed beforehand."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,33 +11,26 @@ from benchmarks.process import cores, progress, run_alone
 from benchmarks.sizes import Plan
 from benchmarks.timing import race
 
-__all__ = ["best", "cold", "lists", "setting", "warm"]
+__all__ = ["best", "lists", "setting", "warm"]
 
-_WARM = {IdKind.INTEGER: 4.0, IdKind.STRING: 4.0, IdKind.UUID: None}
-_LISTS = {IdKind.INTEGER: 3.0, IdKind.STRING: 3.0}
-_COLD = {IdKind.INTEGER: 1.5, IdKind.STRING: 2.0}
+_WARM = {IdKind.INTEGER: 8.0, IdKind.STRING: 7.0, IdKind.UUID: 7.0}
+_LISTS = {IdKind.INTEGER: 8.0, IdKind.STRING: 7.0}
 
 
 def warm(plan: Plan) -> Iterator[Outcome]:
-    """One subject a message. The gate is built and the peers' facts are computed beforehand."""
+    """One subject a message."""
     for kind, target in _WARM.items():
         yield run_alone(_judge_warm, kind, plan.size, target)
 
 
 def lists(plan: Plan) -> Iterator[Outcome]:
-    """2 to 5 subjects a message. The rest is as in `warm`."""
+    """2 to 5 subjects a message."""
     for kind, target in _LISTS.items():
         size = plan.string_lists if kind is IdKind.STRING else plan.size
         yield run_alone(_judge_lists, kind, size, target)
 
 
-def cold(plan: Plan) -> Iterator[Outcome]:
-    """From consent records in memory to reasons. Building is timed, too."""
-    for kind, target in _COLD.items():
-        yield run_alone(_judge_cold, kind, plan.size, target)
-
-
-def _judge_warm(kind: IdKind, size: Size, target: float | None) -> Outcome:
+def _judge_warm(kind: IdKind, size: Size, target: float) -> Outcome:
     corpus = _make(kind, size)
     contestants: list[Contestant] = [
         gate.warm(corpus, cores()),
@@ -48,7 +41,7 @@ def _judge_warm(kind: IdKind, size: Size, target: float | None) -> Outcome:
     return _race(f"Warm, {kind} ids", setting(size), corpus, contestants, target)
 
 
-def _judge_lists(kind: IdKind, size: Size, target: float | None) -> Outcome:
+def _judge_lists(kind: IdKind, size: Size, target: float) -> Outcome:
     corpus = _make(kind, size, lists=True)
     contestants: list[Contestant] = [
         gate.warm(corpus, cores()),
@@ -57,18 +50,6 @@ def _judge_lists(kind: IdKind, size: Size, target: float | None) -> Outcome:
     ]
     words = f"{setting(size)} Each message names 2 to 5 subjects. Acero cannot judge lists."
     return _race(f"Warm, lists of {kind} ids", words, corpus, contestants, target)
-
-
-def _judge_cold(kind: IdKind, size: Size, target: float | None) -> Outcome:
-    corpus = _make(kind, size)
-    contestants: list[Contestant] = [
-        gate.cold(corpus, cores()),
-        *polars_join.cold(corpus),
-        *duckdb_join.cold(corpus),
-        *acero_join.cold(corpus),
-    ]
-    words = f"{setting(size)} The time begins with the consent records in memory."
-    return _race(f"Cold, {kind} ids", words, corpus, contestants, target)
 
 
 def _make(kind: IdKind, size: Size, *, lists: bool = False) -> Corpus:
@@ -81,7 +62,7 @@ def _race(
     words: str,
     corpus: Corpus,
     contestants: Sequence[Contestant],
-    target: float | None,
+    target: float,
 ) -> Outcome:
     timings = race(contestants, corpus.messages)
     peer = best(timings[1:])

@@ -14,7 +14,7 @@ from benchmarks.sizes import Plan
 
 __all__ = ["memory"]
 
-_AT_REST = {IdKind.INTEGER: 40.0, IdKind.STRING: 56.0, IdKind.UUID: None}
+_AT_REST = {IdKind.INTEGER: 33.0, IdKind.STRING: 48.0, IdKind.UUID: None}
 _PEAK = 3.0
 _FEW = Size(messages=1000, subjects=1000, channels=100)
 

@@ -24,12 +24,12 @@ from benchmarks.stage import Crew, Stage, Turn, ledger_folder, parquet_files
 from benchmarks.staging import Found, RightAnswer, fill, refuse_other
 from benchmarks.timing import turns
 
-__all__ = ["runs"]
+__all__ = ["refuse_wrong_output", "runs"]
 
 _COPY = "plain copy"
-_COPY_TARGET = 1.25
+_COPY_TARGET = 1.2
 _PEERS = ("Polars", "DuckDB")
-_PEER_TARGET = 1.5
+_PEER_TARGET = 1.6
 _CORES_TARGET = 1.6
 _FILES = 8
 _HOPELESS = 1.5
@@ -64,7 +64,7 @@ def _make(stage: Stage, size: Size) -> None:
         pq.write_table(table, path)
 
 
-def _check(answer: RightAnswer, name: str, output: Path) -> None:
+def refuse_wrong_output(answer: RightAnswer, name: str, output: Path) -> None:
     """Compare a contestant's output with the gate's answer; for a plain copy, only the messages.
 
     Raises:
@@ -126,7 +126,7 @@ def _race(
     first, written_bytes = {}, {}
     for name, crew in crew_of.items():
         first[name] = crew.take_turn(name, source)
-        _check(answer, name, stage.output)
+        refuse_wrong_output(answer, name, stage.output)
         written_bytes[name] = sum(path.stat().st_size for path in parquet_files(stage.output))
         progress(f"{name}: right, {first[name].seconds:.3f} s in its first turn")
     taken = {name: [crew.take_turn(name, source)] for name, crew in crew_of.items()}

@@ -64,9 +64,9 @@ def warm(corpus: Corpus) -> list[AceroJoin]:
     return [AceroJoin(_source(facts.to_table()), _source(channels.to_table()))]
 
 
-def cold(corpus: Corpus) -> list[AceroJoin]:
+def cold(corpus: Corpus) -> AceroJoin:
     """A contestant that computes its facts each time, in the same plan."""
-    return [AceroJoin(_facts(corpus.consent), _channels(corpus.channels))]
+    return AceroJoin(_facts(corpus.consent), _channels(corpus.channels))
 
 
 def _facts(consent: pa.Table) -> Declaration:

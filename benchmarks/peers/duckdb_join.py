@@ -67,18 +67,20 @@ def batches(corpus: Corpus) -> list[DuckDBJoin]:
     return _prepared(corpus, sql.JUDGE_SCALARS) + _prepared_own(corpus, sql.JUDGE_SCALARS)[:1]
 
 
-def cold(corpus: Corpus) -> list[DuckDBJoin]:
-    """Contestants that compute their facts each time, in the same query."""
+def cold(corpus: Corpus, *, native: bool) -> DuckDBJoin:
+    """A contestant that computes its facts each time, in the same query.
+
+    Args:
+        native: whether records, channels and messages are in DuckDB's own tables.
+    """
     connection = connect()
-    contestants = []
-    for native, name in ((False, "DuckDB, Arrow tables"), (True, "DuckDB, own tables")):
-        consent = _load(connection, corpus.consent, native=native)
-        channels = _load(connection, corpus.channels, native=native)
-        facts = f"({sql.FACTS.format(consent=consent)})"
-        seen = f"({sql.CHANNELS.format(channels=channels)})"
-        query = _with_sources(sql.JUDGE_SCALARS, facts, seen)
-        contestants.append(DuckDBJoin(name, connection, query, holds_messages=native))
-    return contestants
+    consent = _load(connection, corpus.consent, native=native)
+    channels = _load(connection, corpus.channels, native=native)
+    facts = f"({sql.FACTS.format(consent=consent)})"
+    seen = f"({sql.CHANNELS.format(channels=channels)})"
+    query = _with_sources(sql.JUDGE_SCALARS, facts, seen)
+    name = "DuckDB, own tables" if native else "DuckDB, Arrow tables"
+    return DuckDBJoin(name, connection, query, holds_messages=native)
 
 
 def _prepared(corpus: Corpus, query: str) -> list[DuckDBJoin]:

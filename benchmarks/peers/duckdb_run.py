@@ -1,8 +1,9 @@
-"""Plain copies and whole pipelines by DuckDB, which read Parquet and write Parquet.
+"""Plain copies, whole pipelines and scripts by DuckDB, which read Parquet and write Parquet.
 
-These things make them fast: facts are in DuckDB's own tables; the order of rows is not kept; each
-thread may write a file of its own. The text is read after it is known which rows are admitted. Or
-the judged rows are held in a temporary table, from which both outputs are written.
+These things make them fast: facts are in DuckDB's own tables, or are computed in the query that
+uses them; the order of rows is not kept; each thread may write a file of its own. The text is read
+after it is known which rows are admitted. Or the judged rows are held in a temporary table, from
+which both outputs are written.
 """
 
 from collections.abc import Mapping
@@ -13,10 +14,10 @@ from pathlib import Path
 import duckdb
 
 from benchmarks.peers.duckdb_join import connect
-from benchmarks.peers.duckdb_sql import JUDGE_COLUMNS
+from benchmarks.peers.duckdb_sql import CHANNELS, FACTS, JUDGE_COLUMNS
 from benchmarks.stage import Runner, Stage, ledger_folder, parquet_files
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "scripts"]
 
 _ONE_FILE = "format parquet, compression zstd, compression_level 1"
 _FILE_PER_THREAD = f"{_ONE_FILE}, per_thread_output true"
@@ -44,6 +45,23 @@ def prepare(stage: Stage) -> Mapping[str, Runner]:
     }
 
 
+def scripts(stage: Stage) -> Mapping[str, Runner]:
+    """Contestants that read the consent records and the channel registry, too."""
+    consent, registry = (f"read_parquet('{path}')" for path in (stage.consent, stage.registry))
+    facts, channels = FACTS.format(consent=consent), CHANNELS.format(channels=registry)
+    connection = connect()
+    one, each = (
+        _Writer(connection, options, f"({facts})", f"({channels})")
+        for options in (_ONE_FILE, _FILE_PER_THREAD)
+    )
+    return {
+        "DuckDB, text read by join": partial(_read_by_join, one),
+        "DuckDB, text read by join, file per thread": partial(_read_by_join, each),
+        "DuckDB, text held": partial(_hold, one),
+        "DuckDB, text held, file per thread": partial(_hold, each),
+    }
+
+
 def _connect_in_order(stage: Stage) -> duckdb.DuckDBPyConnection:
     """A database with the mask that keeps the order of rows, as a positional join needs it."""
     connection = connect()
@@ -54,16 +72,22 @@ def _connect_in_order(stage: Stage) -> duckdb.DuckDBPyConnection:
 
 @dataclass(frozen=True)
 class _Writer:
-    """A connection, and how its queries' results are written."""
+    """A connection, how its queries' results are written, and from where facts come.
+
+    Attributes:
+        facts, channels: the names of tables, or queries in brackets.
+    """
 
     connection: duckdb.DuckDBPyConnection
     options: str
+    facts: str = "facts"
+    channels: str = "channels"
 
     def judge(self, columns: str, source: Path) -> None:
         """Hold these columns and `reason_bits` in the table `judged`."""
         messages = _read(source, ", file_row_number = true")
         query = JUDGE_COLUMNS.format(
-            columns=columns, messages=messages, facts="facts", channels="channels"
+            columns=columns, messages=messages, facts=self.facts, channels=self.channels
         )
         self.connection.execute(f"create or replace temp table judged as {query}")
 

@@ -16,7 +16,7 @@ from benchmarks import scenario
 from benchmarks.corpus import Corpus
 from benchmarks.peers.base import Answer, as_storage
 
-__all__ = ["batches", "cold", "own_bits", "subject_bits", "warm"]
+__all__ = ["batches", "channel_facts", "cold", "consent_facts", "own_bits", "subject_bits", "warm"]
 
 Engine = Literal["in-memory", "streaming"]
 Order = Literal["none", "left"]
@@ -74,9 +74,9 @@ def warm(corpus: Corpus) -> list[PolarsJoin]:
     return _prepared(corpus, _judge_scalars, _judge_scalars)
 
 
-def cold(corpus: Corpus) -> list[PolarsJoin]:
-    """Contestants that compute their facts each time, in the same query."""
-    return _contestants(_judge_scalars, _judge_scalars, *_sources(corpus))
+def cold(corpus: Corpus, engine: Engine) -> PolarsJoin:
+    """A contestant that computes its facts each time, in the same query."""
+    return PolarsJoin(engine, _judge_scalars, *_sources(corpus), Frames())
 
 
 def batches(corpus: Corpus) -> list[PolarsJoin]:
@@ -100,7 +100,8 @@ def _contestants(
 
 
 def _sources(corpus: Corpus) -> tuple[pl.LazyFrame, pl.LazyFrame]:
-    return _facts(_frame(corpus.consent).lazy()), _channels(_frame(corpus.channels).lazy())
+    consent, channels = _frame(corpus.consent).lazy(), _frame(corpus.channels).lazy()
+    return consent_facts(consent), channel_facts(channels)
 
 
 def _frame(table: pa.Table) -> pl.DataFrame:
@@ -114,7 +115,7 @@ def _as_number(uuids: pl.Expr) -> pl.Expr:
     return uuids.bin.reinterpret(dtype=pl.Int128, endianness="little")
 
 
-def _facts(consent: pl.LazyFrame) -> pl.LazyFrame:
+def consent_facts(consent: pl.LazyFrame) -> pl.LazyFrame:
     """A subject's bits, and the instants from which and until which the consent is valid."""
     is_valid = pl.col("status").is_in(scenario.VALID)
     accepted = _flag(
@@ -139,7 +140,8 @@ def _facts(consent: pl.LazyFrame) -> pl.LazyFrame:
     )  # fmt: skip
 
 
-def _channels(channels: pl.LazyFrame) -> pl.LazyFrame:
+def channel_facts(channels: pl.LazyFrame) -> pl.LazyFrame:
+    """A channel's bits, and since when it is public."""
     visibility = pl.col("visibility")
     bits = (
         pl.when(visibility.is_null()).then(_bits(scenario.CHANNEL_UNKNOWN))

@@ -1,8 +1,9 @@
-"""Plain copies and whole pipelines by Polars, which read Parquet and write Parquet.
+"""Plain copies, whole pipelines and scripts by Polars, which read Parquet and write Parquet.
 
 These things make them fast: the streaming engine writes one file and does not keep the order of
-rows; facts are in memory; one query writes all outputs. The text is carried through both joins, or
-it is read again after it is known which rows are admitted.
+rows; facts are in memory, or are computed in the query that uses them; one query writes all
+outputs. The text is carried through both joins, or it is read again after it is known which rows
+are admitted.
 """
 
 from collections.abc import Mapping
@@ -14,10 +15,10 @@ from typing import Any
 import polars as pl
 
 from benchmarks import scenario
-from benchmarks.peers.polars_join import own_bits, subject_bits
+from benchmarks.peers.polars_join import channel_facts, consent_facts, own_bits, subject_bits
 from benchmarks.stage import Runner, Stage, ledger_folder, parquet_files
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "scripts"]
 
 _AS_PYARROW: Mapping[str, Any] = {"compression": "zstd", "compression_level": 1}
 _ADMITTED = pl.col("reason_bits") == 0
@@ -38,6 +39,19 @@ def prepare(stage: Stage) -> Mapping[str, Runner]:
         "Polars, text read by mask": partial(_read_by_mask, in_memory),
         "Polars, text read by join": partial(_read_by_join, in_memory),
         "Polars, text read by join, facts in Parquet": partial(_read_by_join, _Facts.scan(stage)),
+    }
+
+
+def scripts(stage: Stage) -> Mapping[str, Runner]:
+    """Contestants that read the consent records and the channel registry, too."""
+    from_files = _Facts(
+        consent_facts(pl.scan_parquet(stage.consent)),
+        channel_facts(pl.scan_parquet(stage.registry)),
+    )
+    return {
+        "Polars, text carried through": partial(_carry_through, from_files),
+        "Polars, text read by mask": partial(_read_by_mask, from_files),
+        "Polars, text read by join": partial(_read_by_join, from_files),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -15,12 +15,8 @@ from consentgate.arrow.threads import BLOCK_ROWS
 from consentgate.arrow.values import Uint64s
 from consentgate.errors import ColumnTypeError
 from consentgate.index import IdArray, IdFamily, IdHasher, Index, first_rows, id_family, rows_with
-from consentgate.judging.facts import Facts, Meaning
 from tests.build import make_channels, make_consent, make_gate, message_table
-
-ALL_BITS = Meaning(0, 32, 0, 0xFFFF_FFFF, 0, 0)
-"""All lower bits of the facts are reasons as they are; a null has all of them."""
-NOBODY, NULL = 0, 0xFFFF_FFFF
+from tests.index.lookups import NOBODY, NULL, build, facts_in, ranks_in
 
 
 def integers(start: int, stop: int) -> Any:
@@ -56,22 +52,6 @@ def threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 BY_THREADS = pytest.mark.usefixtures("threads")
-
-
-def build(ids: Any, beside: Sequence[Any] = (), facts: Any = None) -> Index:
-    """An index in which the facts about each id are its place, counted from one."""
-    facts = np.arange(1, len(ids) + 1) if facts is None else facts
-    return Index.build(ids, np.asarray(facts, np.uint64), beside)[0]
-
-
-def facts_in(index: Index, ids: Any) -> list[int]:
-    """The facts about each id; NOBODY if there are none, NULL for a null."""
-    found: list[int] = Facts(index, ALL_BITS, None, None).resolve(ids, 0).bits[:-1].tolist()
-    return found
-
-
-def ranks_in(index: Index, ids: Any) -> Any:
-    return Facts(index, ALL_BITS, None, None).resolve(ids, 0, ranks=True).ranks
 
 
 def numbers(count: int) -> list[int]:

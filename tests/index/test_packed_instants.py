@@ -38,44 +38,38 @@ def packed(columns: list[Int64s], first_bit: int) -> tuple[list[PackedInstants |
 LATER = 1 << 31
 
 
-def later(
-    layout: PackedInstants, ids: Int64s, facts: Uint64s, rests: Any, instant: int
-) -> list[bool]:
-    """Whether each bound is later than an instant, as the kernel compares them."""
-    index, (by_rank,) = Index.build(pa.array(ids), facts, [rests])
-    placed = replace(layout, rests=by_rank)
-    meaning = Meaning(0, 2, 0, 0, 0, LATER)
-    at = ~(instant + 1)  # the kernel compares with the complement of the instant of judgement
-    found = Facts(index, meaning, None, placed).resolve(pa.array(ids), at)
-    return [bool(bits & LATER) for bits in found.bits[:-1].tolist()]
+class Compared:
+    """Bounds in facts, as the kernel reads them and compares them with instants."""
 
+    def __init__(self, layout: PackedInstants, facts: Uint64s, rests: Any) -> None:
+        self.ids = pa.array(np.arange(len(facts)))
+        index, (by_rank,) = Index.build(self.ids, facts, [rests])
+        placed = replace(layout, rests=by_rank)
+        self.facts = Facts(index, Meaning(0, 2, 0, 0, 0, LATER), placed, placed)
 
-def bounds_of(layout: PackedInstants, facts: Uint64s, rests: Any) -> list[int]:
-    """The bounds, as the kernel reads them."""
-    ids = np.arange(len(facts))
-    index, (by_rank,) = Index.build(pa.array(ids), facts, [rests])
-    placed = replace(layout, rests=by_rank)
-    found = Facts(index, Meaning(0, 2, 0, 0, 0, 0), placed, None).resolve(pa.array(ids), 0)
-    held: list[int] = found.since[:-1].tolist()
-    return held
+    def bounds(self) -> list[int]:
+        held: list[int] = self.facts.resolve(self.ids, 0).since[:-1].tolist()
+        return held
+
+    def later_than(self, instant: int) -> list[bool]:
+        # the kernel compares with the complement of the instant of judgement
+        found = self.facts.resolve(self.ids, ~(instant + 1))
+        return [bool(bits & LATER) for bits in found.bits[:-1].tolist()]
 
 
 def check(columns: list[list[int]], instants: list[int], first_bit: int) -> None:
     """That every bound compares with every instant as whole numbers do."""
     bounds = [np.array(column, np.int64) for column in columns]
     layouts, facts = packed(bounds, first_bit)
-    ids = np.arange(len(facts))
     assert (facts & np.uint64((1 << first_bit) - 1) == (1 << first_bit) - 1).all()
     for layout, column in zip(layouts, columns, strict=True):
         assert (layout is None) == all(bound == EARLIEST for bound in column)
         if layout is None:
             continue
-        assert bounds_of(layout, facts, layout.rests) == column
-        around = [*instants, *column, *(b + 1 for b in column if b < LATEST)]
-        for instant in around:
-            if instant < LATEST:
-                expected = [bound > instant for bound in column]
-                assert later(layout, ids, facts, layout.rests, instant) == expected
+        compared = Compared(layout, facts, layout.rests)
+        assert compared.bounds() == column
+        for instant in {*instants, *column, *(b + 1 for b in column if b < LATEST)} - {LATEST}:
+            assert compared.later_than(instant) == [bound > instant for bound in column]
 
 
 @given(
@@ -113,9 +107,9 @@ def test_rests_of_zero_mean_a_later_bound() -> None:
     column = np.arange(-500, 500, 3, dtype=np.int64) * 1_000_003
     (layout, _), facts = packed([column, column], 29)
     assert layout is not None
-    ids, zeros = np.arange(len(facts)), np.zeros_like(layout.rests)
+    compared = Compared(layout, facts, np.zeros_like(layout.rests))
     for instant in column.tolist()[::10]:
-        found = later(layout, ids, facts, zeros, instant - 1)
+        found = compared.later_than(instant - 1)
         assert (np.array(found) | (column <= instant - 1)).all()
 
 

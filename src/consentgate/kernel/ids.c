@@ -98,21 +98,24 @@ static void mark_all(struct keys *keys, int64_t count, uint64_t null)
     }
 }
 
-static inline __attribute__((always_inline)) int32_t
+static inline int is_null(const struct cg_ids *ids, int64_t at)
+{
+    return ids->valid.bits && !valid_at(&ids->valid, at);
+}
+
+ALWAYS_INLINE int32_t
 read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
            int64_t count, struct keys *keys)
 {
     for (int64_t i = 0; i < count; i++) {
         struct text text;
         uint64_t high_bits;
-        int is_null = ids->valid.bits && !valid_at(&ids->valid, first + i);
-        keys->a_space[i] = keys->b[i] = keys->hash[i] = 0;
-        if (kind == CG_VIEWS && is_null)
-            continue; /* the cells of null views may hold anything */
+        if (kind == CG_VIEWS && is_null(ids, first + i)) { /* whose cell may hold anything */
+            keys->a_space[i] = keys->b[i] = keys->hash[i] = 0;
+            continue;
+        }
         if (!locate(kind, ids, first + i, &text))
             return CG_BAD_OFFSETS;
-        if (is_null)
-            continue;
         int is_long = text.length > CG_LONGEST_TEXT;
         struct fingerprint print = fingerprint_text(
             text.bytes, is_long ? CG_LONGEST_TEXT : text.length, text.end, secret, &high_bits);
@@ -123,7 +126,8 @@ read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secre
                 mark_all(keys, count, 0);
             keys->known[i] = 0;
         }
-        if ((high_bits || is_long) && !is_utf8(text.bytes, text.length))
+        if ((high_bits || is_long) && !is_null(ids, first + i) &&
+            !is_utf8(text.bytes, text.length))
             return CG_NOT_UTF8;
     }
     return CG_SOUND;

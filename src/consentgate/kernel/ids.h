@@ -6,7 +6,7 @@
 
 /* How many rows or ids are worked on together: so few that all their values stay in the first
  * cache, and enough that memory answers one request while the next ones are made. */
-#define TILE 128
+#define TILE 256
 
 /* The keys of up to TILE ids.
  *

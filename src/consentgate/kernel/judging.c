@@ -326,7 +326,7 @@ static int32_t judge_column(const struct cg_messages *messages, const struct cg_
 
 /* ---- Messages ---- */
 
-static inline __attribute__((always_inline)) void
+ALWAYS_INLINE void
 read_ticks(const struct cg_created *created, int64_t unit, int64_t start, int64_t rows,
            int64_t *written, uint32_t *bits)
 {

@@ -11,7 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from consentgate.arrow import MalformedArrayError, Uint64s, for_each, row_blocks, thread_count
+from consentgate.arrow import (
+    Int64s,
+    MalformedArrayError,
+    Uint64s,
+    for_each,
+    row_blocks,
+    thread_count,
+)
 from consentgate.inputs.fields import Field, read_field
 from consentgate.kernel import Fault, Rows, kernel
 from consentgate.kernel import Field as FieldStruct
@@ -26,6 +33,8 @@ _EXTENT = np.dtype([("rows", np.int64), ("bytes", np.int64)])
 _DEALT = np.dtype([("hash", np.uint64), ("start", np.int64)])
 
 Extents = np.ndarray[Any, np.dtype[np.void]]
+Entries = np.ndarray[Any, np.dtype[np.void]]
+Octets = np.ndarray[Any, np.dtype[np.uint8]]
 
 
 def content_digest(table: pa.Table, key: str, words: Collection[str]) -> str:
@@ -90,9 +99,14 @@ class _Buckets:
     def digests(self) -> list[bytes]:
         """The SHA-256 of each bucket's rows."""
         extents = self._measured()
+        sizes = {name: extents[name].sum(axis=1) for name in ("rows", "bytes")}
+        groups = _groups(sizes["bytes"])
+        # memory that is used again needs no new pages
+        dealt = np.empty(_most(sizes["rows"], groups), _DEALT)
+        octets = np.empty(_most(sizes["bytes"], groups), np.uint8)
         digests: list[bytes] = []
-        for buckets in _groups(extents["bytes"].sum(axis=1)):
-            digests += self._digested(buckets, extents[buckets])
+        for buckets in groups:
+            digests += self._digested(buckets, extents[buckets], dealt, octets)
         return digests
 
     def _measured(self) -> Extents:
@@ -108,17 +122,18 @@ class _Buckets:
         for_each(measure, range(len(self._spans)))
         return extents.T
 
-    def _digested(self, buckets: slice, extents: Extents) -> list[bytes]:
+    def _digested(
+        self, buckets: slice, extents: Extents, dealt: Entries, octets: Octets
+    ) -> list[bytes]:
         """The digests of some buckets.
 
         Args:
             buckets: which ones.
             extents: of each of these buckets in each span.
+            dealt, octets: space for the rows of these buckets.
         """
         ends = _ends(extents)
         starts = _starts(extents, ends)
-        totals = {name: int(extents[name].sum()) for name in ("rows", "bytes")}
-        dealt, octets = np.empty(totals["rows"], _DEALT), np.empty(totals["bytes"], np.uint8)
 
         def deal(span: int) -> None:
             rows = self._spans[span]
@@ -141,9 +156,7 @@ class _Buckets:
         for_each(digest, range(len(extents)))
         return digests
 
-    def _ordered_digest(
-        self, dealt: np.ndarray[Any, Any], octets: np.ndarray[Any, Any], space: int
-    ) -> bytes:
+    def _ordered_digest(self, dealt: Entries, octets: Octets, space: int) -> bytes:
         """Sort the rows of one bucket and digest them."""
         scratch, ordered = np.empty_like(dealt), np.empty(space, np.uint8)
         count = kernel.cg_order_bucket(
@@ -155,11 +168,16 @@ class _Buckets:
         return hashlib.sha256(ordered[:count].data).digest()
 
 
-def _groups(sizes: np.ndarray[Any, Any]) -> list[slice]:
+def _groups(sizes: Int64s) -> list[slice]:
     """Buckets in groups of about _BYTES_AT_ONCE, at least one in each."""
     before = np.cumsum(sizes) - sizes
     firsts = np.flatnonzero(np.diff(before // _BYTES_AT_ONCE, prepend=-1)).tolist()
     return [slice(a, b) for a, b in zip(firsts, [*firsts[1:], len(sizes)], strict=True)]
+
+
+def _most(sizes: Int64s, groups: list[slice]) -> int:
+    """The most that any group of buckets takes."""
+    return max(int(sizes[group].sum()) for group in groups)
 
 
 def _ends(extents: Extents) -> Extents:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from consentgate.arrow import is_text, refuse_odd_names
+from consentgate.arrow import for_each, is_text, refuse_odd_names, row_blocks, thread_count
 from consentgate.errors import UnreadableFileError
 from consentgate.storage import (
     check_regular,
@@ -171,12 +172,27 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
 
 
 def _read_parquet(path: Path, words: Collection[str]) -> pa.Table:
-    schema = MessageFile.open(path).schema
-    encoded = [field.name for field in schema if field.name in words and is_text(field.type)]
-    with open_parquet(path, dictionaries=encoded) as file:
-        refuse_inexact_timestamps(file, path)
-        batches = promised_batches(file, _BATCH_ROWS, use_threads=True)
-        return pa.Table.from_batches(batches, file.schema_arrow)
+    """Read a Parquet file with one thread for each span of row groups.
+
+    The threads share one open file, so that none of them reads another file if the path is
+    replaced meanwhile.
+    """
+    with pa.OSFile(str(path)) as source:
+        with open_parquet(source) as file:
+            refuse_inexact_timestamps(file, path)
+            schema, groups = file.schema_arrow, range(file.metadata.num_row_groups)
+        encoded = [field.name for field in schema if field.name in words and is_text(field.type)]
+        spans = row_blocks(len(groups), -(-len(groups) // thread_count())) or [slice(0, 0)]
+        batches: list[list[pa.RecordBatch]] = [[] for _ in spans]
+        with open_parquet(source, dictionaries=encoded) as file:
+            schema = file.schema_arrow
+
+        def read(at: int) -> None:
+            with open_parquet(source, dictionaries=encoded) as own:
+                batches[at] += promised_batches(own, _BATCH_ROWS, groups=groups[spans[at]])
+
+        for_each(read, range(len(spans)))
+    return pa.Table.from_batches(chain.from_iterable(batches), schema)
 
 
 def _read_csv(path: Path) -> pa.Table:

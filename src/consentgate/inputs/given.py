@@ -62,7 +62,7 @@ class Layout:
     what: str
     key: str
     columns: tuple[str, ...]
-    words: frozenset[str]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False, repr=False)

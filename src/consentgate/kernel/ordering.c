@@ -38,6 +38,19 @@ static inline int is_null(const struct cg_field *field, int64_t row)
     return field->valid.bits && !valid_at(&field->valid, row);
 }
 
+/* Copy a text. Short ones are copied 16 bytes at a time where both sides have the space, which is
+ * faster than a call. */
+static inline void copy_text(uint8_t *to, const uint8_t *to_end, const uint8_t *from,
+                             const uint8_t *from_end, int64_t length)
+{
+    if (length <= 32 && to_end - to >= 32 && from_end - from >= 32) {
+        memcpy(to, from, 16);
+        memcpy(to + 16, from + 16, 16);
+    } else if (length) {
+        memcpy(to, from, (size_t)length);
+    }
+}
+
 /* Find what a row's dictionary index stands for. Returns whether the dictionary has it. */
 static inline int find_index(const struct cg_field *field, int64_t row, int64_t *at)
 {
@@ -106,8 +119,7 @@ static inline int32_t write_text(const struct cg_field *field, int64_t row, uint
     if (end - *to < 8 || end - *to - 8 < text.length)
         return CG_NO_SPACE;
     memcpy(*to, &text.length, 8);
-    if (text.length)
-        memcpy(*to + 8, text.from, (size_t)text.length);
+    copy_text(*to + 8, end, text.from, field->data + field->data_bytes, text.length);
     *to += 8 + text.length;
     return CG_SOUND;
 }
@@ -125,29 +137,34 @@ static inline int32_t write_word(const struct cg_field *field, int64_t row, uint
     int64_t at;
     if (!find_index(field, row, &at))
         return CG_BAD_INDEX;
-    memcpy(to, &field->ranks[at], (size_t)field->rank_bytes);
+    uint32_t rank = field->ranks[at];
+    if (field->rank_bytes == 1)
+        *to = (uint8_t)rank;
+    else
+        memcpy(to, &rank, field->rank_bytes == 2 ? 2 : 4);
     return CG_SOUND;
+}
+
+static inline void write_flag(const struct cg_field *field, int64_t row, uint8_t *to)
+{
+    struct cg_validity flags = {field->values, field->first_bit};
+    *to = (uint8_t)valid_at(&flags, row);
 }
 
 static inline int32_t write_value(const struct cg_field *field, int64_t row, uint8_t **to,
                                   const uint8_t *end)
 {
     int64_t size = value_bytes(field);
-    if (size == 0)
-        return write_text(field, row, to, end);
+    int32_t fault = CG_SOUND;
     if (end - *to < size)
         return CG_NO_SPACE;
-    int32_t fault = CG_SOUND;
     switch (field->kind) {
     case CG_WORD_FIELD: fault = write_word(field, row, *to); break;
-    case CG_FLAG_FIELD: {
-        struct cg_validity flags = {field->values, field->first_bit};
-        **to = (uint8_t)valid_at(&flags, row);
-        break;
-    }
+    case CG_FLAG_FIELD: write_flag(field, row, *to); break;
     case CG_WIDE_FIELD: memcpy(*to, (const uint8_t *)field->values + 8 * row, 8); break;
     case CG_UUID_FIELD: memcpy(*to, (const uint8_t *)field->values + 16 * row, 16); break;
-    default: write_instant(field, row, *to);
+    case CG_INSTANT_FIELD: write_instant(field, row, *to); break;
+    default: return write_text(field, row, to, end);
     }
     *to += size;
     return fault;

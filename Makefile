@@ -36,7 +36,7 @@ wheels: .venv/ready ## Build the wheels of all platforms into dist/, and look in
 mutate: .venv/ready ## See that tests fail for small faults in the judging path, in half an hour
 	$(BIN)/python -m tests.mutation --sample $(SAMPLE) --seed $(SEED)
 
-bench: .venv/ready ## Time the gate against what one would write instead, in about four minutes
+bench: .venv/ready ## Time the gate against what one would write instead, in about six minutes
 	$(BIN)/python -m benchmarks
 
 bench-full: .venv/ready ## The same at 20 M messages and 10 M subjects; rewrites benchmarks/README.md

@@ -31,6 +31,10 @@ STRUCTURES = {
     "cg_created": structures.Created,
     "cg_messages": structures.Messages,
     "cg_moved": structures.Moved,
+    "cg_field": structures.Field,
+    "cg_rows": structures.Rows,
+    "cg_extent": structures.Extent,
+    "cg_dealt": structures.Dealt,
 }
 ENUMS: dict[str, type[IntEnum]] = {
     "cg_fault": structures.Fault,
@@ -38,6 +42,7 @@ ENUMS: dict[str, type[IntEnum]] = {
     "cg_layout": structures.LineLayout,
     "cg_list_kind": structures.ListKind,
     "cg_unit": structures.Unit,
+    "cg_field_kind": structures.FieldKind,
 }
 HEADER = (building.FOLDER / "kernel.h").read_text()
 CONSTANTS = {

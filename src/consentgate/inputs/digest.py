@@ -20,7 +20,7 @@ from consentgate.arrow import (
     thread_count,
 )
 from consentgate.inputs.fields import Field, read_field
-from consentgate.kernel import Fault, Rows, kernel
+from consentgate.kernel import Dealt, Extent, Fault, Rows, kernel
 from consentgate.kernel import Field as FieldStruct
 from consentgate.storage import digest_bytes, digest_json
 
@@ -29,8 +29,8 @@ _BUCKET_ROWS = 32_768
 """How many rows a bucket has on average at most, so that it stays in a core's cache."""
 _BYTES_AT_ONCE = 256 << 20
 """About how many bytes of rows are in memory at once."""
-_EXTENT = np.dtype([("rows", np.int64), ("bytes", np.int64)])
-_DEALT = np.dtype([("hash", np.uint64), ("start", np.int64)])
+_EXTENT = np.dtype(Extent)
+_DEALT = np.dtype(Dealt)
 
 Extents = np.ndarray[Any, np.dtype[np.void]]
 Entries = np.ndarray[Any, np.dtype[np.void]]

@@ -259,3 +259,15 @@ class Rows(Structure):
         ("fields", POINTER(Field)),
         ("field_count", c_int64),
     )
+
+
+class Extent(Structure):
+    """A number of rows and of bytes, or a position among rows and among bytes."""
+
+    _fields_ = (("rows", c_int64), ("bytes", c_int64))
+
+
+class Dealt(Structure):
+    """A row that lies in its bucket."""
+
+    _fields_ = (("hash", c_uint64), ("start", c_int64))

@@ -148,7 +148,7 @@ def test_the_state_of_a_kept_run_that_has_not_ended_is_read(
 def test_a_kept_gate_judges_as_it_did_or_is_refused(kept: Path) -> None:
     identity = kept_manifest(kept).identity
     if identity.other_rules:
-        with pytest.raises(cg.GateFileError, match=r"compile the gate anew|save the gate anew"):
+        with pytest.raises(cg.GateFileError, match="compile the gate anew"):
             cg.Gate.open(kept / "kept.gate")
         return
     gate = cg.Gate.open(kept / "kept.gate", verify=True)
@@ -317,7 +317,7 @@ def test_a_ledger_of_a_later_format_is_refused_and_stays(kept: Path, run: Runner
     before, source = part.read_bytes(), str(kept / "source")
     rewrite(kept / "begun" / STATE, lambda content: content.update(source=source))
     with pytest.raises(cg.NewerEvidenceError, match="install a newer consentgate"):
-        cg.run(mixed_gate(), kept / "source", kept / "begun")
+        cg.run(mixed_gate(), kept / "source", kept / "begun", allow_older_snapshot=True)
     assert part.read_bytes() == before
 
 

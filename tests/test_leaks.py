@@ -17,10 +17,13 @@ import pyarrow.parquet as pq
 import pytest
 
 import consentgate as cg
-from consentgate.arrow.instants import read_instants
-from consentgate.index.ids import read_ids
-from consentgate.index.index import IdHasher, Index, Keys
+from consentgate.arrow.instants import as_micros, read_instants
+from consentgate.index.hasher import IdHasher
+from consentgate.index.ids import IdArray
+from consentgate.index.index import Index
+from consentgate.judging.facts import Resolved
 from consentgate.judging.lookup import Lookup
+from consentgate.judging.messages import Messages
 from consentgate.judging.stream import Sieve
 from consentgate.storage.parquet_writing import FileForm, RowGroupWriter
 from tests.build import AS_OF, NOW, channel_table, consent_table, make_gate, message_table
@@ -54,15 +57,19 @@ def judged(kind: str, folder: Path) -> Iterator[Any]:
     pq.write_table(table, folder / "in.parquet")
     manifest = cg.run(gate, folder / "in.parquet", folder / "out")
     (folder / "out/in.parquet").unlink()
-    keys = IdHasher().keys(read_ids(people))
-    index = Index.build(read_ids(people), keys.lanes[0])[0]
-    yield from (gate, opened, store, publication, live, manifest, keys, index)
-    yield from (*cg.audit(folder / "out"), gate.decide(table), Lookup(2), Sieve(gate))
+    now = as_micros(NOW, name="now")
+    facts, lookup = gate._judge.consent, Lookup(2, now)
+    yield from (gate, opened, store, publication, live, manifest, facts, IdHasher())
+    yield from (*cg.audit(folder / "out"), gate.decide(table), lookup, Sieve(gate))
     yield from (
-        read_ids(people),
-        index.find(read_ids(people)),
+        IdArray(people),
+        facts.resolve(people, now),
+        lookup.values(facts, people.dictionary_encode())[0],
         read_instants(table["created_at"].chunk(0), ""),
     )
+    judge = gate._judge
+    batch = table.combine_chunks().to_batches()[0]
+    yield Messages(batch, judge.columns, judge.consent, judge.channels, now, lookup)
     yield gate.explain(table, someone(kind, 1))
     yield gate.explain(table, someone(kind))
 
@@ -76,12 +83,11 @@ def test_no_object_shows_an_id_or_a_text(kind: str, tmp_path: Path) -> None:
             for text in displays(thing):
                 assert not any(mark in text for mark in MARKS), (type(thing), text[:200])
     assert seen >= {
-        "ConsentSnapshot", "ChannelRegistry", "Gate", "Judge", "ConsentFacts", "Index", "Keys",
-        "Matches", "Manifest", "Publication", "Explanation", "RowExplanation", "Reference",
-        "ExplainedReason", "Origin",
+        "ConsentSnapshot", "ChannelRegistry", "Gate", "Judge", "Facts", "Index", "Resolved",
+        "Messages", "IdArray", "Manifest", "Publication", "Explanation", "RowExplanation",
+        "Reference", "ExplainedReason", "Origin",
         "Decision", "Finding", "GateStore", "LiveGate", "Policy", "Rule", "Columns", "Instants",
         "Lookup",
-        {"integer": "Integers", "string": "Strings", "uuid": "Uuids"}[kind],
     }  # fmt: skip
 
 
@@ -135,7 +141,7 @@ def test_a_record_without_a_repr_of_its_own_would_be_noticed() -> None:
     assert not shows_its_fields(cg.Decision)
     assert not shows_its_fields(cg.ConsentSnapshot)
     assert not shows_its_fields(Index)
-    assert not shows_its_fields(Keys)
+    assert not shows_its_fields(Resolved)
     assert shows_its_fields(FileForm)
 
 

@@ -2,9 +2,10 @@
 
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from consentgate.arguments import require
@@ -62,10 +63,9 @@ class Decision:
     @cached_property
     def reason(self) -> pa.DictionaryArray:
         """The primary reason of each row: dictionary<int32, string>, null where admitted."""
-        names = pa.array(list(self.reason_names.values()), pa.string())
-        position_of_bit = np.zeros(33, dtype=np.int32)
-        position_of_bit[list(self.reason_names)] = np.arange(len(names))
-        positions = pa.array(position_of_bit[self._primary], mask=self._bits == 0)
+        names, position_of_bit = _dictionary(tuple(self.reason_names.items()))
+        admitted = self._bits == 0 if self.num_admitted else None
+        positions = pa.array(position_of_bit[self._primary], mask=admitted)
         return pa.DictionaryArray.from_arrays(positions, names)
 
     @cached_property
@@ -104,3 +104,13 @@ class Decision:
         below_lowest = (bits & -bits) - np.uint32(1)
         numbers: Int64s = np.bitwise_count(below_lowest).astype(np.int64)
         return numbers
+
+
+@lru_cache(maxsize=64)
+def _dictionary(
+    reason_names: tuple[tuple[int, str], ...],
+) -> tuple[pa.Array, npt.NDArray[np.int32]]:
+    """The names of reasons by bit as a dictionary, and the position of each bit's name in it."""
+    position_of_bit = np.zeros(33, dtype=np.int32)
+    position_of_bit[[bit for bit, _ in reason_names]] = np.arange(len(reason_names))
+    return pa.array([name for _, name in reason_names], pa.string()), position_of_bit

@@ -316,9 +316,9 @@ def test_any_cell_changes_a_registrys_digest(name: str) -> None:
 @pytest.mark.parametrize(
     ("ids", "digest"),
     [
-        (pa.array([-3, 7, 0]), "c8361c583fa1657e"),
-        (pa.array(["", "ada", "x" * 300]), "640ba0866e2caea2"),
-        (pa.array([bytes([n] * 16) for n in range(3)], pa.uuid()), "524bc7a238faa026"),
+        (pa.array([-3, 7, 0]), "189c561525650f69"),
+        (pa.array(["", "ada", "x" * 300]), "98059970db61607c"),
+        (pa.array([bytes([n] * 16) for n in range(3)], pa.uuid()), "6ec1673765ed0dd2"),
     ],
     ids=["integers", "texts", "uuids"],
 )

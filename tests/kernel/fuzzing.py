@@ -1,7 +1,8 @@
 """Runs libFuzzer on the harnesses in `tests/kernel/fuzz`, each for some seconds.
 
 `make fuzz` calls this. A harness is a C file with `LLVMFuzzerTestOneInput`. What libFuzzer finds
-stays in `build/fuzz/HARNESS`, and later runs begin with it.
+stays in `build/fuzz/HARNESS`, and later runs begin with it, and with the inputs in
+`tests/kernel/fuzz/corpus/HARNESS`.
 """
 
 from __future__ import annotations
@@ -40,7 +41,8 @@ def compiled(harness: Path) -> Path:
 def run(program: Path, seconds: int) -> int:
     """Run a harness. Returns 0 if no fault was found."""
     limits = [f"-max_total_time={seconds}", "-timeout=10", "-print_final_stats=1"]
-    return subprocess.run([program, "corpus", *limits], cwd=program.parent, check=False).returncode
+    folders = ["corpus", str(HARNESSES / "corpus" / program.parent.name)]
+    return subprocess.run([program, *folders, *limits], cwd=program.parent, check=False).returncode
 
 
 def main() -> None:

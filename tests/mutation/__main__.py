@@ -21,17 +21,19 @@ SOURCE = PROJECT / "src" / "consentgate"
 EQUIVALENT = Path(__file__).with_name("equivalent.toml")
 TESTS = [
     *("arrow/layouts", "arrow/instants", "arrow/values", "arrow/threads", "inputs/inputs"),
-    *("judging/not_yet", "index/packed_instants", "index/perfect_hash", "index/index"),
+    *("judging/not_yet", "index/packed_instants", "index/index"),
     *("judging/consent", "judging/instants", "judging/channels", "judging/subjects"),
     *("judging/rules", "judging/ids", "judging/reasons", "judging/dictionaries", "arrow/rows"),
     *("inputs/snapshot", "arguments", "columns", "gate", "judging/explanation", "gate_streams"),
     *("gate_processes", "judging/gate_file", "judging/forged_gates", "judging/stream"),
     *("judging/nulls", "arrow/validation", "inputs/bad_input", "arrow/list_views"),
     *("inputs/empty_cells", "inputs/mapped_columns", "inputs/time_zones", "inputs/all_faults"),
+    *("kernel/fingerprints", "kernel/malformed"),
     *("judging/against_reference", "leaks", "judging/properties"),
 ]
 """The names of the test files for the judging path, with the fastest first."""
 MODULES = {
+    "arrow/buffers": ["kernel/malformed", "arrow/layouts", "judging/nulls"],
     "arrow/instants": ["arrow/instants", "judging/nulls", "judging/instants"],
     "arrow/layouts": ["arrow/layouts", "judging/channels", "judging/subjects", "judging/ids"],
     "arrow/lists": ["arrow/layouts", "judging/subjects"],
@@ -43,11 +45,12 @@ MODULES = {
     "arrow/values": ["arrow/layouts", "arrow/values", "judging/nulls", "judging/rules"],
     "decision": ["gate", "judging/reasons", "inputs/inputs"],
     "gate": ["gate", "arrow/threads", "gate_streams"],
-    "index/fingerprints": ["index/index"],
-    "index/ids": ["index/index", "judging/ids"],
+    "index/hasher": ["index/index"],
+    "index/ids": ["index/index", "judging/ids", "kernel/malformed"],
     "index/index": ["index/index"],
+    "index/memory": ["index/index"],
     "index/packed_instants": ["index/packed_instants", "judging/instants"],
-    "index/perfect_hash": ["index/perfect_hash"],
+    "index/secret": ["kernel/fingerprints", "judging/gate_file"],
     "inputs/arguments": ["inputs/mapped_columns", "inputs/empty_cells", "inputs/snapshot"],
     "inputs/cells": ["inputs/all_faults", "inputs/time_zones", "inputs/snapshot"],
     "inputs/channels": ["inputs/inputs", "inputs/snapshot", "inputs/all_faults"],
@@ -62,6 +65,7 @@ MODULES = {
         *("judging/consent", "judging/instants", "judging/rules", "judging/not_yet"),
         "runs/instant",
     ],
+    "judging/facts": ["judging/consent", "judging/instants", "judging/ids", "index/index"],
     "judging/gate_description": ["judging/forged_gates", "judging/gate_file"],
     "judging/gate_file": ["judging/gate_file", "judging/forged_gates"],
     "judging/judgement": [
@@ -69,6 +73,10 @@ MODULES = {
         *("inputs/inputs", "judging/not_yet"),
     ],
     "judging/lookup": ["judging/dictionaries", "judging/ids", "judging/subjects"],
+    "judging/messages": [
+        *("judging/subjects", "judging/dictionaries", "judging/instants", "judging/nulls"),
+        "kernel/malformed",
+    ],
     "judging/reason_bits": ["judging/reasons", "judging/consent", "judging/subjects"],
     "judging/rules": ["judging/rules", "judging/nulls"],
     "reasons": ["judging/reasons", "gate", "semantics"],

@@ -239,8 +239,8 @@ def test_what_expires_between_two_instants_is_known_exactly(ids: list[Any]) -> N
     for before, now in itertools.combinations_with_replacement(edges, 2):
         expected = any(before < end <= now for end in ends if end is not None)
         micros = (as_micros(instant, name="now") for instant in (before, now))
-        assert gate._judge.consent.has_expiry_between(*micros) is expected
+        assert gate._judge.consent.changes_between(*micros) is expected
 
 
 def test_nothing_expires_where_no_consent_has_an_end() -> None:
-    assert not live()._judge.consent.has_expiry_between(0, 2**62)
+    assert not live()._judge.consent.changes_between(0, 2**62)

@@ -30,7 +30,7 @@ from consentgate.storage.parquet_writing import FileForm
 from tests.build import WRITTEN
 
 ROWS = 48
-LAYOUT = Layout("table", "c0", ("c0", "text", "since", "flag"))
+LAYOUT = Layout("table", "c0", ("c0", "text", "since", "flag"), frozenset())
 NEW_IPC: dict[str, Any] = {"arrow": pa.ipc.new_file, "arrows": pa.ipc.new_stream}
 """What begins an Arrow IPC file and stream, by their suffix."""
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from consentgate.arrow.layouts import without_views
 from consentgate.arrow.lists import list_items, spans
-from consentgate.arrow.schemas import is_list, plain_layout, type_text
+from consentgate.arrow.schemas import is_flat, is_list, plain_layout, type_text
 from consentgate.arrow.validation import Validator
 from consentgate.arrow.values import Int64s, valid_mask
 from consentgate.errors import ColumnTypeError
@@ -92,12 +92,13 @@ def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) ->
 
 def _lingers(kind: pa.DataType) -> bool:
     """Whether Arrow's filter would keep values of other rows, or refuse the type."""
+    if is_flat(kind):
+        return plain_layout(kind) is not None
     if isinstance(kind, pa.BaseExtensionType):
         return _lingers(kind.storage_type)
     return (
         pa.types.is_dictionary(kind)
         or pa.types.is_run_end_encoded(kind)
-        or plain_layout(kind) is not None
         or isinstance(kind, pa.ListViewType | pa.LargeListViewType)
         or any(_lingers(kind.field(at).type) for at in range(kind.num_fields))
     )

@@ -93,6 +93,12 @@ def is_list(kind: pa.DataType) -> bool:
     return kind.id in _LISTS
 
 
+def is_flat(kind: pa.DataType) -> bool:
+    """Whether a type is made of no other types: it has no fields, dictionary or storage."""
+    is_made = isinstance(kind, pa.BaseExtensionType | pa.DictionaryType)
+    return not is_made and kind.num_fields == 0
+
+
 def plain_layout(kind: pa.DataType) -> pa.DataType | None:
     """The type without views for a string view or binary view; None for any other type."""
     if pa.types.is_string_view(kind):

@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow.schemas import is_list, type_text
+from consentgate.arrow.schemas import is_flat, is_list, type_text
 from consentgate.arrow.values import Int64s, bitmap
 from consentgate.errors import ColumnTypeError, MalformedDataError
 
@@ -110,6 +110,8 @@ def refuse_odd_type(name: str, kind: pa.DataType) -> None:
         ColumnTypeError: It is nested more than 64 levels deep, or holds an extension type where
             pyarrow cannot validate it.
     """
+    if is_flat(kind):
+        return
     if _is_too_deep(kind):
         raise ColumnTypeError(
             f"Column '{name}' is nested more than {_DEEPEST} levels deep; flatten it, or leave "

@@ -49,8 +49,8 @@ class PackedInstants:
     @classmethod
     def over(cls, instants: Int64s, *, first_bit: int, bits: int) -> "PackedInstants":
         """The layout that can hold these instants, with steps as short as the bits allow."""
-        first = int(instants.min(initial=LATEST, where=instants != EARLIEST))
-        span = max(int(instants.max(initial=EARLIEST)) - first, 0)
+        first, last = _extremes(instants)
+        span = max(last - first, 0)
         shift = max(span.bit_length() + 1 - bits, SHORTEST_SHIFT)
         rest_type = np.min_scalar_type((1 << shift) - 1)
         return cls(first_bit, bits, shift, (first >> shift) - 1, np.empty(0, rest_type))
@@ -98,7 +98,7 @@ def pack_instants(
         The layout of each column, None if it holds no instant; and for each layout n rests, which
         the caller must bring into the order of the index's ranks.
     """
-    held = [at == always or bool((c != EARLIEST).any()) for at, c in enumerate(columns)]
+    held = [at == always or _extremes(c)[1] != EARLIEST for at, c in enumerate(columns)]
     bits = (64 - first_bit) // max(1, sum(held))
     layouts: list[PackedInstants | None] = []
     rests = []
@@ -109,6 +109,20 @@ def pack_instants(
             rests.append(layout.pack_into(facts, column))
             first_bit += bits
     return layouts, rests
+
+
+def _extremes(instants: Int64s) -> tuple[int, int]:
+    """The earliest and the latest instant; LATEST and EARLIEST if there is none."""
+    found: list[tuple[int, int]] = []
+
+    def look(rows: slice) -> None:
+        block = instants[rows]
+        first = np.where(block == EARLIEST, LATEST, block).min(initial=LATEST)
+        found.append((int(first), int(block.max(initial=EARLIEST))))
+
+    for_each(look, row_blocks(len(instants)))
+    firsts, lasts = zip((LATEST, EARLIEST), *found, strict=True)
+    return min(firsts), max(lasts)
 
 
 def with_rests(

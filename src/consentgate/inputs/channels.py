@@ -15,7 +15,10 @@ from consentgate.inputs.arguments import checked_source
 from consentgate.inputs.digest import content_digest
 from consentgate.inputs.given import GivenTable, Layout
 
-_LAYOUT = Layout("channel registry", "channel_id", ("channel_id", "visibility", "public_since"))
+_WORDS = frozenset({"visibility"})
+_LAYOUT = Layout(
+    "channel registry", "channel_id", ("channel_id", "visibility", "public_since"), _WORDS
+)
 
 
 @dataclass(frozen=True, eq=False, init=False, repr=False)
@@ -130,7 +133,7 @@ class ChannelRegistry(tables.DatedTable):
     @cached_property
     def digest(self) -> str:
         """The SHA-256 of the channels, in hexadecimal; see `ConsentSnapshot.digest`."""
-        return content_digest(self.table, "channel_id", None)
+        return content_digest(self.table, "channel_id", _WORDS)
 
     @property
     def id_family(self) -> IdFamily:

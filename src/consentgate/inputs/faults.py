@@ -33,6 +33,14 @@ class Faults:
         """Note a fault, which `raise_all` raises."""
         self._found.append(fault)
 
+    def apart(self) -> "Faults":
+        """A place for faults of the same table that are found at the same time."""
+        return Faults(self._what)
+
+    def take_over(self, others: "Faults") -> None:
+        """Note all faults that were noted apart."""
+        self._found += others._found
+
     @contextmanager
     def noted(self) -> Iterator[None]:
         """Note the fault that ends the block, instead of raising it."""

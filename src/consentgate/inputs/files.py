@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 import pyarrow.json
 
-from consentgate.arrow import refuse_odd_names
+from consentgate.arrow import for_each, is_text, refuse_odd_names, row_blocks, thread_count
 from consentgate.errors import UnreadableFileError
 from consentgate.storage import (
     check_regular,
@@ -30,13 +31,22 @@ _SUFFIXES = {".csv": "csv", ".jsonl": "json lines", ".ndjson": "json lines"}
 _BATCH_ROWS = 65_536
 
 
-def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa.Table:
+def read_table(
+    path: str | Path, as_text: Collection[str], id_column: str, words: Collection[str] = ()
+) -> pa.Table:
     """Read a whole file as a table: Parquet, Arrow IPC (file or stream), CSV or JSON lines.
 
     CSV and JSON lack types. The columns `as_text` of a CSV file stay text. Another column becomes
     integers or booleans only if every value is written in canonical form (`7`, not `007`; `true`).
     In JSON, text stays text, and integers in `id_column` stay exact. An empty CSV field without
     quotes is null. JSON may be nested 64 levels deep.
+
+    Args:
+        path: the path of the file.
+        as_text: columns that stay text in a CSV file.
+        id_column: the column whose integers stay exact in JSON.
+        words: columns of few different words. Parquet gives them dictionary-encoded, which is
+            faster than to decode them and to encode them again.
 
     Raises:
         UnreadableFileError: The file is missing, truncated, corrupt, nested too deeply or of
@@ -50,6 +60,8 @@ def read_table(path: str | Path, as_text: Collection[str], id_column: str) -> pa
         elif form == "json lines":
             refuse_deep_json(path)
             table = _read_json_lines(path, id_column)
+        elif form == "parquet":
+            return _read_parquet(path, words)
         else:
             file = MessageFile.open(path)
             return pa.Table.from_batches(file.batches(), file.schema)
@@ -157,6 +169,30 @@ def read_faults_named(path: str | Path) -> Iterator[None]:
             f"File '{path}' is truncated, corrupt or malformed ({type(error).__name__}); "
             "write it again."
         ) from None
+
+
+def _read_parquet(path: Path, words: Collection[str]) -> pa.Table:
+    """Read a Parquet file with one thread for each span of row groups.
+
+    The threads share one open file, so that none of them reads another file if the path is
+    replaced meanwhile.
+    """
+    with pa.OSFile(str(path)) as source:
+        with open_parquet(source) as file:
+            refuse_inexact_timestamps(file, path)
+            schema, groups = file.schema_arrow, range(file.metadata.num_row_groups)
+        encoded = [field.name for field in schema if field.name in words and is_text(field.type)]
+        spans = row_blocks(len(groups), -(-len(groups) // thread_count())) or [slice(0, 0)]
+        batches: list[list[pa.RecordBatch]] = [[] for _ in spans]
+        with open_parquet(source, dictionaries=encoded) as file:
+            schema = file.schema_arrow
+
+        def read(at: int) -> None:
+            with open_parquet(source, dictionaries=encoded) as own:
+                batches[at] += promised_batches(own, _BATCH_ROWS, groups=groups[spans[at]])
+
+        for_each(read, range(len(spans)))
+    return pa.Table.from_batches(chain.from_iterable(batches), schema)
 
 
 def _read_csv(path: Path) -> pa.Table:

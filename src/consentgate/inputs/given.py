@@ -1,9 +1,9 @@
 """Checks the columns of a snapshot or registry, one by one, as they were given."""
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -18,9 +18,11 @@ from consentgate.arrow import (
     check_instants,
     decoded,
     find_column,
+    for_each,
     is_text,
     one_chunk,
     plain_text,
+    row_blocks,
     type_text,
 )
 from consentgate.errors import (
@@ -41,6 +43,8 @@ from consentgate.inputs.files import is_text_file, read_table
 from consentgate.inputs.tables import refuse_headless
 from consentgate.inputs.words import encoded, ranks, translated
 
+T = TypeVar("T")
+
 _HINT = "say with `columns` which column to use"
 
 
@@ -52,11 +56,13 @@ class Layout:
         what: what messages call the table.
         key: the column of ids.
         columns: all columns that have a meaning, with the key.
+        words: those of them that hold few different words.
     """
 
     what: str
     key: str
     columns: tuple[str, ...]
+    words: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -114,7 +120,8 @@ class GivenTable:
         zone = checked_zone(zone)
         key = names.get(layout.key, layout.key)
         as_text = {names.get(name, name) for name in layout.columns} - {key}
-        table = read_table(path, as_text, key)
+        words = {names.get(name, name) for name in layout.words}
+        table = read_table(path, as_text, key, words)
         text_file = path if is_text_file(path) else None
         if text_file is not None:
             refuse_headless(table, text_file, key)
@@ -133,6 +140,23 @@ class GivenTable:
         given = cls(table, Faults(layout.what), names, zone, text_file)
         given._note_hidden()
         return given
+
+    def each(self, readers: Mapping[str, Callable[["GivenTable"], T]]) -> dict[str, T]:
+        """Read several columns at the same time. Faults are noted in the order of the readers.
+
+        Args:
+            readers: functions that read a column of the table that they are given.
+        """
+        parts = {name: replace(self, faults=self.faults.apart()) for name in readers}
+        found: dict[str, T] = {}
+
+        def read(name: str) -> None:
+            found[name] = readers[name](parts[name])
+
+        for_each(read, readers)
+        for part in parts.values():
+            self.faults.take_over(part.faults)
+        return {name: found[name] for name in readers}
 
     def has(self, name: str) -> bool:
         """Whether the table has a column of that name, or `columns` says so."""
@@ -301,12 +325,12 @@ class GivenTable:
             )
 
     def _note_long_ids(self, ids: pa.Array, name: str) -> None:
-        lengths = pc.binary_length(ids).fill_null(0).to_numpy(zero_copy_only=False)
-        if lengths.max(initial=0) > MAX_ID_BYTES:
-            is_long = (lengths > MAX_ID_BYTES) & _valid(ids)
-            longest = lengths[is_long].max(initial=0)
+        longest = _longest(ids)
+        if longest > MAX_ID_BYTES:
             self.note(
-                is_long,
+                pc.greater(pc.binary_length(ids), MAX_ID_BYTES)
+                .fill_null(False)
+                .to_numpy(zero_copy_only=False),
                 SnapshotError,
                 f"Column '{self.shown(name)}' holds ids of up to {longest} bytes",
                 f", but an id may have at most {MAX_ID_BYTES}. Check that the right column was "
@@ -341,19 +365,25 @@ def _valid(column: pa.Array) -> Bools:
     return mask
 
 
+def _longest(texts: pa.Array) -> int:
+    """The length of the longest text in bytes; 0 if there is none."""
+    longest = [0]
+
+    def measure(rows: slice) -> None:
+        longest.append(pc.max(pc.binary_length(texts[rows])).as_py() or 0)
+
+    for_each(measure, row_blocks(len(texts)))
+    return max(longest)
+
+
 def _repeats(key: pa.Array, word: pa.DictionaryArray | None) -> Int64s:
     """The positions of rows that have the same key and word as an earlier row, in order."""
     first = first_rows(key)
-    if word is None:
-        return np.flatnonzero(first != np.arange(len(first)))
-    codes = ranks(word)
-    repeats = [_repeated(first, np.flatnonzero(codes == code)) for code in np.unique(codes)]
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *repeats]))
-
-
-def _repeated(first: Int64s, rows: Int64s) -> Int64s:
-    """Those of some rows that are about the same id as an earlier one of them."""
-    earliest = np.full(len(first), -1)
-    earliest[first[rows][::-1]] = rows[::-1]  # the last one that is written stays
-    repeated: Int64s = rows[earliest[first[rows]] != rows]
-    return repeated
+    later = np.flatnonzero(first != np.arange(len(first)))
+    if word is None or not len(later):
+        return later
+    rows = np.union1d(later, first[later])  # no other row shares its key
+    codes = ranks(word.take(pa.array(rows))).astype(np.int64)
+    pairs = first[rows] * (codes.max() + 1) + codes
+    repeats: Int64s = rows[first_rows(pa.array(pairs)) != np.arange(len(rows))]
+    return repeats

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Bools, one_chunk, quoted
+from consentgate.arrow import Bools, for_each, one_chunk, quoted, row_blocks
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.index import IdFamily, id_family
 from consentgate.inputs import tables
@@ -41,6 +41,7 @@ STATUSES: dict[str, Reason | None] = {
 EARLIEST_START = "effective_from_earliest"
 """A column that the snapshot adds if `effective_from` is uncertain; see `ConsentSnapshot`."""
 
+_WORDS = frozenset({"purpose", "status", "method", "notice_version"})
 _LAYOUT = Layout(
     "consent snapshot",
     "subject_id",
@@ -48,6 +49,7 @@ _LAYOUT = Layout(
         *("subject_id", "purpose", "status", "method"),
         *("effective_from", "expires_at", "covers_prior", "notice_version"),
     ),
+    _WORDS,
 )
 
 _MOST_DIFFERENT = 50
@@ -177,19 +179,26 @@ class ConsentSnapshot(tables.DatedTable):
         source: str,
     ) -> "ConsentSnapshot":
         source = checked_source(source)
-        status = given.words("status", nulls=False, mapping=statuses)
-        columns = {
-            "subject_id": given.ids("subject_id"),
-            "purpose": given.words("purpose", nulls=False),
-            "status": status,
-            "method": given.words("method", nulls=True, mapping=methods),
-            **_instant_columns(given, status),
-            **_optional_columns(given),
-            **tables.attribute_columns(given.others({*_LAYOUT.columns, EARLIEST_START}), {}),
-        }
-        ids, purposes = columns["subject_id"], columns["purpose"]
-        if ids is not None and purposes is not None:
-            given.note_repeats(ids, purposes, "the subject and purpose")
+        found = given.each(
+            {
+                "status": lambda own: own.words("status", nulls=False, mapping=statuses),
+                "subject_id": lambda own: own.ids("subject_id"),
+                "purpose": lambda own: own.words("purpose", nulls=False),
+                "method": lambda own: own.words("method", nulls=True, mapping=methods),
+            }
+        )
+        columns = {name: found[name] for name in ("subject_id", "purpose", "status", "method")}
+        ids, purposes, status, _ = columns.values()
+        others = given.each(
+            {
+                "instants": lambda own: _instant_columns(own, status),
+                "optional": _optional_columns,
+                "attributes": _attribute_columns,
+                "repeats": lambda own: _note_repeats(own, ids, purposes),
+            }
+        )
+        for more in others.values():
+            columns |= more
         with given.faults.noted():
             instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
         given.faults.raise_all()
@@ -202,7 +211,7 @@ class ConsentSnapshot(tables.DatedTable):
         It does not depend on the order of the records, their chunking, layout or file format, nor
         on `as_of` and `source`.
         """
-        return content_digest(self.table, "subject_id", "purpose")
+        return content_digest(self.table, "subject_id", _WORDS)
 
     @property
     def id_family(self) -> IdFamily:
@@ -256,6 +265,19 @@ def _instant_columns(
     return columns
 
 
+def _attribute_columns(given: GivenTable) -> dict[str, pa.Array | None]:
+    return {**tables.attribute_columns(given.others({*_LAYOUT.columns, EARLIEST_START}), {})}
+
+
+def _note_repeats(
+    given: GivenTable, ids: pa.Array | None, purposes: pa.DictionaryArray | None
+) -> dict[str, pa.Array | None]:
+    """Note repeated records. There is no column that comes of it."""
+    if ids is not None and purposes is not None:
+        given.note_repeats(ids, purposes, "the subject and purpose")
+    return {}
+
+
 def _optional_columns(given: GivenTable) -> dict[str, pa.Array | None]:
     columns = {}
     if given.has("covers_prior"):
@@ -286,6 +308,8 @@ def _note_unknown_statuses(given: GivenTable, status: pa.DictionaryArray) -> Non
 def _note_valid_without_start(
     given: GivenTable, status: pa.DictionaryArray, starts: InstantColumn | None
 ) -> None:
+    if starts is not None and not starts.latest.null_count:
+        return
     missing = _has_word(status, VALID_STATUSES)
     if starts is not None:
         missing &= ~starts.latest.is_valid().to_numpy(zero_copy_only=False)
@@ -304,7 +328,11 @@ def _note_valid_without_start(
 
 def _has_word(column: pa.DictionaryArray, words: Collection[str]) -> Bools:
     matches = pc.is_in(column.dictionary, pa.array(sorted(words), pa.large_string()))
-    mask: Bools = (
-        matches.take(column.indices).fill_null(False).to_numpy(zero_copy_only=False).copy()
-    )
+    by_index = np.append(matches.to_numpy(zero_copy_only=False), False)  # the last is for nulls
+    mask = np.empty(len(column), np.bool_)
+
+    def fill(rows: slice) -> None:
+        mask[rows] = by_index[column.indices[rows].fill_null(len(matches)).to_numpy()]
+
+    for_each(fill, row_blocks(len(column)))
     return mask

@@ -42,6 +42,9 @@ def _encoded_chunk(chunk: pa.Array) -> pa.DictionaryArray:
     if not pa.types.is_dictionary(chunk.type):
         return plain_text(chunk).dictionary_encode()
     used = chunk.indices.unique().drop_null()
-    values = plain_text(chunk.dictionary).take(used).dictionary_encode()
+    words = plain_text(chunk.dictionary)
+    if len(used) == len(words) == pc.count_distinct(words, mode="only_valid").as_py():
+        return pa.DictionaryArray.from_arrays(chunk.indices.cast(pa.int32()), words)
+    values = words.take(used).dictionary_encode()
     codes = values.indices.take(pc.index_in(chunk.indices, used))
     return pa.DictionaryArray.from_arrays(codes, values.dictionary)

@@ -14,6 +14,7 @@ from consentgate.arrow import (
     Bits,
     Bools,
     Int64s,
+    Uint64s,
     as_micros,
     booleans,
     for_each,
@@ -22,7 +23,7 @@ from consentgate.arrow import (
     row_blocks,
     valid_mask,
 )
-from consentgate.index import Index, pack_instants, with_rests
+from consentgate.index import Index, first_rows, pack_instants, with_rests
 from consentgate.inputs import EARLIEST_START, STATUSES, VALID_STATUSES, ConsentSnapshot
 from consentgate.judging.facts import Facts, Meaning
 from consentgate.judging.reason_bits import bits_of_words, flag, where_valid
@@ -67,9 +68,7 @@ def compile_consent(policy: Policy, consent: ConsentSnapshot) -> Facts:
     """The facts about each subject, united over all the policy's purposes."""
     records = _Records.read(policy, consent)
     reason_bits = consent_bits(policy)
-    facts = records.bits.astype(np.uint64)
-    facts ^= np.uint64(_NO_RECORD)
-    facts >>= np.uint64(_FIRST_BIT)
+    facts = _stored(records.bits)
     not_after = np.invert(records.valid_until, out=records.valid_until)
     instants = [records.valid_from, not_after]
     # with an age limit there is always a layout for ends, so a gate file without one is refused
@@ -79,6 +78,17 @@ def compile_consent(policy: Policy, consent: ConsentSnapshot) -> Facts:
     del records, instants, not_after  # lowers the peak of memory
     index, rests = Index.build(subjects, facts, rests)
     return Facts(index, consent_meaning(policy), *with_rests(layouts, rests))
+
+
+def _stored(bits: Bits) -> Uint64s:
+    """The reasons against n subjects as facts hold them."""
+    facts = np.empty(len(bits), np.uint64)
+
+    def store(rows: slice) -> None:
+        facts[rows] = (bits[rows] ^ _NO_RECORD) >> np.uint32(_FIRST_BIT)
+
+    for_each(store, row_blocks(len(bits)))
+    return facts
 
 
 @dataclass(frozen=True, repr=False)
@@ -147,12 +157,14 @@ class _Records:
 
         A subject without a record for each purpose gets the reason NO_CONSENT_RECORD.
         """
-        mentions = pa.concat_arrays([some.subjects for some in records]).dictionary_encode()
-        subjects = mentions.dictionary
+        mentions = pa.concat_arrays([some.subjects for some in records])
+        first = first_rows(mentions)
+        is_first = first == np.arange(len(first))
+        subjects = mentions.filter(pa.array(is_first))
         bits, purposes = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
         valid_from = np.full(len(subjects), EARLIEST)
         valid_until = np.full(len(subjects), LATEST)
-        codes, start = mentions.indices.to_numpy(), 0
+        codes, start = (np.cumsum(is_first) - 1)[first], 0
         for some in records:
             at = codes[start : start + len(some.bits)]
             start += len(at)

@@ -154,7 +154,9 @@ class Messages:
         return column.values, c.Lists(code, buffers.values(1, width), sizes, 0, buffers.validity)
 
     def _are_shared(self, column: pa.Array, items: int) -> bool:
-        return int(column.sizes.to_numpy().astype(np.int64).sum()) > items
+        sizes = column.sizes.to_numpy().astype(np.int64)
+        # a size that no view can have must not make up for those of others
+        return int(sizes.clip(0, items + 1).sum()) > items
 
     def _united(self, name: str, column: pa.Array, facts: Facts) -> c.Column:
         """List views that overlap: items are looked up once, and united by view beforehand.

@@ -76,8 +76,8 @@ def _match_values(rule: Rule, column: pa.Array) -> Bools:
         by_value = np.append(match_rule(rule, column.dictionary), True)
         return by_value[dictionary_codes(column)]
     if pa.types.is_boolean(column.type):
-        by_value = np.array([False in rule.values, True in rule.values])
-        listed = by_value[booleans(column).view(np.uint8)]
+        values = booleans(column)
+        listed = (values & (True in rule.values)) | (~values & (False in rule.values))
     else:
         listed = booleans(_is_listed(column, rule.values))
     return listed if rule.any_of is not None else ~listed

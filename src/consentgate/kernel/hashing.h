@@ -11,6 +11,8 @@ __extension__ typedef unsigned __int128 cg_uint128;
 /* The longest text that can have a record. A secret has words for so many bytes. */
 #define CG_LONGEST_TEXT 65536
 
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
 struct fingerprint {
     uint64_t a;
     uint64_t b;
@@ -60,14 +62,14 @@ struct sums {
 };
 
 /* Add two words of a text, which meet the secret words `key`. */
-static inline void add_pair(struct sums *sums, uint64_t first, uint64_t second, const uint64_t *key)
+ALWAYS_INLINE void add_pair(struct sums *sums, uint64_t first, uint64_t second, const uint64_t *key)
 {
     sums->seen |= first | second;
     sums->one += (cg_uint128)(first + key[0]) * (second + key[1]);
     sums->other += (cg_uint128)(first + key[2]) * (second + key[3]);
 }
 
-static inline void add_short_text(struct sums *sums, const uint8_t *text, uint64_t length,
+ALWAYS_INLINE void add_short_text(struct sums *sums, const uint8_t *text, uint64_t length,
                                   const uint8_t *end, const uint64_t *key)
 {
     /* From byte CG_SHORT_TEXT - length on, these are the masks of a text's words. */
@@ -113,7 +115,7 @@ static inline void add_long_text(struct sums *sums, const uint8_t *text, uint64_
  * end: the end of the buffer that holds the text.
  * high_bits: gets the highest bit of every byte, united over all words; zero for ASCII.
  */
-static inline struct fingerprint fingerprint_text(const uint8_t *text, uint64_t length,
+ALWAYS_INLINE struct fingerprint fingerprint_text(const uint8_t *text, uint64_t length,
                                                   const uint8_t *end,
                                                   const struct cg_secret *secret,
                                                   uint64_t *high_bits)

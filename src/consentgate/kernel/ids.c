@@ -27,7 +27,7 @@ static void read_uuids(const struct cg_ids *ids, int64_t first, int64_t count, s
 {
     const uint8_t *from = (const uint8_t *)ids->values + 16 * first;
     for (int64_t i = 0; i < count; i++) {
-        keys->a[i] = load_word(from + 16 * i);
+        keys->a_space[i] = load_word(from + 16 * i);
         keys->b[i] = load_word(from + 16 * i + 8);
     }
 }
@@ -98,32 +98,36 @@ static void mark_all(struct keys *keys, int64_t count, uint64_t null)
     }
 }
 
-static inline __attribute__((always_inline)) int32_t
+static inline int is_null(const struct cg_ids *ids, int64_t at)
+{
+    return ids->valid.bits && !valid_at(&ids->valid, at);
+}
+
+ALWAYS_INLINE int32_t
 read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
            int64_t count, struct keys *keys)
 {
     for (int64_t i = 0; i < count; i++) {
         struct text text;
         uint64_t high_bits;
-        int is_null = ids->valid.bits && !valid_at(&ids->valid, first + i);
-        keys->a[i] = keys->b[i] = keys->hash[i] = 0;
-        if (kind == CG_VIEWS && is_null)
-            continue; /* the cells of null views may hold anything */
+        if (kind == CG_VIEWS && is_null(ids, first + i)) { /* whose cell may hold anything */
+            keys->a_space[i] = keys->b[i] = keys->hash[i] = 0;
+            continue;
+        }
         if (!locate(kind, ids, first + i, &text))
             return CG_BAD_OFFSETS;
-        if (is_null)
-            continue;
         int is_long = text.length > CG_LONGEST_TEXT;
         struct fingerprint print = fingerprint_text(
             text.bytes, is_long ? CG_LONGEST_TEXT : text.length, text.end, secret, &high_bits);
-        keys->a[i] = keys->hash[i] = print.a;
+        keys->a_space[i] = keys->hash[i] = print.a;
         keys->b[i] = print.b;
         if (is_long) {
             if (!keys->are_marked)
                 mark_all(keys, count, 0);
             keys->known[i] = 0;
         }
-        if ((high_bits || is_long) && !is_utf8(text.bytes, text.length))
+        if ((high_bits || is_long) && !is_null(ids, first + i) &&
+            !is_utf8(text.bytes, text.length))
             return CG_NOT_UTF8;
     }
     return CG_SOUND;
@@ -140,17 +144,24 @@ static void mark_nulls(const struct cg_validity *valid, int64_t first, int64_t c
     }
 }
 
+static void hash_integers(struct keys *keys, int64_t count, uint64_t odd)
+{
+    for (int64_t i = 0; i < count; i++)
+        keys->hash[i] = mix(keys->a[i], odd);
+}
+
 int32_t read_keys(const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
                   int64_t count, struct keys *keys)
 {
     int32_t fault = CG_SOUND;
+    keys->a = keys->a_space;
     keys->are_marked = 0;
     if (ids->valid.bits || ids->kind == CG_NULLS)
         mark_all(keys, count, ids->kind == CG_NULLS ? UINT64_MAX : 0);
     switch (ids->kind) {
     case CG_NULLS:
         for (int64_t i = 0; i < count; i++)
-            keys->a[i] = keys->b[i] = keys->hash[i] = 0;
+            keys->a_space[i] = keys->b[i] = keys->hash[i] = 0;
         break;
     case CG_UUIDS:
         read_uuids(ids, first, count, keys);
@@ -160,12 +171,14 @@ int32_t read_keys(const struct cg_ids *ids, const struct cg_secret *secret, int6
     case CG_TEXTS32: fault = read_texts(CG_TEXTS32, ids, secret, first, count, keys); break;
     case CG_TEXTS64: fault = read_texts(CG_TEXTS64, ids, secret, first, count, keys); break;
     case CG_VIEWS: fault = read_texts(CG_VIEWS, ids, secret, first, count, keys); break;
+    case CG_INT64:
+    case CG_UINT64:
+        keys->a = (const uint64_t *)ids->values + first;
+        hash_integers(keys, count, secret->odd);
+        break;
     default:
-        read_integers(ids, first, count, keys->a);
-        for (int64_t i = 0; i < count; i++) {
-            keys->b[i] = 0;
-            keys->hash[i] = mix(keys->a[i], secret->odd);
-        }
+        read_integers(ids, first, count, keys->a_space);
+        hash_integers(keys, count, secret->odd);
     }
     if (ids->valid.bits)
         mark_nulls(&ids->valid, first, count, keys);
@@ -181,9 +194,10 @@ int32_t cg_keys(const struct cg_ids *ids, const struct cg_secret *secret, int64_
         int32_t fault = read_keys(ids, secret, first, count, &tile);
         if (fault)
             return fault;
+        int is_pair = ids->kind >= CG_UUIDS;
         for (int64_t i = 0; i < count; i++) {
             keys[2 * (first - start + i)] = tile.a[i];
-            keys[2 * (first - start + i) + 1] = tile.b[i];
+            keys[2 * (first - start + i) + 1] = is_pair ? tile.b[i] : 0;
         }
     }
     return CG_SOUND;

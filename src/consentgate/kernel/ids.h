@@ -6,19 +6,20 @@
 
 /* How many rows or ids are worked on together: so few that all their values stay in the first
  * cache, and enough that memory answers one request while the next ones are made. */
-#define TILE 128
+#define TILE 256
 
 /* The keys of up to TILE ids.
  *
- * Integers have `a` only; UUIDs are `a` and `b`; the fingerprint of a text is `a` and `b`.
+ * Integers have `a` only. UUIDs are `a` and `b`; the fingerprint of a text is `a` and `b`.
  * `hash` is spread evenly. `known` is all ones, or zero if the id cannot have a record: it is null,
  * or a text that is too long. `null` is all ones or zero. If `are_marked` is zero, all ids are known,
  * none is null, and the marks are not set.
  */
 struct keys {
+    const uint64_t *a; /* 64-bit integers stay where they are; others are in `a_space` */
     int are_marked;
-    uint64_t a[TILE];
-    uint64_t b[TILE];
+    uint64_t a_space[TILE];
+    uint64_t b[TILE]; /* not set for integers */
     uint64_t hash[TILE];
     uint64_t known[TILE];
     uint64_t null[TILE];

@@ -1,13 +1,11 @@
 /* The judgement of messages (docs/semantics.md, section 4), a tile of rows at a time. */
 #include "hashing.h"
 #include "ids.h"
+#include "instants.h"
 #include "table.h"
 
 /* How many rows are judged by one column before the next one is looked at. */
 #define BLOCK 2048
-
-#define EARLIEST INT64_MIN
-#define LATEST INT64_MAX
 
 /* What is known about up to TILE ids, and what follows from it for messages. */
 struct found {
@@ -71,7 +69,8 @@ static int64_t slot_of(const struct cg_facts *facts, const struct found *found, 
 {
     if (found->facts[i] == 0)
         return -1;
-    return find_slot(&facts->table, found->keys.a[i], found->keys.b[i], found->keys.hash[i]);
+    uint64_t b = facts->table.layout == CG_INTEGER_LINES ? 0 : found->keys.b[i];
+    return find_slot(&facts->table, found->keys.a[i], b, found->keys.hash[i]);
 }
 
 /* Add `reason` where an instant is later than a time, of which there is one for each id. Where both
@@ -170,7 +169,7 @@ static int32_t judge_indices(struct tile *tile, const int64_t *written)
     const struct cg_column *column = tile->column;
     const struct cg_validity *valid = &column->ids.valid;
     const struct cg_resolved *resolved = &column->resolved;
-    uint64_t *codes = tile->found.keys.a, null = (uint64_t)resolved->length;
+    uint64_t *codes = tile->found.keys.a_space, null = (uint64_t)resolved->length;
     read_integers(&column->ids, tile->first, tile->count, codes);
     for (int64_t i = 0; i < tile->count; i++) {
         if (valid->bits && !valid_at(valid, tile->first + i))
@@ -327,29 +326,7 @@ static int32_t judge_column(const struct cg_messages *messages, const struct cg_
 
 /* ---- Messages ---- */
 
-static inline int64_t floor_micros(int64_t ticks, int64_t unit)
-{
-    if (unit == CG_MICROSECONDS)
-        return ticks;
-    if (unit == CG_NANOSECONDS)
-        return ticks / 1000 - (ticks % 1000 < 0);
-    int64_t factor = unit == CG_SECONDS ? 1000000 : 1000;
-    if (ticks > LATEST / factor)
-        return LATEST;
-    if (ticks < EARLIEST / factor)
-        return EARLIEST;
-    return ticks * factor;
-}
-
-static inline int64_t ceil_micros(int64_t ticks, int64_t unit)
-{
-    int64_t micros = floor_micros(ticks, unit);
-    if (unit == CG_NANOSECONDS)
-        return micros + (ticks % 1000 != 0);
-    return micros == EARLIEST ? EARLIEST + 1 : micros;
-}
-
-static inline __attribute__((always_inline)) void
+ALWAYS_INLINE void
 read_ticks(const struct cg_created *created, int64_t unit, int64_t start, int64_t rows,
            int64_t *written, uint32_t *bits)
 {

@@ -61,7 +61,7 @@ struct cg_ids {
     int64_t kind;
     int64_t length;
     const void *values; /* integers, UUIDs, offsets or views; entry 0 comes first */
-    const uint8_t *data;
+    const uint8_t *data; /* of texts; not NULL, even if there are no bytes */
     int64_t data_bytes;
     const struct cg_buffer *buffers; /* of views */
     int64_t buffer_count;
@@ -236,5 +236,78 @@ CG_EXPORT int64_t cg_entries(const struct cg_facts *facts, uint64_t first_line, 
  * columns has it. */
 CG_EXPORT int32_t cg_judge(const struct cg_messages *messages, int64_t start, int64_t stop,
                            uint32_t *bits, int64_t *faulty_column);
+
+/* How the values of a column lie in memory, and how ordering.c writes them. */
+enum cg_field_kind {
+    CG_WORD_FIELD = 0,        /* 32-bit indices of words, written as the ranks of the words */
+    CG_TEXT_FIELD,            /* texts, from one 64-bit offset to the next */
+    CG_DICTIONARY_TEXT_FIELD, /* 32-bit indices of such texts */
+    CG_FLAG_FIELD,            /* bits, written as a byte */
+    CG_WIDE_FIELD,            /* 8 bytes, written as they are */
+    CG_UUID_FIELD,            /* 16 bytes, written as they are */
+    CG_INSTANT_FIELD          /* 64-bit ticks, written as microseconds and whether there is more */
+};
+
+struct cg_field {
+    int64_t kind;
+    const void *values; /* of row 0 on: indices, offsets, bits, bytes or ticks */
+    int64_t first_bit;  /* of flags: the bit of row 0 */
+    int64_t unit;       /* of instants */
+    struct cg_validity valid;
+    int64_t dictionary_length; /* how many words or texts the indices stand for */
+    const uint32_t *ranks;     /* of words, by index */
+    int64_t rank_bytes;        /* with how many bytes a rank is written: 1, 2 or 4 */
+    const int64_t *offsets;    /* of texts, one more than there are */
+    const uint8_t *data;
+    int64_t data_bytes;
+};
+
+/* n rows that are to be written as bytes, in the order of their hashes. */
+struct cg_rows {
+    const uint64_t *hashes;
+    int64_t bucket_bits; /* the upper bits of a hash that name its bucket; at most 32 */
+    const struct cg_field *fields;
+    int64_t field_count;
+};
+
+/* A number of rows and of bytes, or a position among rows and among bytes. */
+struct cg_extent {
+    int64_t rows;
+    int64_t bytes;
+};
+
+/* A row that lies in its bucket. */
+struct cg_dealt {
+    uint64_t hash;
+    int64_t start; /* its first byte */
+};
+
+/* Write the hashes of rows start to stop by their ids, which are texts, UUIDs or 8 bytes each. */
+CG_EXPORT int32_t cg_hash_rows(const struct cg_field *key, int64_t start, int64_t stop,
+                               uint64_t *hashes);
+
+/* Add the rows start to stop, and the bytes that they take, to the totals of their buckets. */
+CG_EXPORT int32_t cg_measure_rows(const struct cg_rows *rows, int64_t start, int64_t stop,
+                                  struct cg_extent *totals);
+
+/* Write those of the rows start to stop whose bucket is one of first_bucket to end_bucket.
+ *
+ * next: where the next row of each of these buckets goes, which is moved on.
+ * ends: where the space ends that these rows have in each bucket.
+ * dealt: gets the hash and the first byte of each row.
+ */
+CG_EXPORT int32_t cg_deal_rows(const struct cg_rows *rows, int64_t start, int64_t stop,
+                               int64_t first_bucket, int64_t end_bucket, struct cg_extent *next,
+                               const struct cg_extent *ends, struct cg_dealt *dealt,
+                               uint8_t *bytes);
+
+/* Sort a bucket of `count` rows, and write their bytes one after the other.
+ *
+ * scratch: space for `count` rows.
+ * Returns how many bytes there are, or -1 if they take more than `space`.
+ */
+CG_EXPORT int64_t cg_order_bucket(struct cg_dealt *dealt, int64_t count, int64_t bucket_bits,
+                                  struct cg_dealt *scratch, const uint8_t *bytes, uint8_t *ordered,
+                                  int64_t space);
 
 #endif

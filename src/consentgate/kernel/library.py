@@ -44,6 +44,16 @@ _FUNCTIONS = {
         c_int32,
         [POINTER(s.Messages), c_int64, c_int64, c_void_p, POINTER(c_int64)],
     ),
+    "cg_hash_rows": (c_int32, [POINTER(s.Field), c_int64, c_int64, c_void_p]),
+    "cg_measure_rows": (c_int32, [POINTER(s.Rows), c_int64, c_int64, c_void_p]),
+    "cg_deal_rows": (
+        c_int32,
+        [POINTER(s.Rows), *(c_int64,) * 4, *(c_void_p,) * 4],
+    ),
+    "cg_order_bucket": (
+        c_int64,
+        [c_void_p, c_int64, c_int64, c_void_p, c_void_p, c_void_p, c_int64],
+    ),
 }
 
 

@@ -75,6 +75,18 @@ class Unit(IntEnum):
     NANOSECONDS = 3
 
 
+class FieldKind(IntEnum):
+    """How the values of a column lie in memory, and how they are written as bytes."""
+
+    WORD = 0
+    TEXT = 1
+    DICTIONARY_TEXT = 2
+    FLAG = 3
+    WIDE = 4
+    UUID = 5
+    INSTANT = 6
+
+
 LINE_WORDS = 8
 RANK_LINES = 16
 """How many lines share one rank."""
@@ -218,3 +230,44 @@ class Moved(Structure):
     """A column by row, and the same values by rank."""
 
     _fields_ = (("by_row", c_void_p), ("by_rank", c_void_p), ("bytes", c_int64))
+
+
+class Field(Structure):
+    """A column of values that are to be written as bytes."""
+
+    _fields_ = (
+        ("kind", c_int64),
+        ("values", c_void_p),
+        ("first_bit", c_int64),
+        ("unit", c_int64),
+        ("valid", Validity),
+        ("dictionary_length", c_int64),
+        ("ranks", c_void_p),
+        ("rank_bytes", c_int64),
+        ("offsets", c_void_p),
+        ("data", c_void_p),
+        ("data_bytes", c_int64),
+    )
+
+
+class Rows(Structure):
+    """n rows that are to be written as bytes, in the order of their hashes."""
+
+    _fields_ = (
+        ("hashes", c_void_p),
+        ("bucket_bits", c_int64),
+        ("fields", POINTER(Field)),
+        ("field_count", c_int64),
+    )
+
+
+class Extent(Structure):
+    """A number of rows and of bytes, or a position among rows and among bytes."""
+
+    _fields_ = (("rows", c_int64), ("bytes", c_int64))
+
+
+class Dealt(Structure):
+    """A row that lies in its bucket."""
+
+    _fields_ = (("hash", c_uint64), ("start", c_int64))

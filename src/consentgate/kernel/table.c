@@ -1,20 +1,27 @@
 #include "table.h"
 
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
+/* How many keys ahead of the one that is looked up memory is asked for a line. */
+#define AHEAD 64
 
-/* Look into one line for each of some keys. Those that may be in the next line are written to
- * `waiting`, in which nothing is written beyond the keys that were read from `which`. */
+/* Look into one line for each of `count` keys: those that `which` names, or the first ones. The keys
+ * that may be in the next line are written to `waiting`. That may be `which` itself, because nothing
+ * is written there before it is read. */
 ALWAYS_INLINE int64_t look(int64_t layout, const struct cg_table *table, const struct keys *keys,
                            const int64_t *which, int64_t count, const uint64_t *at,
                            uint64_t *facts, int64_t *waiting)
 {
     int64_t left = 0;
     for (int64_t n = 0; n < count; n++) {
-        int64_t i = which[n];
+        int64_t i = which ? which[n] : n;
+        if (!which && n + AHEAD < count)
+            __builtin_prefetch(table->lines + LINE_WORDS * at[n + AHEAD]);
         const uint64_t *line = table->lines + LINE_WORDS * at[i];
-        facts[i] = facts_in(layout, line, keys->a[i], keys->b[i]);
+        uint64_t b = layout == CG_INTEGER_LINES ? 0 : keys->b[i];
+        facts[i] = facts_in(layout, line, keys->a[i], b);
+        int64_t waits = (facts[i] == 0) & is_full(layout, line);
         waiting[left] = i;
-        left += (facts[i] == 0) & is_full(layout, line);
+        left += waits;
+        __builtin_prefetch(line + LINE_WORDS * waits);
     }
     return left;
 }
@@ -25,16 +32,15 @@ ALWAYS_INLINE void find(int64_t layout, const struct cg_table *table, const stru
     uint64_t at[TILE];
     int64_t waiting[TILE];
     for (int64_t i = 0; i < count; i++) {
-        waiting[i] = i;
         at[i] = place_of(keys->hash[i], table->count);
-        __builtin_prefetch(table->lines + LINE_WORDS * at[i]);
+        if (i < AHEAD)
+            __builtin_prefetch(table->lines + LINE_WORDS * at[i]);
     }
-    int64_t left = look(layout, table, keys, waiting, count, at, facts, waiting);
+    int64_t left = look(layout, table, keys, NULL, count, at, facts, waiting);
     for (uint64_t further = 0; left && further < table->longest; further++) {
         for (int64_t n = 0; n < left; n++) {
             uint64_t *line = &at[waiting[n]];
             *line = *line + 1 == table->count ? 0 : *line + 1;
-            __builtin_prefetch(table->lines + LINE_WORDS * *line);
         }
         left = look(layout, table, keys, waiting, left, at, facts, waiting);
     }

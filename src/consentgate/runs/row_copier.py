@@ -101,5 +101,7 @@ def _joined(schema: pa.Schema, parts: Sequence[pa.RecordBatch]) -> pa.Table:
     """The columns of several batches of the same rows, in the order of a schema."""
     if len(parts) == 1:
         return pa.Table.from_batches(parts)
-    columns = {name: part.column(name) for part in parts for name in part.schema.names}
+    columns: dict[str, pa.Array] = {}
+    for part in parts:
+        columns |= zip(part.schema.names, part.columns, strict=True)
     return pa.Table.from_arrays([columns[name] for name in schema.names], schema=schema)

@@ -95,6 +95,9 @@ class BatchReader:
         self._file, self._scratch = file, scratch
         self._columns = None if columns is None else list(columns)
         leaves, wanted = file.leaves(), frozenset(columns or ())
+        schema = file.schema_arrow  # kept, because pyarrow makes it anew each time
+        fields = [field for field in schema if columns is None or field.name in wanted]
+        self._schema = pa.schema(fields, schema.metadata)
         self._are_read = [columns is None or _top(leaf.path) in wanted for leaf in leaves]
         self._leaves = list(compress(leaves, self._are_read))
         self._row_bytes: float | None = None
@@ -131,11 +134,8 @@ class BatchReader:
                 _spill(path, batches(columns=columns))
             readers = [stack.enter_context(pa.ipc.open_stream(path)) for path in paths]
             for pieces in _side_by_side(readers):
-                columns = [column for piece in pieces for column in piece.columns]
-                names = [name for piece in pieces for name in piece.schema.names]
-                fields = [self._file.schema_arrow.field(name) for name in names]
-                schema = pa.schema(fields, self._file.schema_arrow.metadata)
-                yield pa.RecordBatch.from_arrays(columns, schema=schema)
+                arrays = [column for piece in pieces for column in piece.columns]
+                yield pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
     def _chunks(self, group: int) -> Iterator[ColumnChunk]:
         """The column chunks of the columns that are read."""
@@ -174,15 +174,14 @@ class BatchReader:
         are decoded at once, there is one list, or None for all of the file's columns. This is also
         so if names are ambiguous.
         """
-        file, metadata = self._file, self._file.metadata
+        metadata = self._file.metadata
         if not metadata.num_row_groups or len(self._leaves) * _MOST_HELD <= _DECODERS_BYTES:
             return [self._columns]
         if 0 <= metadata.row_group(group).total_byte_size <= _DECODERS_BYTES:
             return [self._columns]
-        if not has_plain_names(file.schema_arrow):
+        if not has_plain_names(self._schema):
             return [self._columns]
-        names = file.schema_arrow.names if self._columns is None else self._columns
-        held = dict.fromkeys(names, 0)
+        held = dict.fromkeys(self._schema.names, 0)
         for chunk in self._chunks(group):
             name = _top(chunk.path)
             if name not in held:

@@ -76,7 +76,9 @@ class _Chunks:
             return self._known[group]
 
 
-def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
+def open_parquet(
+    source: Any, *, columns: int | None = None, dictionaries: Sequence[str] = ()
+) -> ParquetFile:
     """A Parquet file, open for reading as a stream even if its row groups are large.
 
     Timestamps of the deprecated type INT96, which Spark writes, are read at microseconds, as Spark
@@ -85,11 +87,13 @@ def open_parquet(source: Any, *, columns: int | None = None) -> ParquetFile:
 
     Args:
         columns: how many columns will be read together; None: the whole file is read at once.
+        dictionaries: columns of strings that are to be read dictionary-encoded.
 
     Raises:
         pyarrow.ArrowException, OSError: The footer shows that this is not a sound Parquet file.
     """
-    file = ParquetFile(source, **({} if columns is None else _buffers(columns)))
+    options = {} if columns is None else _buffers(columns)
+    file = ParquetFile(source, read_dictionary=list(dictionaries), **options)
     refuse_odd_names(file.schema_arrow)
     group_rows(file.metadata)
     return file

@@ -19,6 +19,7 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Annotated, Any, BinaryIO, Literal, NamedTuple
 
@@ -46,6 +47,8 @@ _PREFIX = struct.Struct("<8sII")
 _HASH_BYTES = 32
 _PAGE = 4096
 _SAMPLES = 32
+_BLANK = ("0" * 64, "0" * 64)
+"""Stands for checksums that are not known yet."""
 _MOST_HEAD = 1 << 24
 """No head is longer, so that a damaged length does not let a whole file be read as one."""
 
@@ -103,30 +106,46 @@ def write_sections(path: Path, description: Any, arrays: Mapping[str, Array]) ->
     Raises:
         OutputError: It cannot be written; what was at the path is still there.
     """
+    with ThreadPoolExecutor() as pool, replacing(path, f"Gate file '{path}'") as file:
+        checksums = {name: pool.submit(_checksums, array) for name, array in arrays.items()}
+        file.seek(len(_make_head(_content(description, arrays, dict.fromkeys(arrays, _BLANK)))[0]))
+        for array in arrays.values():  # while other threads compute the checksums
+            file.write(_bytes(array))
+            file.write(_padding(array.nbytes))
+        known = {name: checksum.result() for name, checksum in checksums.items()}
+        head, digest = _make_head(_content(description, arrays, known))
+        if len(head) > _MOST_HEAD:
+            raise OutputError(
+                f"Gate file '{path}' cannot be written: its policy would take {len(head):,} bytes, "
+                f"of at most {_MOST_HEAD:,}; shorten the policy's lists."
+            )
+        file.seek(0)
+        file.write(head)
+    return digest
+
+
+def _content(
+    description: Any, arrays: Mapping[str, Array], checksums: Mapping[str, tuple[str, str]]
+) -> dict[str, Any]:
+    """The content of a head. Its length does not depend on the checksums."""
     ranges, end = {}, 0
     for name, array in arrays.items():
-        octets = _bytes(array)
-        samples = [octets[page : page + _PAGE] for page in _sampled(array.nbytes)]
         ranges[name] = {
             "type": array.dtype.str,
             "shape": array.shape,
             "start": end,
-            "sha256": digest_bytes([octets, _padding(array.nbytes)]),
-            "samples_sha256": digest_bytes(samples),
+            "sha256": checksums[name][0],
+            "samples_sha256": checksums[name][1],
         }
         end += array.nbytes + len(_padding(array.nbytes))
-    head, digest = _make_head({"arrays": ranges, "size": end, "description": description})
-    if len(head) > _MOST_HEAD:
-        raise OutputError(
-            f"Gate file '{path}' cannot be written: its policy would take {len(head):,} bytes, of "
-            f"at most {_MOST_HEAD:,}; shorten the policy's lists."
-        )
-    with replacing(path, f"Gate file '{path}'") as file:
-        file.write(head)
-        for array in arrays.values():
-            file.write(_bytes(array))
-            file.write(_padding(array.nbytes))
-    return digest
+    return {"arrays": ranges, "size": end, "description": description}
+
+
+def _checksums(array: Array) -> tuple[str, str]:
+    """The SHA-256 of an array with its padding, and that of a few of its pages."""
+    octets = _bytes(array)
+    samples = [octets[page : page + _PAGE] for page in _sampled(array.nbytes)]
+    return digest_bytes([octets, _padding(array.nbytes)]), digest_bytes(samples)
 
 
 def open_sections(path: Path, *, verify: bool) -> Sections:

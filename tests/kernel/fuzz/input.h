@@ -157,7 +157,7 @@ static inline void take_views(struct input *input, struct cg_ids *ids)
     struct cg_buffer *buffers = zeroed(input, (size_t)ids->buffer_count * sizeof *buffers);
     for (int64_t n = 0; n < ids->buffer_count; n++) {
         size_t size = take_text_bytes(input);
-        buffers[n].data = size ? filled(input, size) : NULL;
+        buffers[n].data = filled(input, size);
         buffers[n].bytes = (int64_t)size;
     }
     ids->buffers = buffers;
@@ -172,7 +172,7 @@ static inline void take_values(struct input *input, struct cg_ids *ids)
         take_views(input, ids);
     } else if (ids->kind == CG_TEXTS32 || ids->kind == CG_TEXTS64) {
         size_t size = take_text_bytes(input);
-        ids->data = size ? filled(input, size) : NULL;
+        ids->data = filled(input, size);
         ids->data_bytes = (int64_t)size;
         size_t width = ids->kind == CG_TEXTS32 ? 4 : 8;
         ids->values = take_offsets(input, width, ids->length + 1, ids->data_bytes);

@@ -1,7 +1,7 @@
 /* Tables filled by several threads' spans: all that was put in is found, and nothing else. */
 #include "input.h"
 
-#define MOST_ROWS 400
+#define MOST_ROWS 160
 
 struct rows {
     int64_t layout;

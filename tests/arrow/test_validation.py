@@ -369,13 +369,24 @@ def test_extensions_within_unions_are_refused() -> None:
         BY_TEXT.filter(with_column("text", union))
 
 
-@pytest.mark.parametrize("column", ["sender_id", "seen", "ruled", "text"])
-def test_views_that_share_a_long_text_take_no_more_than_a_limit(column: str) -> None:
-    rows, long = 20_000, b"a" * 100_000
+def shared_views(rows: int) -> pa.Array:
+    """Views of one text of 100,000 bytes."""
+    long = b"a" * 100_000
     cell = np.array([len(long), 0x61616161, 0, 0], "int32").tobytes()
-    shared = pa.Array.from_buffers(
-        pa.string_view(), rows, [None, pa.py_buffer(cell * rows), pa.py_buffer(long)]
-    )
+    buffers = [None, pa.py_buffer(cell * rows), pa.py_buffer(long)]
+    return pa.Array.from_buffers(pa.string_view(), rows, buffers)
+
+
+def test_views_of_ids_that_share_a_long_text_are_judged_where_they_are() -> None:
+    gate = make_gate(NOBODY, columns=cg.Columns(channels=(), visibility="seen"))
+    messages = message_table(sender_id=shared_views(2_000), seen="public")
+    assert gate.decide(messages).counts == {"no_consent_record": 2_000}
+
+
+@pytest.mark.parametrize("column", ["seen", "ruled", "text"])
+def test_views_that_share_a_long_text_take_no_more_than_a_limit(column: str) -> None:
+    rows = 20_000
+    shared = shared_views(rows)
     plain: dict[str, Any] = dict.fromkeys(("seen", "ruled", "text"), "a")
     gate = make_gate(
         NOBODY,

@@ -21,6 +21,7 @@ from tests.build import (
     AS_OF,
     BEGUN,
     MICRO,
+    NOW,
     WRITTEN,
     channel_table,
     consent_table,
@@ -491,3 +492,25 @@ def test_a_column_of_another_sort_is_told_from_a_file_without_names(tmp_path: Pa
     path.write_text("subject_id,purpose\n1,p\n")
     with pytest.raises(cg.ColumnMissingError, match=r"'status' .* are 'purpose', 'subject_id'"):
         cg.ConsentSnapshot.read(path, as_of=AS_OF)
+
+
+@pytest.mark.parametrize("purposes", [["p"], ["p", "q"]])
+def test_every_gate_of_a_snapshot_judges_alike(purposes: list[str]) -> None:
+    """The first gate takes the table of rows over that the check for repeated records has made."""
+    statuses = ["given", "refused", "given", "withdrawn"]
+    records = [(person, purpose) for purpose in purposes for person in range(4)]
+    consent = take(
+        consent_table(
+            subject_id=[person for person, _ in records],
+            purpose=[purpose for _, purpose in records],
+            status=[statuses[person] for person, _ in records],
+        )
+    )
+    registry, messages = make_channels(), message_table(sender_id=list(range(5)))
+    policy = cg.Policy(purposes=set(purposes), max_snapshot_age=None)
+    pickled = pickle.dumps(consent)
+    gates = [cg.Gate(policy, consent, registry, judged_at=NOW) for _ in range(3)]
+    gates.append(cg.Gate(policy, pickle.loads(pickled), registry, judged_at=NOW))
+    bits = [gate.decide(messages).reason_bits.to_pylist() for gate in gates]
+    assert bits[0] == [0, 1 << 4, 0, 1 << 5, 1 << 3]
+    assert bits[1:] == bits[:1] * 3

@@ -2,7 +2,7 @@
 
 from consentgate.index.hasher import IdHasher
 from consentgate.index.ids import IdArray, IdFamily, id_family, rows_with
-from consentgate.index.index import Index, first_rows
+from consentgate.index.index import Index, RowTable, first_rows
 from consentgate.index.packed_instants import (
     SHORTEST_SHIFT,
     PackedInstants,
@@ -19,6 +19,7 @@ __all__ = [
     "IdHasher",
     "Index",
     "PackedInstants",
+    "RowTable",
     "first_rows",
     "id_family",
     "pack_instants",

@@ -74,7 +74,12 @@ class Index:
 
     @classmethod
     def build(
-        cls, ids: pa.Array, facts: Uint64s, beside: Sequence[Column] = ()
+        cls,
+        ids: pa.Array,
+        facts: Uint64s,
+        beside: Sequence[Column] = (),
+        *,
+        rows: "RowTable | None" = None,
     ) -> tuple["Index", list[Column]]:
         """An index of n ids, and columns by rank.
 
@@ -83,16 +88,17 @@ class Index:
                 facts are not zero are different.
             facts: what is known about each, n uint64.
             beside: more columns of n unsigned integers about the ids.
+            rows: the n rows by id, which become the index. None: they are put into a table first.
 
         Raises:
             ValueError: Some ids are equal.
         """
-        builder = _Builder(ids)
-        builder.fill(facts)
-        if builder.repeats:
+        if rows is None or not facts.all():
+            rows = RowTable(ids, facts)
+        if rows.repeats:
             raise ValueError("some ids are equal")
-        columns = builder.settle(facts, beside)
-        return builder.index(), columns
+        columns = rows.settle(facts, beside)
+        return rows.index(), columns
 
     @cached_property
     def table(self) -> Table:
@@ -118,16 +124,26 @@ def first_rows(ids: pa.Array) -> Int64s:
     Args:
         ids: tidied, as in `Index.build`.
     """
-    builder = _Builder(ids)
     first = np.empty(len(ids), np.int64)
-    builder.fill(None, first)
+    RowTable(ids, first=first)
     return first
 
 
-class _Builder:
-    """Fills a table with rows, and then replaces the rows by their facts."""
+class RowTable:
+    """A table of n rows by id, which becomes an index when the rows are replaced by their facts.
 
-    def __init__(self, ids: pa.Array) -> None:
+    Args:
+        ids: tidied, as in `Index.build`.
+        facts: n uint64. Rows whose facts are zero are left out. None: all rows are put in.
+        first: n int64, which get the first row with the same id as each row.
+
+    Attributes:
+        repeats: how many rows have the same id as an earlier one.
+    """
+
+    def __init__(
+        self, ids: pa.Array, facts: Uint64s | None = None, *, first: Int64s | None = None
+    ) -> None:
         family = id_family(ids.type)
         assert family is not None
         self.layout = family.layout
@@ -135,21 +151,20 @@ class _Builder:
         self._seed = secrets.token_bytes(16)
         self._secret = Secret(self._seed, self.layout)
         self._rows = len(ids)
-        self._keys = _keys(ids, self._secret, self.layout)
         count = max(1, int(self._rows / (self.layout.places * _LOAD)) + 1)
         self._lines = zeroed_words(count * LINE_WORDS).reshape(count, LINE_WORDS)
         self._ranks = np.zeros(-(-count // RANK_LINES), np.uint64)
         self._table = _table(self.layout, self._lines, 0, self._ranks, 0, self._secret)
         self.longest = self.repeats = self._entries = 0
+        self._fill(_keys(ids, self._secret, self.layout), facts, first)
 
-    def fill(self, facts: Uint64s | None, first: Int64s | None = None) -> None:
-        """Put every row into the table, but for those whose facts are zero."""
+    def _fill(self, keys: Uint64s, facts: Uint64s | None, first: Int64s | None) -> None:
         filled: list[tuple[Int64s, Int64s]] = []
 
         def fill(lines: slice) -> None:
             spilled, counts = np.empty(self._rows, np.int64), np.zeros(_COUNTS, np.int64)
             kernel.cg_fill(
-                *(self._table, _address(self._keys), _address(facts), self._rows),
+                *(self._table, _address(keys), _address(facts), self._rows),
                 *(lines.start, lines.stop, _address(first), _address(spilled), _address(counts)),
             )
             filled.append((spilled[: counts[0]].copy(), counts))
@@ -159,7 +174,7 @@ class _Builder:
         counts = np.zeros(_COUNTS, np.int64)
         _sound(
             kernel.cg_fill_spilled(
-                *(self._table, _address(self._keys), _address(rows), len(rows)),
+                *(self._table, _address(keys), _address(rows), len(rows)),
                 *(_address(first), _address(counts)),
             )
         )
@@ -167,8 +182,7 @@ class _Builder:
         self.repeats, self.longest = int(of_all[:, 1].sum()), int(of_all[:, 2].max())
 
     def settle(self, facts: Uint64s, beside: Sequence[Column]) -> list[Column]:
-        """Replace rows by their facts. Returns the columns by rank."""
-        del self._keys  # lowers the peak of memory
+        """Replace rows by their facts, once. Returns the columns by rank."""
         spans = self._spans()
         found = np.zeros(len(spans), np.int64)
 

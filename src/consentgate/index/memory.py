@@ -21,7 +21,8 @@ def zeroed_words(count: int) -> Uint64s:
     if size < _HUGE_PAGE or not hasattr(mmap, "MADV_HUGEPAGE"):
         words = np.zeros(count + _LINE_BYTES // 8, np.uint64)
         return _from_bound(words, count, _LINE_BYTES)
-    memory = mmap.mmap(-1, size + _HUGE_PAGE)
+    # Memory that may be shared, which is what Python maps otherwise, gets no large pages on Linux.
+    memory = mmap.mmap(-1, size + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     memory.madvise(mmap.MADV_HUGEPAGE)
     return _from_bound(np.frombuffer(memory, np.uint64), count, _HUGE_PAGE)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from consentgate.index import IdFamily, id_family
+from consentgate.index import IdFamily, RowTable, id_family
 from consentgate.inputs import tables
 from consentgate.inputs.arguments import checked_source
 from consentgate.inputs.digest import content_digest
@@ -123,12 +123,13 @@ class ChannelRegistry(tables.DatedTable):
         }
         if given.has("public_since") and (since := given.instants("public_since")) is not None:
             columns["public_since"] = since.latest
+        row_tables: list[RowTable] = []
         if (ids := columns["channel_id"]) is not None:
-            given.note_repeats(ids, None, "the channel")
+            row_tables = given.note_repeats(ids, None, "the channel")
         with given.faults.noted():
             instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
         given.faults.raise_all()
-        return cls._made(pa.table(columns), instant, source)
+        return cls._made(pa.table(columns), instant, source, row_tables)
 
     @cached_property
     def digest(self) -> str:

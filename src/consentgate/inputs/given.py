@@ -35,7 +35,7 @@ from consentgate.errors import (
     SnapshotError,
     UnreadableFileError,
 )
-from consentgate.index import MAX_ID_BYTES, IdFamily, first_rows, id_family
+from consentgate.index import MAX_ID_BYTES, IdFamily, RowTable, first_rows, id_family
 from consentgate.inputs.arguments import checked_names, checked_zone
 from consentgate.inputs.cells import InstantColumn, as_instants, read_flag_cells, read_instant_cells
 from consentgate.inputs.faults import Faults, rows_text
@@ -260,20 +260,29 @@ class GivenTable:
                     )
                 )
 
-    def note_repeats(self, key: pa.Array, word: pa.DictionaryArray | None, what: str) -> None:
+    def note_repeats(
+        self, key: pa.Array, word: pa.DictionaryArray | None, what: str
+    ) -> list[RowTable]:
         """Note rows that have the same key as an earlier row. Nulls are never the same.
 
         Args:
             key: n ids.
             word: n words that belong to the key, too; None if there are none.
             what: what messages call the key.
+
+        Returns:
+            The rows by id, if all ids are different. Otherwise nothing.
         """
         columns = [key] if word is None else [key, word]
         rows = None
         if any(column.null_count for column in columns):
             rows = np.flatnonzero(np.logical_and.reduce([_valid(column) for column in columns]))
             columns = [column.take(pa.array(rows)) for column in columns]
-        repeats = _repeats(columns[0], None if word is None else columns[1])
+        first = np.empty(len(columns[0]), np.int64)
+        table = RowTable(columns[0], first=first)
+        if not table.repeats:
+            return [] if rows is not None else [table]
+        repeats = _repeats(first, None if word is None else columns[1])
         if len(repeats):
             repeats = repeats if rows is None else rows[repeats]
             self.faults.add(
@@ -282,6 +291,7 @@ class GivenTable:
                     f"({rows_text(repeats)}); keep the row that is right."
                 )
             )
+        return []
 
     def note(self, mask: Bools, error: type[ConsentGateError], found: str, needed: str) -> None:
         """Note a fault of the rows where the mask is true, if there are any.
@@ -376,9 +386,13 @@ def _longest(texts: pa.Array) -> int:
     return max(longest)
 
 
-def _repeats(key: pa.Array, word: pa.DictionaryArray | None) -> Int64s:
-    """The positions of rows that have the same key and word as an earlier row, in order."""
-    first = first_rows(key)
+def _repeats(first: Int64s, word: pa.DictionaryArray | None) -> Int64s:
+    """The positions of rows that have the same key and word as an earlier row, in order.
+
+    Args:
+        first: of n rows, the first one with the same key.
+        word: n words; None if there are none.
+    """
     later = np.flatnonzero(first != np.arange(len(first)))
     if word is None or not len(later):
         return later

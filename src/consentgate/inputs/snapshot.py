@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from consentgate.arrow import Bools, for_each, one_chunk, quoted, row_blocks
 from consentgate.errors import NullValueError, UnknownStatusError
-from consentgate.index import IdFamily, id_family
+from consentgate.index import IdFamily, RowTable, id_family
 from consentgate.inputs import tables
 from consentgate.inputs.arguments import checked_source, checked_words
 from consentgate.inputs.cells import InstantColumn
@@ -189,12 +189,13 @@ class ConsentSnapshot(tables.DatedTable):
         )
         columns = {name: found[name] for name in ("subject_id", "purpose", "status", "method")}
         ids, purposes, status, _ = columns.values()
+        row_tables: list[RowTable] = []
         others = given.each(
             {
                 "instants": lambda own: _instant_columns(own, status),
                 "optional": _optional_columns,
                 "attributes": _attribute_columns,
-                "repeats": lambda own: _note_repeats(own, ids, purposes),
+                "repeats": lambda own: _note_repeats(own, ids, purposes, row_tables),
             }
         )
         for more in others.values():
@@ -202,7 +203,7 @@ class ConsentSnapshot(tables.DatedTable):
         with given.faults.noted():
             instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
         given.faults.raise_all()
-        return cls._made(pa.table(columns), instant, source)
+        return cls._made(pa.table(columns), instant, source, row_tables)
 
     @cached_property
     def digest(self) -> str:
@@ -231,7 +232,7 @@ def only_rows(consent: ConsentSnapshot, rows: Sequence[int]) -> ConsentSnapshot:
     """
     taken = consent.table.take(pa.array(rows, pa.int64()))
     columns = {name: one_chunk(taken[name]) for name in taken.column_names}
-    return ConsentSnapshot._made(pa.table(columns), consent.as_of, consent.source)
+    return ConsentSnapshot._made(pa.table(columns), consent.as_of, consent.source, [])
 
 
 def _checked_maps(
@@ -270,11 +271,14 @@ def _attribute_columns(given: GivenTable) -> dict[str, pa.Array | None]:
 
 
 def _note_repeats(
-    given: GivenTable, ids: pa.Array | None, purposes: pa.DictionaryArray | None
+    given: GivenTable,
+    ids: pa.Array | None,
+    purposes: pa.DictionaryArray | None,
+    row_tables: list[RowTable],
 ) -> dict[str, pa.Array | None]:
-    """Note repeated records. There is no column that comes of it."""
+    """Note repeated records, and add the rows by id to `row_tables`. No column comes of it."""
     if ids is not None and purposes is not None:
-        given.note_repeats(ids, purposes, "the subject and purpose")
+        row_tables += given.note_repeats(ids, purposes, "the subject and purpose")
     return {}
 
 

@@ -22,6 +22,7 @@ from consentgate.arrow import (
     without_views,
 )
 from consentgate.errors import AsOfError, ColumnMissingError
+from consentgate.index import RowTable
 from consentgate.inputs.words import encoded
 
 _AS_OF_KEYS = (b"consentgate.as_of", b"as_of")
@@ -42,6 +43,7 @@ class DatedTable:
     table: pa.Table
     as_of: datetime
     source: str
+    _row_tables: list[RowTable]
     _rows: ClassVar[str]
     """The name of the rows in `repr`."""
 
@@ -56,12 +58,30 @@ class DatedTable:
         return f"<{name}: {rows} as of {self.as_of.isoformat()}, from {self.source!r}>"
 
     @classmethod
-    def _made(cls, table: pa.Table, as_of: datetime, source: str) -> Self:
-        """Make an instance from values that were checked already."""
+    def _made(
+        cls, table: pa.Table, as_of: datetime, source: str, row_tables: list[RowTable]
+    ) -> Self:
+        """Make an instance from values that were checked already.
+
+        Args:
+            row_tables: the rows by id, as the check for repeated ids leaves them; or nothing.
+        """
         data = cls.__new__(cls)
-        for name, value in {"table": table, "as_of": as_of, "source": source}.items():
+        values = {"table": table, "as_of": as_of, "source": source, "_row_tables": row_tables}
+        for name, value in values.items():
             object.__setattr__(data, name, value)
         return data
+
+    def take_row_table(self) -> RowTable | None:
+        """The rows by id, for the first gate that asks for them; None for every later one."""
+        try:
+            return self._row_tables.pop()
+        except IndexError:  # several threads may ask at once
+            return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """All but the rows by id, which another process cannot use."""
+        return {**self.__dict__, "_row_tables": []}
 
 
 def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:

@@ -40,7 +40,8 @@ def compile_channels(policy: Policy, registry: ChannelRegistry) -> Facts:
         instants = read_instants(table["public_since"].chunk(0), "public_since")
         since = where_valid(instants.ceil, instants.valid, EARLIEST)
     layouts, rests = pack_instants(facts, CHANNEL_BITS, [since])
-    index, rests = Index.build(table["channel_id"].chunk(0), facts, rests)
+    rows = registry.take_row_table()
+    index, rests = Index.build(table["channel_id"].chunk(0), facts, rests, rows=rows)
     return Facts(index, CHANNEL_MEANING, with_rests(layouts, rests)[0], None)
 
 

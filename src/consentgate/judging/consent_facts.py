@@ -76,7 +76,9 @@ def compile_consent(policy: Policy, consent: ConsentSnapshot) -> Facts:
     layouts, rests = pack_instants(facts, reason_bits, instants, always=always)
     subjects = records.subjects
     del records, instants, not_after  # lowers the peak of memory
-    index, rests = Index.build(subjects, facts, rests)
+    is_whole = len(facts) == consent.table.num_rows
+    rows = consent.take_row_table() if is_whole and len(policy.purposes) == 1 else None
+    index, rests = Index.build(subjects, facts, rests, rows=rows)
     return Facts(index, consent_meaning(policy), *with_rests(layouts, rests))
 
 

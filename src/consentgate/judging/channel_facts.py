@@ -23,7 +23,7 @@ CHANNEL_MEANING = Meaning(
     before_since=Reason.PRIVATE_CHANNEL,
     after_until=0,
 )
-"""What the facts about a channel mean.
+"""The meaning of the bits of a channel's facts.
 
 Their lowest bits hold PRIVATE_CHANNEL and CHANNEL_UNKNOWN, unless it depends on time whether they
 apply. Messages from before the instant `since` were written in private.

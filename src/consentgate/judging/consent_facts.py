@@ -48,7 +48,7 @@ def consent_bits(policy: Policy) -> int:
 
 
 def consent_meaning(policy: Policy) -> Meaning:
-    """What the facts about a subject mean.
+    """The meaning of the bits of a subject's facts.
 
     Their lowest bits hold the reasons from NO_CONSENT_RECORD on that do not depend on time.
     Messages from before the instant `since` predate a consent. The instant `until` is the one at

@@ -23,7 +23,7 @@ _LINES_AT_ONCE = 16_384
 
 @dataclass(frozen=True)
 class Meaning:
-    """What the bits of facts mean.
+    """The meaning of the bits of facts.
 
     The lowest bits hold reasons that do not depend on time. They are stored XOR `unknown`, so that
     zero means that there is no record. The instants are in the bits above.

@@ -1,4 +1,4 @@
-"""What one call looks up once, whatever the number of its blocks: facts and dictionaries."""
+"""Looks up facts and dictionaries once for each call, for all of its blocks."""
 
 from threading import RLock
 from typing import Any

@@ -110,7 +110,7 @@ read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secre
     for (int64_t i = 0; i < count; i++) {
         struct text text;
         uint64_t high_bits;
-        if (kind == CG_VIEWS && is_null(ids, first + i)) { /* whose cell may hold anything */
+        if (kind == CG_VIEWS && is_null(ids, first + i)) { /* a null's view may hold anything */
             keys->a_space[i] = keys->b[i] = keys->hash[i] = 0;
             continue;
         }

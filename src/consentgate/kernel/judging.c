@@ -29,8 +29,8 @@ static inline int64_t reached_by(const struct cg_instants *instants, int64_t tim
     return reached < 1 ? 1 : reached;
 }
 
-/* The exact instant of an entry whose step is known. If its rank is not known, the latest instant of
- * the step, because a later one excludes. */
+/* The exact instant of an entry whose step is known. If its rank is not known, this returns the
+ * latest instant of the step, because a later instant excludes more. */
 static int64_t exact_instant(const struct cg_instants *instants, int64_t step, uint64_t rank,
                              int64_t ranked)
 {
@@ -73,8 +73,8 @@ static int64_t slot_of(const struct cg_facts *facts, const struct found *found, 
     return find_slot(&facts->table, found->keys.a[i], b, found->keys.hash[i]);
 }
 
-/* Add `reason` where an instant is later than a time, of which there is one for each id. Where both
- * lie in the same step, the rest of the instant decides. */
+/* Add `reason` to each id whose instant is later than its time. `times` holds a time for each id.
+ * Where both lie in the same step, the rest of the instant decides. */
 static void add_later(const struct cg_facts *facts, const struct cg_instants *instants,
                       const int64_t *times, int64_t count, uint32_t reason, struct found *found)
 {

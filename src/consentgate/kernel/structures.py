@@ -67,7 +67,7 @@ class ListKind(IntEnum):
 
 
 class Unit(IntEnum):
-    """What a tick of a timestamp is."""
+    """The unit of a timestamp's ticks."""
 
     SECONDS = 0
     MILLISECONDS = 1
@@ -154,7 +154,7 @@ class InstantLayout(Structure):
 
 
 class Facts(Structure):
-    """What a table's facts mean."""
+    """The meaning of a table's facts."""
 
     _fields_ = (
         ("table", Table),

@@ -81,13 +81,15 @@ static inline uint64_t facts_in(int64_t layout, const uint64_t *line, uint64_t a
 void find_facts(const struct cg_table *table, const struct keys *keys, int64_t count,
                 uint64_t *facts);
 
-/* The number of a key's entry, counted over all places of all lines, or -1. */
+/* The slot of a key's entry, or -1 if there is none. A slot is the number of a place, counted over
+ * all places of all lines. */
 int64_t find_slot(const struct cg_table *table, uint64_t a, uint64_t b, uint64_t hash);
 
 #define NO_RANK UINT64_MAX
 
-/* How many entries are before that of a slot. NO_RANK if the lines around it have another number of
- * entries than the ranks say: some of them are lost, as in torn memory. */
+/* How many entries are before that of a slot. Returns NO_RANK if the lines around it do not have as
+ * many entries as the stored ranks say. Then some entries were lost, as in a gate file that has
+ * blank pages. */
 uint64_t rank_of(const struct cg_table *table, int64_t slot);
 
 #endif

@@ -59,7 +59,7 @@ def offsets(dtype: str) -> Any:
 
 
 def large_dictionary(ids: Any) -> Any:
-    """With more values than there are rows."""
+    """The dictionary has more values than there are rows."""
     coded = ids.dictionary_encode()
     more = pa.concat_arrays([coded.dictionary] * 20)
     return pa.DictionaryArray.from_arrays(coded.indices, more)
@@ -134,7 +134,7 @@ def bits_of_each(family: str, ids: Any) -> Any:
 
 
 def test_integers_of_every_width_are_found_at_their_ends() -> None:
-    """Under the signs of both the messages and the snapshot."""
+    """Messages and snapshot may differ in whether their ids are signed."""
     for known in ("int64", "uint64"):
         held = [0, 1, 127, 128, 255, 2**31, 2**32 - 1, 2**63 - 1]
         held += [2**63, 2**64 - 1] if known == "uint64" else [-1, -128, -(2**31), -(2**63)]

@@ -105,14 +105,14 @@ def test_fingerprints_of_texts_of_other_bytes_are_what_saved_gates_hold() -> Non
 
 
 def test_known_fingerprints() -> None:
-    """Written down, so that a change of both implementations shows."""
+    """The values are written down, so that a change of both implementations shows."""
     assert keys(pa.array(["", "a", "someone", "x" * 48, "x" * 49, "x" * 64])) == KNOWN
 
 
 @pytest.mark.parametrize("shift", range(17))
 @pytest.mark.parametrize("length", [0, 1, 7, 8, 9, 15, 16, 17, 31, 32, 33, 47, 48, 49, 64, 65])
 def test_a_text_may_begin_anywhere_and_end_with_its_buffer(shift: int, length: int) -> None:
-    """And be followed by any bytes, which do not count."""
+    """A text may be followed by any bytes, which do not change its key."""
     text, before = random_text(length), random_text(shift, seed=2)
     expected = [plain_fingerprint(text, SEEDS[0])]
     for after in (b"", b"\x7f", b"y" * 15, b"z" * 64):
@@ -134,7 +134,7 @@ def test_a_byte_anywhere_makes_another_fingerprint(length: int) -> None:
 
 @pytest.mark.parametrize("more", [0, 1, 2, 1000])
 def test_a_text_that_is_too_long_has_no_record(more: int) -> None:
-    """But has to be UTF-8 up to its end."""
+    """A text that is too long has to be UTF-8 up to its end."""
     longest = "x" * MAX_ID_BYTES
     index = build(pa.array([longest, "x"], pa.large_string()))
     for kind in (pa.string(), pa.large_string(), pa.string_view()):

@@ -88,7 +88,7 @@ def test_a_malformed_column_of_channels_is_refused(fault: str) -> None:
 
 @pytest.mark.parametrize("fault", FLAT)
 def test_a_fault_in_the_last_of_many_rows_is_found(fault: str) -> None:
-    """By whichever thread looks at it."""
+    """Each thread finds faults in the rows that it judges."""
     malformed = FLAT[fault]()
     ids = ids_like(malformed.type)
     sound = ids.take([0] * 300_000).cast(malformed.type)
@@ -121,7 +121,7 @@ def test_too_few_instants_are_refused(to: int, call: str) -> None:
 @pytest.mark.parametrize("dtype", ["int16", "int32", "int64", "uint64"])
 @pytest.mark.parametrize("shift", range(1, 8))
 def test_buffers_that_are_not_aligned_are_read(dtype: str, shift: int) -> None:
-    """As some producers hand them over, for instance as slices of one message."""
+    """Some producers hand buffers over like this, for instance as slices of one message."""
     held = pa.py_buffer(bytes(shift) + octets([1, 2, 1, 3], dtype).to_pybytes())
     ids = column(pa.from_numpy_dtype(np.dtype(dtype)), None, held.slice(shift))
     decision = make_gate(make_consent(subject_id=[1])).decide(message_table(sender_id=ids))
@@ -138,7 +138,7 @@ def test_text_of_buffers_that_are_not_aligned_is_read(shift: int) -> None:
 
 
 def test_the_cells_of_null_views_may_hold_anything() -> None:
-    """As the format allows it."""
+    """The Arrow format allows this."""
     cells = octets([[1, 0x61, 0, 0], [-5, -1, 9, -9], [2**31 - 1, 0, 7, 2**31 - 1]], "int32")
     ids = column(pa.string_view(), b"\x01", cells, rows=3)
     decision = make_gate(make_consent(subject_id=["a"])).decide(message_table(sender_id=ids))

@@ -25,7 +25,7 @@ _DEEPEST = 64
 
 
 class MalformedArrayError(Exception):
-    """An array contradicts itself. Whoever knows the column's name raises MalformedDataError."""
+    """An array contradicts itself. Code that knows the column's name turns it into `malformed`."""
 
 
 def malformed(name: str, kind: pa.DataType) -> MalformedDataError:

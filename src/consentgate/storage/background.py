@@ -27,7 +27,7 @@ class Background:
         """Call a function, after the one before has ended.
 
         Raises:
-            Exception: The function before raised it; or, without a helper, this one.
+            Exception: The function before raised it. Without a helper, this function raised it.
         """
         self.wait()
         if self._helper is None:
@@ -39,7 +39,7 @@ class Background:
         """Wait until the last function has ended.
 
         Raises:
-            Exception: It raised it.
+            Exception: The last function raised it.
         """
         if self._under_way is not None:
             under_way, self._under_way = self._under_way, None

@@ -1,6 +1,6 @@
 """Looking into Arrow data of any producer and layout, and taking rows out of it."""
 
-from consentgate.arrow.buffers import ArrayBuffers
+from consentgate.arrow.buffers import ArrayBuffers, refuse_faults
 from consentgate.arrow.instants import (
     EARLIEST,
     LATEST,
@@ -82,6 +82,7 @@ __all__ = [
     "quoted",
     "read_instants",
     "read_stream",
+    "refuse_faults",
     "refuse_odd_names",
     "refuse_odd_type",
     "refuse_other_schema",

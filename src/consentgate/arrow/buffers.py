@@ -4,10 +4,16 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow.validation import MalformedArrayError
-from consentgate.kernel import Validity, kernel
+from consentgate.kernel import Fault, Validity, kernel
 
 _NOTHING = np.zeros(1, np.uint8)
 """The place of bytes that are not there, because C must not count on from a null pointer."""
+
+
+def refuse_faults(fault: int) -> None:
+    """Raise MalformedArrayError if the kernel has found a fault in an array."""
+    if fault != Fault.SOUND:
+        raise MalformedArrayError(Fault(fault).name)
 
 
 class ArrayBuffers:

@@ -5,10 +5,10 @@ import secrets
 import numpy as np
 import pyarrow as pa
 
-from consentgate.arrow import MalformedArrayError, Uint64s, for_each, row_blocks
+from consentgate.arrow import Uint64s, for_each, refuse_faults, row_blocks
 from consentgate.index.ids import IdArray, id_family
 from consentgate.index.secret import Secret
-from consentgate.kernel import Fault, kernel
+from consentgate.kernel import kernel
 
 
 class IdHasher:
@@ -36,11 +36,11 @@ class IdHasher:
 
         def fill(rows: slice) -> None:
             own = hashes[rows]
-            fault = kernel.cg_hashes(
-                described.struct, secret.struct, rows.start, rows.stop, own.ctypes.data
+            refuse_faults(
+                kernel.cg_hashes(
+                    described.struct, secret.struct, rows.start, rows.stop, own.ctypes.data
+                )
             )
-            if fault != Fault.SOUND:
-                raise MalformedArrayError(Fault(fault).name)
 
         for_each(fill, row_blocks(len(ids)))
         return hashes

@@ -22,10 +22,10 @@ import pyarrow as pa
 from consentgate.arrow import (
     BLOCK_ROWS,
     Int64s,
-    MalformedArrayError,
     Uint64s,
     fixed_width_values,
     for_each,
+    refuse_faults,
     row_blocks,
     thread_count,
 )
@@ -35,7 +35,6 @@ from consentgate.index.secret import Secret
 from consentgate.kernel import (
     LINE_WORDS,
     RANK_LINES,
-    Fault,
     LineLayout,
     Moved,
     Table,
@@ -172,7 +171,7 @@ class RowTable:
         for_each(fill, self._spans())
         rows = np.sort(np.concatenate([spilled for spilled, _ in filled]))
         counts = np.zeros(_COUNTS, np.int64)
-        _sound(
+        refuse_faults(
             kernel.cg_fill_spilled(
                 *(self._table, _address(keys), _address(rows), len(rows)),
                 *(_address(first), _address(counts)),
@@ -201,7 +200,7 @@ class RowTable:
         )
 
         def settle(at: int) -> None:
-            _sound(
+            refuse_faults(
                 kernel.cg_settle(
                     *(self._table, _address(facts), self._rows, spans[at].start, spans[at].stop),
                     *(before[at], _address(self._ranks), moved, len(beside)),
@@ -244,7 +243,7 @@ def _keys(ids: pa.Array, secret: Secret, layout: LineLayout) -> Uint64s:
     described = IdArray(ids)
 
     def fill(rows: slice) -> None:
-        _sound(
+        refuse_faults(
             kernel.cg_keys(
                 described.struct, secret.struct, rows.start, rows.stop, _address(keys[rows])
             )
@@ -252,11 +251,6 @@ def _keys(ids: pa.Array, secret: Secret, layout: LineLayout) -> Uint64s:
 
     for_each(fill, row_blocks(len(ids)))
     return keys
-
-
-def _sound(fault: int) -> None:
-    if fault != Fault.SOUND:
-        raise MalformedArrayError(Fault(fault).name)
 
 
 def _address(array: Column | None) -> int | None:

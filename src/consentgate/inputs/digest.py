@@ -13,9 +13,9 @@ import pyarrow as pa
 
 from consentgate.arrow import (
     Int64s,
-    MalformedArrayError,
     Uint64s,
     for_each,
+    refuse_faults,
     row_blocks,
     thread_count,
 )
@@ -73,7 +73,7 @@ def _hashes(ids: pa.Array) -> Uint64s:
 
     def fill(rows: slice) -> None:
         own = hashes[rows]
-        _sound(kernel.cg_hash_rows(key.struct, rows.start, rows.stop, own.ctypes.data))
+        refuse_faults(kernel.cg_hash_rows(key.struct, rows.start, rows.stop, own.ctypes.data))
 
     for_each(fill, row_blocks(len(ids)))
     return hashes
@@ -115,7 +115,7 @@ class _Buckets:
 
         def measure(span: int) -> None:
             rows = self._spans[span]
-            _sound(
+            refuse_faults(
                 kernel.cg_measure_rows(self._rows, rows.start, rows.stop, extents[span].ctypes.data)
             )
 
@@ -138,7 +138,7 @@ class _Buckets:
         def deal(span: int) -> None:
             rows = self._spans[span]
             next_, limits = starts[:, span].copy(), ends[:, span].copy()
-            _sound(
+            refuse_faults(
                 kernel.cg_deal_rows(
                     *(self._rows, rows.start, rows.stop, buckets.start, buckets.stop),
                     *(next_.ctypes.data, limits.ctypes.data),
@@ -164,7 +164,7 @@ class _Buckets:
             *(octets.ctypes.data, ordered.ctypes.data, space),
         )
         if count < 0:
-            _sound(Fault.NO_SPACE)
+            refuse_faults(Fault.NO_SPACE)
         return hashlib.sha256(ordered[:count].data).digest()
 
 
@@ -193,8 +193,3 @@ def _starts(extents: Extents, ends: Extents) -> Extents:
     for name in ("rows", "bytes"):
         starts[name] = ends[name] - extents[name]
     return starts
-
-
-def _sound(fault: int) -> None:
-    if fault != Fault.SOUND:
-        raise MalformedArrayError(Fault(fault).name)

@@ -11,12 +11,6 @@ from consentgate.kernel import Field as FieldStruct
 from consentgate.kernel import FieldKind, Unit
 
 _WIDE = {pa.int64(): "int", pa.uint64(): "uint", pa.float64(): "float"}
-_UNITS = {
-    "s": Unit.SECONDS,
-    "ms": Unit.MILLISECONDS,
-    "us": Unit.MICROSECONDS,
-    "ns": Unit.NANOSECONDS,
-}
 _INDEX_BYTES = 4
 
 
@@ -57,7 +51,7 @@ def read_field(column: pa.Array, *, is_words: bool) -> Field:
         return Field("bool", struct, held=(buffers,))
     if pa.types.is_timestamp(kind):
         struct = _plain(FieldKind.INSTANT, buffers, 8)
-        struct.unit = _UNITS[kind.unit]
+        struct.unit = Unit.named(kind.unit)
         return Field("instant", struct, held=(buffers,))
     if pa.types.is_large_string(kind):
         struct = _plain(FieldKind.TEXT, buffers, 8)

@@ -12,8 +12,8 @@ from consentgate import kernel as c
 from consentgate.arrow import (
     Bits,
     Int64s,
-    MalformedArrayError,
     for_each,
+    refuse_faults,
     row_blocks,
 )
 from consentgate.index import IdArray, Index, PackedInstants
@@ -154,12 +154,6 @@ class Facts:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-
-
-def refuse_faults(fault: int) -> None:
-    """Raise MalformedArrayError if the kernel has found a fault."""
-    if fault != c.Fault.SOUND:
-        raise MalformedArrayError(c.Fault(fault).name)
 
 
 def _layout(instants: PackedInstants | None) -> c.InstantLayout:

@@ -24,12 +24,6 @@ from consentgate.judging.facts import Facts, Resolved
 from consentgate.judging.lookup import Lookup
 from consentgate.reasons import Reason
 
-_UNITS = {
-    "s": c.Unit.SECONDS,
-    "ms": c.Unit.MILLISECONDS,
-    "us": c.Unit.MICROSECONDS,
-    "ns": c.Unit.NANOSECONDS,
-}
 _LISTS = {
     pa.ListType: (c.ListKind.LIST32, 4),
     pa.LargeListType: (c.ListKind.LIST64, 8),
@@ -188,7 +182,7 @@ class Messages:
         self._held.append(buffers)
         if kind.tz is not None or zone == "UTC":
             earliest = latest = buffers.values(1, 8)
-            unit = _UNITS[kind.unit]
+            unit = c.Unit.named(kind.unit)
         else:
             instants = read_instants(column, columns.created_at, zone)
             self._held.append(instants)

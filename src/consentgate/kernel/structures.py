@@ -74,6 +74,11 @@ class Unit(IntEnum):
     MICROSECONDS = 2
     NANOSECONDS = 3
 
+    @classmethod
+    def named(cls, name: str) -> "Unit":
+        """The unit that Arrow calls s, ms, us or ns."""
+        return cls(("s", "ms", "us", "ns").index(name))
+
 
 class FieldKind(IntEnum):
     """How the values of a column lie in memory, and how they are written as bytes."""

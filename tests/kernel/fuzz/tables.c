@@ -88,7 +88,8 @@ static void check_found(const struct cg_table *table, const struct rows *rows, u
 {
     struct keys keys;
     uint64_t facts[TILE];
-    keys.a[0] = a;
+    keys.a_space[0] = a;
+    keys.a = keys.a_space;
     keys.b[0] = b;
     keys.hash[0] = hash_of_row(rows, a, b);
     keys.known[0] = UINT64_MAX;

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from consentgate.arguments import require
-from consentgate.arrow import Bits, Int64s
+from consentgate.arrow import Bits, Int64s, from_numpy, from_texts, integers
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +48,7 @@ class Decision:
     @cached_property
     def admitted(self) -> pa.BooleanArray:
         """A boolean array of n entries, never null: which rows are admitted."""
-        return pa.array(self._bits == 0)
+        return from_numpy(self._bits == 0)
 
     @property
     def num_admitted(self) -> int:
@@ -64,8 +64,8 @@ class Decision:
     def reason(self) -> pa.DictionaryArray:
         """The primary reason of each row: dictionary<int32, string>, null where admitted."""
         names, position_of_bit = _dictionary(tuple(self.reason_names.items()))
-        admitted = self._bits == 0 if self.num_admitted else None
-        positions = pa.array(position_of_bit[self._primary], mask=admitted)
+        excluded = self._bits != 0 if self.num_admitted else None
+        positions = from_numpy(position_of_bit[self._primary], excluded)
         return pa.DictionaryArray.from_arrays(positions, names)
 
     @cached_property
@@ -94,7 +94,7 @@ class Decision:
 
     @property
     def _bits(self) -> Bits:
-        bits: Bits = self.reason_bits.to_numpy()
+        bits: Bits = integers(self.reason_bits)
         return bits
 
     @cached_property
@@ -113,4 +113,5 @@ def _dictionary(
     """The names of reasons by bit as a dictionary, and the position of each bit's name in it."""
     position_of_bit = np.zeros(33, dtype=np.int32)
     position_of_bit[[bit for bit, _ in reason_names]] = np.arange(len(reason_names))
-    return pa.array([name for _, name in reason_names], pa.string()), position_of_bit
+    names = from_texts(name for _, name in reason_names)
+    return names.cast(pa.string()), position_of_bit

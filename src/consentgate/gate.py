@@ -17,6 +17,7 @@ from consentgate.arrow import (
     Validator,
     as_micros,
     as_table,
+    from_numpy,
     keep_rows,
     micros_text,
 )
@@ -273,7 +274,7 @@ class Gate:
         bits = self._judge.judge(needed, now, threads)
         is_built = self.consent is not None and self._file is None
         digest = None if is_built else self.digest
-        return Decision(pa.array(bits), self._reason_names, digest)
+        return Decision(from_numpy(bits), self._reason_names, digest)
 
     def filter(
         self, data: Any, *, judged_at: datetime | None = None, threads: int | None = None

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import keep_values
+from consentgate.arrow import booleans, from_numpy, keep_values
 from consentgate.decision import Decision
 from consentgate.errors import ManifestError
 from consentgate.identity import VERSION, GateIdentity, refuse_newer_format
@@ -98,7 +98,7 @@ def excluded_rows(
     """
     mask = pc.invert(decision.admitted)
     ids = keep_values(record_ids, mask, "record_id")
-    rows = pa.array(np.flatnonzero(mask) + first_row)
+    rows = from_numpy(np.flatnonzero(booleans(mask)) + first_row)
     excluded = Decision(decision.reason_bits.filter(mask), decision.reason_names)
     columns = [ids, rows, excluded.reason, excluded.reason_bits]
     return pa.table(columns, schema=ledger_schema(record_ids.type, gate))

@@ -41,6 +41,9 @@ from consentgate.arrow.values import (
     booleans,
     dictionary_codes,
     fixed_width_values,
+    from_numpy,
+    from_texts,
+    integers,
     valid_mask,
 )
 
@@ -68,6 +71,9 @@ __all__ = [
     "find_column",
     "fixed_width_values",
     "for_each",
+    "from_numpy",
+    "from_texts",
+    "integers",
     "is_list",
     "is_text",
     "keep_rows",

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow.values import Bits, Int64s
+from consentgate.arrow.values import Bits, Int64s, bitmap, integers
 
 Values = TypeVar("Values", Bits, Int64s)
 
@@ -22,13 +22,15 @@ def list_items(lists: pa.Array) -> tuple[pa.Array, Int64s, Int64s]:
         The items, from the first to the last one that a list uses; the position of each list's
         first item among them; and each list's length.
     """
-    lengths = pc.list_value_length(lists).fill_null(0)
-    counts: Int64s = lengths.to_numpy(zero_copy_only=False).astype(np.int64)
+    lengths = pc.list_value_length(lists)
+    counts: Int64s = integers(lengths).astype(np.int64)
+    if (valid := bitmap(lengths)) is not None:
+        counts[~valid] = 0
     if pa.types.is_fixed_size_list(lists.type):
         size = lists.type.list_size
         items = lists.values.slice(lists.offset * size, len(lists) * size)
         return items, np.arange(len(lists)) * size, counts
-    offsets = lists.offsets.to_numpy(zero_copy_only=False)
+    offsets = integers(lists.offsets)
     starts: Int64s = offsets[: len(lists)].astype(np.int64)
     holders = np.flatnonzero(counts)
     if not holders.size:

@@ -13,7 +13,13 @@ from consentgate.arrow.layouts import without_views
 from consentgate.arrow.lists import list_items, spans
 from consentgate.arrow.schemas import is_flat, is_list, plain_layout, type_text
 from consentgate.arrow.validation import Validator
-from consentgate.arrow.values import Int64s, valid_mask
+from consentgate.arrow.values import (
+    Int64s,
+    booleans,
+    from_numpy,
+    integers,
+    valid_mask,
+)
 from consentgate.errors import ColumnTypeError
 
 _LIST_CLASSES = {
@@ -77,7 +83,7 @@ def _keep(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.Chunk
 def _keep_by_chunk(column: pa.ChunkedArray, mask: pa.BooleanArray, name: str) -> pa.ChunkedArray:
     kept, start = [], 0
     for chunk in column.chunks:
-        rows = np.flatnonzero(mask.slice(start, len(chunk)).to_numpy(zero_copy_only=False))
+        rows = np.flatnonzero(booleans(mask.slice(start, len(chunk))))
         try:
             if len(rows):
                 kept.append(_take(chunk, rows))
@@ -107,11 +113,11 @@ def _lingers(kind: pa.DataType) -> bool:
 def _take(array: pa.Array, rows: Int64s) -> pa.Array:
     kind = array.type
     if not _lingers(kind):
-        return array.take(pa.array(rows))
+        return array.take(from_numpy(rows))
     if isinstance(array, pa.ExtensionArray):
         return pa.ExtensionArray.from_storage(kind, _take(array.storage, rows))
     if plain_layout(kind) is not None:
-        return without_views(array).take(pa.array(rows)).cast(kind)
+        return without_views(array).take(from_numpy(rows)).cast(kind)
     if pa.types.is_dictionary(kind):
         return _take_dictionary(array, rows)
     if pa.types.is_struct(kind):
@@ -125,19 +131,19 @@ def _take(array: pa.Array, rows: Int64s) -> pa.Array:
 
 
 def _take_dictionary(array: pa.DictionaryArray, rows: Int64s) -> pa.DictionaryArray:
-    codes = array.indices.take(pa.array(rows))
-    used = np.unique(codes.drop_null().to_numpy())
-    positions = pc.index_in(codes, pa.array(used, codes.type)).cast(codes.type)
+    codes = array.indices.take(from_numpy(rows))
+    used = np.unique(integers(codes.drop_null()))
+    positions = pc.index_in(codes, from_numpy(used)).cast(codes.type)
     dictionary = _take(array.dictionary, used.astype(np.int64))
     return pa.DictionaryArray.from_arrays(positions, dictionary, ordered=array.type.ordered)
 
 
 def _take_runs(array: pa.RunEndEncodedArray, rows: Int64s) -> pa.RunEndEncodedArray:
-    runs = np.searchsorted(array.run_ends.to_numpy(), rows + array.offset, side="right")
+    runs = np.searchsorted(integers(array.run_ends), rows + array.offset, side="right")
     firsts = np.flatnonzero(np.diff(runs, prepend=-1))
     ends = np.append(firsts[1:], len(rows))[: len(firsts)]
     values = _take(array.values, runs[firsts])
-    ends = pa.array(ends, array.type.run_end_type)
+    ends = from_numpy(ends).cast(array.type.run_end_type)
     return pa.RunEndEncodedArray.from_arrays(ends, values, array.type)
 
 
@@ -151,9 +157,9 @@ def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     build, offset_type = _LIST_CLASSES[type(kind)], array.offsets.type
     if isinstance(kind, pa.ListViewType | pa.LargeListViewType):
         values, starts = _take_viewed(values, starts, counts)
-        offsets, sizes = pa.array(starts, offset_type), pa.array(counts, offset_type)
+        offsets, sizes = (from_numpy(each).cast(offset_type) for each in (starts, counts))
         return build.from_arrays(offsets, sizes, values, type=kind, mask=mask)
-    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), offset_type)
+    offsets = from_numpy(np.concatenate([[0], np.cumsum(counts)])).cast(offset_type)
     values = _take(values, spans(starts, counts))
     return build.from_arrays(offsets, values, type=kind, mask=mask)
 
@@ -175,4 +181,4 @@ def _take_viewed(values: pa.Array, starts: Int64s, counts: Int64s) -> tuple[pa.A
 
 def _nulls(array: pa.Array, rows: Int64s) -> pa.BooleanArray | None:
     valid = valid_mask(array)
-    return None if valid is None else pa.array(~valid[rows])
+    return None if valid is None else from_numpy(~valid[rows])

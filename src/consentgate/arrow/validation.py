@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from consentgate.arrow.schemas import is_flat, is_list, type_text
-from consentgate.arrow.values import Int64s, bitmap
+from consentgate.arrow.values import Int64s, bitmap, integers
 from consentgate.errors import ColumnTypeError, MalformedDataError
 
 _DEEPEST = 64
@@ -155,9 +155,9 @@ def _used_items(lists: pa.Array) -> pa.Array:
     kind, items = lists.type, lists.values
     if pa.types.is_fixed_size_list(kind):
         return items.slice(lists.offset * kind.list_size, len(lists) * kind.list_size)
-    starts: Int64s = lists.offsets.to_numpy().astype(np.int64)
+    starts: Int64s = integers(lists.offsets).astype(np.int64)
     if isinstance(kind, pa.ListViewType | pa.LargeListViewType):
-        sizes: Int64s = lists.sizes.to_numpy().astype(np.int64)
+        sizes: Int64s = integers(lists.sizes).astype(np.int64)
     else:
         starts, sizes = starts[:-1], np.diff(starts)
     is_inside = (starts >= 0) & (sizes >= 0) & (starts <= len(items) - sizes)

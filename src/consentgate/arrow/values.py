@@ -1,5 +1,11 @@
-"""Values of Arrow arrays as NumPy arrays, and which of them are null."""
+"""Values of Arrow arrays as NumPy arrays and back, and which of them are null.
 
+pyarrow's own `pa.array` and `to_numpy` import pandas where it is installed, which takes up to a
+second. So judging, and what leads to it, uses the functions of this module in their place.
+"""
+
+from collections.abc import Iterable
+from itertools import accumulate
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,14 +21,46 @@ Int64s: TypeAlias = npt.NDArray[np.int64]
 Uint64s: TypeAlias = npt.NDArray[np.uint64]
 
 
+def from_numpy(values: "npt.NDArray[Any]", valid: Bools | None = None) -> pa.Array:
+    """An Arrow array of n booleans or numbers. It shares the memory of the numbers.
+
+    Args:
+        values: n values.
+        valid: n booleans, false where the array is to be null. None: no entry is null.
+    """
+    if values.dtype == np.bool_:
+        kind, held = pa.bool_(), _packed(values)
+    else:
+        kind = pa.from_numpy_dtype(values.dtype)
+        held = pa.py_buffer(np.ascontiguousarray(values))
+    bits = None if valid is None else _packed(valid)
+    return pa.Array.from_buffers(kind, len(values), [bits, held])
+
+
+def from_texts(texts: Iterable[str]) -> pa.LargeStringArray:
+    """An Arrow array of texts, none of which is null."""
+    encoded = [text.encode() for text in texts]
+    ends = np.array([0, *accumulate(map(len, encoded))], np.int64)
+    buffers = [None, pa.py_buffer(ends), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.large_string(), len(encoded), buffers)
+
+
+def integers(array: pa.Array) -> "npt.NDArray[Any]":
+    """The values of an array of integers, as they are in memory; a null has any value."""
+    return fixed_width_values(array, np.dtype(array.type.to_pandas_dtype()))
+
+
 def dictionary_codes(array: pa.DictionaryArray) -> Int64s:
     """The position of each entry in the dictionary.
 
     For a null, and for an index that the dictionary does not have, this is the dictionary's length.
     """
     end = len(array.dictionary)
-    codes: Int64s = array.indices.cast(pa.int64()).fill_null(end).to_numpy(zero_copy_only=False)
-    return np.where((codes < 0) | (codes > end), end, codes)
+    codes: Int64s = integers(array.indices).astype(np.int64)
+    is_outside = (codes < 0) | (codes > end)
+    if (valid := bitmap(array.indices)) is not None:
+        is_outside |= ~valid
+    return np.where(is_outside, end, codes)
 
 
 def fixed_width_values(array: pa.Array, dtype: "np.dtype[Any]") -> "npt.NDArray[Any]":
@@ -51,6 +89,10 @@ def _unpacked(bits: pa.Buffer, array: pa.Array) -> Bools:
     first = array.offset % 8
     octets = np.frombuffer(bits, np.uint8)[array.offset // 8 :]
     return np.unpackbits(octets, count=first + len(array), bitorder="little")[first:].view(np.bool_)
+
+
+def _packed(values: Bools) -> pa.Buffer:
+    return pa.py_buffer(np.packbits(values, bitorder="little"))
 
 
 def valid_mask(array: pa.Array) -> Bools | None:

@@ -12,7 +12,7 @@ from types import FrameType
 import numpy as np
 import pyarrow as pa
 
-from consentgate.arrow import quoted
+from consentgate.arrow import integers, quoted
 from consentgate.columns import Columns
 from consentgate.coverage.mismatches import MASS_SHARE, gap_text, is_mass, mass_text, purpose_text
 from consentgate.coverage.vocabularies import alike_words, id_columns, policy_gaps, words_used
@@ -92,7 +92,7 @@ class Watch:
             decision: the decision on n rows.
             table: the n rows, validated.
         """
-        bits = decision.reason_bits.to_numpy()
+        bits = integers(decision.reason_bits)
         hints = bits & self._mask
         if np.count_nonzero(hints) < MASS_SHARE * len(bits):
             self._begin()

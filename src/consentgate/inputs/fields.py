@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from consentgate.arrow import ArrayBuffers, for_each, row_blocks
+from consentgate.arrow import ArrayBuffers, for_each, integers, row_blocks
 from consentgate.kernel import Field as FieldStruct
 from consentgate.kernel import FieldKind, Unit
 
@@ -97,7 +97,7 @@ def _used(column: pa.DictionaryArray) -> list[int]:
     is_used = np.zeros(len(column.dictionary), np.bool_)
 
     def mark(rows: slice) -> None:
-        is_used[column.indices[rows].drop_null().to_numpy()] = True
+        is_used[integers(column.indices[rows].drop_null())] = True
 
     for_each(mark, row_blocks(len(column)))
     used: list[int] = np.flatnonzero(is_used).tolist()

@@ -15,10 +15,12 @@ from consentgate.arrow import (
     Int64s,
     Validator,
     as_table,
+    booleans,
     check_instants,
     decoded,
     find_column,
     for_each,
+    from_numpy,
     is_text,
     one_chunk,
     plain_text,
@@ -277,7 +279,7 @@ class GivenTable:
         rows = None
         if any(column.null_count for column in columns):
             rows = np.flatnonzero(np.logical_and.reduce([_valid(column) for column in columns]))
-            columns = [column.take(pa.array(rows)) for column in columns]
+            columns = [column.take(from_numpy(rows)) for column in columns]
         first = np.empty(len(columns[0]), np.int64)
         table = RowTable(columns[0], first=first)
         if not table.repeats:
@@ -371,7 +373,7 @@ class GivenTable:
 
 
 def _valid(column: pa.Array) -> Bools:
-    mask: Bools = column.is_valid().to_numpy(zero_copy_only=False)
+    mask: Bools = booleans(column.is_valid())
     return mask
 
 
@@ -397,7 +399,7 @@ def _repeats(first: Int64s, word: pa.DictionaryArray | None) -> Int64s:
     if word is None or not len(later):
         return later
     rows = np.union1d(later, first[later])  # no other row shares its key
-    codes = ranks(word.take(pa.array(rows))).astype(np.int64)
+    codes = ranks(word.take(from_numpy(rows))).astype(np.int64)
     pairs = first[rows] * (codes.max() + 1) + codes
-    repeats: Int64s = rows[first_rows(pa.array(pairs)) != np.arange(len(rows))]
+    repeats: Int64s = rows[first_rows(from_numpy(pairs)) != np.arange(len(rows))]
     return repeats

@@ -11,7 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Bools, for_each, one_chunk, quoted, row_blocks
+from consentgate.arrow import (
+    Bools,
+    booleans,
+    dictionary_codes,
+    for_each,
+    from_numpy,
+    from_texts,
+    one_chunk,
+    quoted,
+    row_blocks,
+)
 from consentgate.errors import NullValueError, UnknownStatusError
 from consentgate.index import IdFamily, RowTable, id_family
 from consentgate.inputs import tables
@@ -230,7 +240,7 @@ def only_rows(consent: ConsentSnapshot, rows: Sequence[int]) -> ConsentSnapshot:
     Args:
         rows: their positions, each once.
     """
-    taken = consent.table.take(pa.array(rows, pa.int64()))
+    taken = consent.table.take(from_numpy(np.asarray(rows, np.int64)))
     columns = {name: one_chunk(taken[name]) for name in taken.column_names}
     return ConsentSnapshot._made(pa.table(columns), consent.as_of, consent.source, [])
 
@@ -316,7 +326,7 @@ def _note_valid_without_start(
         return
     missing = _has_word(status, VALID_STATUSES)
     if starts is not None:
-        missing &= ~starts.latest.is_valid().to_numpy(zero_copy_only=False)
+        missing &= ~booleans(starts.latest.is_valid())
         for noted in (starts.unread, starts.naive):
             missing &= True if noted is None else ~noted
     if missing.any():
@@ -331,12 +341,12 @@ def _note_valid_without_start(
 
 
 def _has_word(column: pa.DictionaryArray, words: Collection[str]) -> Bools:
-    matches = pc.is_in(column.dictionary, pa.array(sorted(words), pa.large_string()))
-    by_index = np.append(matches.to_numpy(zero_copy_only=False), False)  # the last is for nulls
+    matches = pc.is_in(column.dictionary, from_texts(sorted(words)))
+    by_index = np.append(booleans(matches), False)  # the last is for nulls
     mask = np.empty(len(column), np.bool_)
 
     def fill(rows: slice) -> None:
-        mask[rows] = by_index[column.indices[rows].fill_null(len(matches)).to_numpy()]
+        mask[rows] = by_index[dictionary_codes(column[rows])]
 
     for_each(fill, row_blocks(len(column)))
     return mask

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Uint64s, one_chunk, plain_text
+from consentgate.arrow import Uint64s, from_texts, integers, one_chunk, plain_text
 
 EMPTY = ""
 """The key of a mapping that stands for an empty cell, which is a null or an empty text."""
@@ -28,13 +28,13 @@ def translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.Dict
     if EMPTY in mapping and codes.null_count:
         codes = codes.fill_null(len(meanings))
         meanings.append(mapping[EMPTY])
-    return pa.DictionaryArray.from_arrays(codes, pa.array(meanings, pa.large_string()))
+    return pa.DictionaryArray.from_arrays(codes, from_texts(meanings))
 
 
 def ranks(words: pa.DictionaryArray) -> Uint64s:
     """The position of each entry's word among the dictionary's words in sorted order."""
     rank = np.argsort(np.argsort(np.array(words.dictionary.to_pylist(), dtype=object)))
-    in_order: Uint64s = rank.astype(np.uint64)[words.indices.to_numpy(zero_copy_only=False)]
+    in_order: Uint64s = rank.astype(np.uint64)[integers(words.indices)]
     return in_order
 
 

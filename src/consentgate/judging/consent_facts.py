@@ -18,6 +18,8 @@ from consentgate.arrow import (
     as_micros,
     booleans,
     for_each,
+    from_numpy,
+    from_texts,
     one_chunk,
     read_instants,
     row_blocks,
@@ -125,9 +127,7 @@ class _Records:
     def _of_purpose(cls, policy: Policy, table: pa.Table, purpose: str, as_of: int) -> "_Records":
         looked_at = _RECORD_COLUMNS | {rule.column for rule in policy.subject_rules}
         used = table.select([name for name in table.column_names if name in looked_at])
-        wanted = pc.is_in(
-            used["purpose"].chunk(0).dictionary, pa.array([purpose], pa.large_string())
-        )
+        wanted = pc.is_in(used["purpose"].chunk(0).dictionary, from_texts([purpose]))
         if not pc.all(wanted).as_py():
             used = used.take(pc.indices_nonzero(wanted.take(used["purpose"].chunk(0).indices)))
         columns = {name: one_chunk(used[name]) for name in used.column_names}
@@ -162,7 +162,7 @@ class _Records:
         mentions = pa.concat_arrays([some.subjects for some in records])
         first = first_rows(mentions)
         is_first = first == np.arange(len(first))
-        subjects = mentions.filter(pa.array(is_first))
+        subjects = mentions.filter(from_numpy(is_first))
         bits, purposes = np.zeros(len(subjects), np.uint32), np.zeros(len(subjects), np.int64)
         valid_from = np.full(len(subjects), EARLIEST)
         valid_until = np.full(len(subjects), LATEST)

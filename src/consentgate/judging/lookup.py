@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate import kernel as c
-from consentgate.arrow import Int64s, dictionary_codes, without_views
+from consentgate.arrow import Int64s, dictionary_codes, from_numpy, without_views
 from consentgate.judging.facts import Facts, Resolved
 
 
@@ -57,7 +57,7 @@ class Lookup:
     def _used_values(self, facts: Facts, ids: pa.DictionaryArray) -> tuple[Resolved, Int64s]:
         end = len(ids.dictionary)
         used, positions = np.unique(dictionary_codes(ids), return_inverse=True)
-        values = without_views(ids.dictionary).take(pa.array(used, mask=used == end))
+        values = without_views(ids.dictionary).take(from_numpy(used, used != end))
         return facts.resolve(values, self.now), positions
 
     def _all_values(self, facts: Facts, values: pa.Array) -> Resolved:

@@ -12,6 +12,8 @@ from consentgate.arrow import (
     Bits,
     MalformedArrayError,
     Validator,
+    from_numpy,
+    integers,
     is_list,
     list_items,
     malformed,
@@ -109,7 +111,7 @@ class Messages:
             if self._lookup.takes_values(ids):
                 Validator().check_column(name, ids)  # pyarrow takes values without any check
             resolved, positions = self._lookup.values(facts, ids)
-            ids = ids.indices if positions is None else pa.array(positions)
+            ids = ids.indices if positions is None else from_numpy(positions)
         described = IdArray(ids)
         struct = self._lookup.struct(facts, is_signed=described.is_signed)
         self._held += [described, struct]
@@ -148,7 +150,7 @@ class Messages:
         return column.values, c.Lists(code, buffers.values(1, width), sizes, 0, buffers.validity)
 
     def _are_shared(self, column: pa.Array, items: int) -> bool:
-        sizes = column.sizes.to_numpy().astype(np.int64)
+        sizes = integers(column.sizes).astype(np.int64)
         # a size that no view can have must not make up for those of others
         return int(sizes.clip(0, items + 1).sum()) > items
 
@@ -168,7 +170,7 @@ class Messages:
             since = unite(np.maximum, answers.since, *spans)
         resolved = Resolved(np.append(bits, np.uint32(0)), np.append(since, 0))
         offsets = np.concatenate([[0], np.cumsum(counts > 0)])
-        ids = IdArray(pa.array(np.arange(len(holders))))
+        ids = IdArray(from_numpy(np.arange(len(holders))))
         valid = ArrayBuffers(column)
         self._held += [offsets, ids, valid]
         lists = c.Lists(c.ListKind.LIST64, offsets.ctypes.data, None, 0, valid.validity)

@@ -11,6 +11,8 @@ from consentgate.arrow import (
     booleans,
     dictionary_codes,
     find_column,
+    from_numpy,
+    from_texts,
     is_text,
     plain_text,
     type_text,
@@ -97,9 +99,10 @@ def _is_listed(column: pa.Array, values: tuple[Any, ...]) -> pa.BooleanArray:
 def _comparable(column: pa.Array, values: tuple[Any, ...]) -> tuple[pa.Array, pa.Array]:
     """The column and the values in one type, without the values that this type cannot hold."""
     if is_text(column.type):
-        return plain_text(column), pa.array(values, pa.large_string())
-    bounds = np.iinfo(column.type.to_pandas_dtype())
-    return column, pa.array([v for v in values if bounds.min <= v <= bounds.max], column.type)
+        return plain_text(column), from_texts(values)
+    kind = np.dtype(column.type.to_pandas_dtype())
+    bounds = np.iinfo(kind)
+    return column, from_numpy(np.array([v for v in values if bounds.min <= v <= bounds.max], kind))
 
 
 def find_rule_column(schema: pa.Schema, rule: Rule, where: str) -> int:

@@ -238,7 +238,7 @@ class Held:
     def __init__(self, sieve: Sieve, table_of: TableOf, first_row: int) -> None:
         self._sieve, self._table_of, self._first_row = sieve, table_of, first_row
         self._gate: StreamGate | None = None
-        self._table, self._decision = pa.table({}), Decision(pa.array([], pa.uint32()), {})
+        self._table, self._decision = pa.table({}), Decision(pa.nulls(0, pa.uint32()), {})
         self._start = 0
         """How many of the n rows come before those that table and decision are about."""
         self._entry: Any = None

@@ -11,7 +11,7 @@ from consentgate.arrow.instants import (
     micros_text,
     read_instants,
 )
-from consentgate.arrow.layouts import decoded, one_chunk, plain_text, without_views
+from consentgate.arrow.layouts import decoded, one_chunk, one_text, plain_text, without_views
 from consentgate.arrow.lists import list_items, spans, unite
 from consentgate.arrow.rows import can_linger, keep_rows, keep_valid_rows, keep_values
 from consentgate.arrow.schemas import (
@@ -83,6 +83,7 @@ __all__ = [
     "malformed",
     "micros_text",
     "one_chunk",
+    "one_text",
     "pandas_index",
     "plain_text",
     "quoted",

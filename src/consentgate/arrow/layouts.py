@@ -6,7 +6,8 @@ import numpy as np
 import pyarrow as pa
 
 from consentgate.arrow.schemas import is_text, plain_layout
-from consentgate.arrow.values import bitmap, fixed_width_values
+from consentgate.arrow.threads import for_each
+from consentgate.arrow.values import Int64s, bitmap, fixed_width_values, from_numpy
 from consentgate.errors import MalformedDataError
 
 _MOST_SHARED_BYTES = 1 << 30
@@ -74,6 +75,51 @@ def decoded(column: pa.Array | pa.ChunkedArray) -> Any:
         kind = plain_layout(column.type.value_type) or column.type.value_type
         return pa.chunked_array([decoded(chunk) for chunk in column.chunks], kind)
     return without_views(column.dictionary).take(column.indices)
+
+
+def one_text(column: pa.ChunkedArray) -> pa.LargeStringArray:
+    """A column of text of any layout as one array. Several threads copy its chunks."""
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    if len(chunks) == 1:
+        return plain_text(chunks[0])
+    texts = [chunk if _has_offsets(chunk) else plain_text(chunk) for chunk in chunks]
+    ends = [_offsets(text) for text in texts]
+    rows = np.cumsum([0, *map(len, texts)])
+    octets = np.cumsum([0, *(int(own[-1]) - int(own[0]) for own in ends)])
+    offsets, data = np.zeros(rows[-1] + 1, np.int64), np.empty(octets[-1], np.uint8)
+
+    def copy(at: int) -> None:
+        own, bounds = ends[at], slice(octets[at], octets[at + 1])
+        offsets[rows[at] + 1 : rows[at + 1] + 1] = own[1:] + (octets[at] - own[0])
+        if bounds.stop > bounds.start:
+            data[bounds] = np.frombuffer(texts[at].buffers()[2], np.uint8)[own[0] : own[-1]]
+
+    for_each(copy, range(len(texts)))
+    buffers = [_validity(texts), pa.py_buffer(offsets), pa.py_buffer(data)]
+    return pa.Array.from_buffers(pa.large_string(), len(offsets) - 1, buffers)
+
+
+def _has_offsets(texts: pa.Array) -> bool:
+    return bool(pa.types.is_string(texts.type) or pa.types.is_large_string(texts.type))
+
+
+def _offsets(texts: pa.Array) -> Int64s:
+    """The offsets of n texts, of which n is not zero: n + 1 integers."""
+    width = np.dtype(np.int32 if pa.types.is_string(texts.type) else np.int64)
+    first, buffer = texts.offset * width.itemsize, texts.buffers()[1]
+    return np.frombuffer(buffer, width, len(texts) + 1, first).astype(np.int64)
+
+
+def _validity(arrays: list[pa.Array]) -> pa.Buffer | None:
+    """The validity bits of arrays that are put one after the other; None if no entry is null."""
+    masks = [bitmap(array) for array in arrays]
+    if all(mask is None for mask in masks):
+        return None
+    whole = [
+        np.ones(len(array), np.bool_) if mask is None else mask
+        for array, mask in zip(arrays, masks, strict=True)
+    ]
+    return from_numpy(np.concatenate(whole)).buffers()[1]
 
 
 def one_chunk(column: pa.ChunkedArray) -> pa.Array:

@@ -25,6 +25,7 @@ from consentgate.arrow import (
     Uint64s,
     fixed_width_values,
     for_each,
+    from_numpy,
     refuse_faults,
     row_blocks,
     thread_count,
@@ -45,6 +46,10 @@ _LOAD = 0.65
 """The share of places that are used. With more, less memory is needed, but searches are longer."""
 _COUNTS = 3
 """How many counts `cg_fill` returns."""
+_ROWS_AT_ONCE = 1 << 20
+"""How many rows are put into a table before the next ones are hashed. Their keys fit into the cache
+that cores share.
+"""
 
 Column = npt.NDArray[Any]
 
@@ -155,21 +160,37 @@ class RowTable:
         self._ranks = np.zeros(-(-count // RANK_LINES), np.uint64)
         self._table = _table(self.layout, self._lines, 0, self._ranks, 0, self._secret)
         self.longest = self.repeats = self._entries = 0
-        self._fill(_keys(ids, self._secret, self.layout), facts, first)
+        self._fill(ids, facts, first)
 
-    def _fill(self, keys: Uint64s, facts: Uint64s | None, first: Int64s | None) -> None:
+    def _fill(self, ids: pa.Array, facts: Uint64s | None, first: Int64s | None) -> None:
+        keys, filled = _Keys(ids, self._secret, self.layout), []
+        for rows in row_blocks(self._rows, _ROWS_AT_ONCE):
+            filled += self._put(keys.of(rows), rows, facts, first)
+        spilled = np.sort(np.concatenate([np.zeros(0, np.int64), *(left for left, _ in filled)]))
+        counts = np.array([*(own for _, own in filled), self._put_spilled(ids, spilled, first)])
+        self.repeats, self.longest = int(counts[:, 1].sum()), int(counts[:, 2].max())
+
+    def _put(
+        self, keys: Uint64s, rows: slice, facts: Uint64s | None, first: Int64s | None
+    ) -> list[tuple[Int64s, Int64s]]:
+        """Put rows into the table. Returns the rows that each thread spilled, and its counts."""
         filled: list[tuple[Int64s, Int64s]] = []
 
-        def fill(lines: slice) -> None:
-            spilled, counts = np.empty(self._rows, np.int64), np.zeros(_COUNTS, np.int64)
+        def put(lines: slice) -> None:
+            spilled = np.empty(rows.stop - rows.start, np.int64)
+            counts = np.zeros(_COUNTS, np.int64)
             kernel.cg_fill(
-                *(self._table, _address(keys), _address(facts), self._rows),
+                *(self._table, _address(keys), _address(facts), rows.start, rows.stop),
                 *(lines.start, lines.stop, _address(first), _address(spilled), _address(counts)),
             )
             filled.append((spilled[: counts[0]].copy(), counts))
 
-        for_each(fill, self._spans())
-        rows = np.sort(np.concatenate([spilled for spilled, _ in filled]))
+        for_each(put, self._spans())
+        return filled
+
+    def _put_spilled(self, ids: pa.Array, rows: Int64s, first: Int64s | None) -> Int64s:
+        """Put rows wherever a place is left. Returns the counts."""
+        keys = _Keys(ids.take(from_numpy(rows)), self._secret, self.layout).of(slice(0, len(rows)))
         counts = np.zeros(_COUNTS, np.int64)
         refuse_faults(
             kernel.cg_fill_spilled(
@@ -177,8 +198,7 @@ class RowTable:
                 *(_address(first), _address(counts)),
             )
         )
-        of_all = np.array([*(counts for _, counts in filled), counts])
-        self.repeats, self.longest = int(of_all[:, 1].sum()), int(of_all[:, 2].max())
+        return counts
 
     def settle(self, facts: Uint64s, beside: Sequence[Column]) -> list[Column]:
         """Replace rows by their facts, once. Returns the columns by rank."""
@@ -234,23 +254,29 @@ def _table(
     )
 
 
-def _keys(ids: pa.Array, secret: Secret, layout: LineLayout) -> Uint64s:
-    """The keys of n ids that are not null: n integers, or (n, 2) words."""
-    if layout is not LineLayout.TEXTS:
-        word = np.dtype((np.uint64, layout.key_words)) if layout.key_words > 1 else np.uint64
-        return np.require(fixed_width_values(ids, np.dtype(word)), requirements="A")
-    keys = np.empty((len(ids), layout.key_words), np.uint64)
-    described = IdArray(ids)
+class _Keys:
+    """The keys of ids that are not null: a word for each integer, otherwise two words."""
 
-    def fill(rows: slice) -> None:
-        refuse_faults(
-            kernel.cg_keys(
-                described.struct, secret.struct, rows.start, rows.stop, _address(keys[rows])
-            )
-        )
+    def __init__(self, ids: pa.Array, secret: Secret, layout: LineLayout) -> None:
+        self._secret, self._ids, self._values = secret, IdArray(ids), None
+        if layout is not LineLayout.TEXTS:
+            word = np.dtype((np.uint64, layout.key_words)) if layout.key_words > 1 else np.uint64
+            values = fixed_width_values(ids, np.dtype(word))
+            self._values = np.require(values, requirements="A")
 
-    for_each(fill, row_blocks(len(ids)))
-    return keys
+    def of(self, rows: slice) -> Uint64s:
+        """The keys of some rows. Those of texts are computed."""
+        if self._values is not None:
+            return self._values[rows]
+        keys = np.empty((rows.stop - rows.start, LineLayout.TEXTS.key_words), np.uint64)
+
+        def fill(own: slice) -> None:
+            start, stop = rows.start + own.start, rows.start + own.stop
+            at = _address(keys[own])
+            refuse_faults(kernel.cg_keys(self._ids.struct, self._secret.struct, start, stop, at))
+
+        for_each(fill, row_blocks(len(keys)))
+        return keys
 
 
 def _address(array: Column | None) -> int | None:

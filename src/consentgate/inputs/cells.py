@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Bools, Instants, is_text, one_chunk, plain_text, read_instants
+from consentgate.arrow import Bools, Instants, is_text, one_chunk, one_text, read_instants
 
 _DAY = r"^\d{4}-\d{2}-\d{2}[ T]"
 _WITH_OFFSET = _DAY + r"[0-9:.]+(Z|[+-][0-9:]+)$"
@@ -67,7 +67,7 @@ def read_instant_cells(column: pa.ChunkedArray, name: str, zone: str | None) -> 
     if not is_text(column.type):  # JSON has numbers, booleans, objects and lists, too
         nulls = pa.nulls(len(column), pa.timestamp("us", "UTC"))
         return InstantColumn(nulls, nulls, unread=_is_valid(column))
-    cells = one_chunk(plain_text(column))
+    cells = one_text(column)
     whole = _cast(cells, "UTC")
     return _read_apart(cells, name, zone) if whole is None else InstantColumn(whole, whole)
 
@@ -82,7 +82,7 @@ def read_flag_cells(column: pa.ChunkedArray) -> tuple[pa.Array, Bools | None]:
         return one_chunk(column.cast(pa.bool_())), None
     if not is_text(column.type):
         return pa.nulls(len(column), pa.bool_()), _is_valid(column)
-    cells = one_chunk(plain_text(column))
+    cells = one_text(column)
     with suppress(pa.ArrowInvalid):
         return cells.cast(pa.bool_()), None
     unread = _unreadable(cells, pa.bool_())

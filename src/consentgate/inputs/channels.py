@@ -127,7 +127,7 @@ class ChannelRegistry(tables.DatedTable):
         if (ids := columns["channel_id"]) is not None:
             row_tables = given.note_repeats(ids, None, "the channel")
         with given.faults.noted():
-            instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
+            instant = tables.read_as_of(as_of, given.schema, _LAYOUT.what)
         given.faults.raise_all()
         return cls._made(pa.table(columns), instant, source, row_tables)
 

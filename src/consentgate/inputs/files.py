@@ -188,7 +188,7 @@ def _read_parquet(path: Path, words: Collection[str]) -> pa.Table:
             schema = file.schema_arrow
 
         def read(at: int) -> None:
-            with open_parquet(source, dictionaries=encoded) as own:
+            with open_parquet(source, columns=len(schema), dictionaries=encoded) as own:
                 batches[at] += promised_batches(own, _BATCH_ROWS, groups=groups[spans[at]])
 
         for_each(read, range(len(spans)))

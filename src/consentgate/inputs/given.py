@@ -23,7 +23,7 @@ from consentgate.arrow import (
     from_numpy,
     is_text,
     one_chunk,
-    plain_text,
+    one_text,
     row_blocks,
     type_text,
 )
@@ -71,11 +71,13 @@ class Layout:
 class GivenTable:
     """A table whose columns are checked under the names of a layout.
 
-    Each method notes the faults of its column in `faults`. It returns None if the column cannot be
-    used, and otherwise a column in which later checks can find more faults.
+    Each method takes its column out of `columns`, so that the memory of a column is free as soon as
+    the column is converted. It notes the faults of the column in `faults`. It returns None if the
+    column cannot be used, and otherwise a column in which later checks can find more faults.
 
     Attributes:
-        table: the table, with the names of the file.
+        schema: the schema of the table, with the names of the file.
+        columns: the columns that were not taken yet, by their position.
         faults: the faults that were found so far.
         names: the file's names by the layout's, if they differ.
         zone: the time zone of timestamps that have none. None: such timestamps are faults.
@@ -83,7 +85,8 @@ class GivenTable:
             types of their own.
     """
 
-    table: pa.Table
+    schema: pa.Schema
+    columns: dict[int, pa.ChunkedArray]
     faults: Faults
     names: Mapping[str, str]
     zone: str | None
@@ -138,8 +141,9 @@ class GivenTable:
         zone: str | None,
         text_file: Path | None,
     ) -> "GivenTable":
-        Validator().check(table)
-        given = cls(table, Faults(layout.what), names, zone, text_file)
+        validator, columns = Validator(), dict(enumerate(table.columns))
+        for_each(lambda at: validator.check_column(table.schema.names[at], columns[at]), columns)
+        given = cls(table.schema, columns, Faults(layout.what), names, zone, text_file)
         given._note_hidden()
         return given
 
@@ -156,13 +160,14 @@ class GivenTable:
             found[name] = readers[name](parts[name])
 
         for_each(read, readers)
+        pa.default_memory_pool().release_unused()  # lowers the peak of memory
         for part in parts.values():
             self.faults.take_over(part.faults)
         return {name: found[name] for name in readers}
 
     def has(self, name: str) -> bool:
         """Whether the table has a column of that name, or `columns` says so."""
-        return name in self.names or name in self.table.column_names
+        return name in self.names or name in self.schema.names
 
     def ids(self, name: str) -> pa.Array | None:
         """The ids as int64, uint64, large_string or 16-byte binary."""
@@ -173,7 +178,7 @@ class GivenTable:
         if family is None:
             self._refuse_type(name, column, "must hold ids: integers, strings or UUIDs")
             return None
-        ids = one_chunk(plain_text(column) if family is IdFamily.STRING else decoded(column))
+        ids = one_text(column) if family is IdFamily.STRING else one_chunk(decoded(column))
         self._note_nulls(ids, name)
         if family is IdFamily.INTEGER:
             fits_signed = pa.types.is_signed_integer(ids.type) or (pc.max(ids).as_py() or 0) < 2**63
@@ -243,18 +248,21 @@ class GivenTable:
     def others(self, known: Collection[str]) -> pa.Table:
         """The columns that have other names than the known ones, and occur once."""
         used = {*known, *self.names.values()}
-        names = [name for name in self.table.column_names if name not in used]
+        names = [name for name in self.schema.names if name not in used]
         counts = {name: names.count(name) for name in names}
         for name, count in counts.items():
             if count > 1:
                 with self.faults.noted():
-                    find_column(self.table.schema, name, role="attribute")
-        return self.table.select([name for name, count in counts.items() if count == 1])
+                    find_column(self.schema, name, role="attribute")
+        found = [name for name, count in counts.items() if count == 1]
+        fields = [self.schema.field(name) for name in found]
+        columns = [self.columns.pop(self.schema.get_field_index(name)) for name in found]
+        return pa.table(columns, schema=pa.schema(fields, self.schema.metadata))
 
     def _note_hidden(self) -> None:
         """Note columns with a layout's name if `columns` names another column for that name."""
         for name, theirs in self.names.items():
-            if name in self.table.column_names and name not in self.names.values():
+            if name in self.schema.names and name not in self.names.values():
                 self.faults.add(
                     ColumnAmbiguousError(
                         f"`columns` says that '{theirs}' is '{name}', but there is a column "
@@ -280,11 +288,11 @@ class GivenTable:
         if any(column.null_count for column in columns):
             rows = np.flatnonzero(np.logical_and.reduce([_valid(column) for column in columns]))
             columns = [column.take(from_numpy(rows)) for column in columns]
-        first = np.empty(len(columns[0]), np.int64)
-        table = RowTable(columns[0], first=first)
+        table = RowTable(columns[0])
         if not table.repeats:
             return [] if rows is not None else [table]
-        repeats = _repeats(first, None if word is None else columns[1])
+        del table
+        repeats = _repeats(first_rows(columns[0]), None if word is None else columns[1])
         if len(repeats):
             repeats = repeats if rows is None else rows[repeats]
             self.faults.add(
@@ -313,7 +321,7 @@ class GivenTable:
         theirs = self.names.get(name, name)
         role = "required" if theirs == name else f"'{name}'"
         with self.faults.noted():
-            return self.table.column(find_column(self.table.schema, theirs, role=role, hint=_HINT))
+            return self.columns.pop(find_column(self.schema, theirs, role=role, hint=_HINT))
         return None
 
     def shown(self, name: str) -> str:

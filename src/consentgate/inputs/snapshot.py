@@ -211,7 +211,7 @@ class ConsentSnapshot(tables.DatedTable):
         for more in others.values():
             columns |= more
         with given.faults.noted():
-            instant = tables.read_as_of(as_of, given.table, _LAYOUT.what)
+            instant = tables.read_as_of(as_of, given.schema, _LAYOUT.what)
         given.faults.raise_all()
         return cls._made(pa.table(columns), instant, source, row_tables)
 

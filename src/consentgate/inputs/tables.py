@@ -17,8 +17,8 @@ from consentgate.arrow import (
     find_column,
     is_text,
     one_chunk,
+    one_text,
     pandas_index,
-    plain_text,
     without_views,
 )
 from consentgate.errors import AsOfError, ColumnMissingError
@@ -114,7 +114,7 @@ def refuse_headless(table: pa.Table, path: Path, key: str) -> None:
         )
 
 
-def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetime:
+def read_as_of(argument: datetime | None, schema: pa.Schema, what: str) -> datetime:
     """The instant whose facts a table holds, from the argument or from the schema's metadata.
 
     Raises:
@@ -122,7 +122,7 @@ def read_as_of(argument: datetime | None, table: pa.Table, what: str) -> datetim
         AsOfError: Neither gives an instant, they disagree, or the metadata's is not an instant with
             an offset from UTC.
     """
-    metadata = table.schema.metadata or {}
+    metadata = schema.metadata or {}
     texts = [metadata[key].decode("utf-8", "replace") for key in _AS_OF_KEYS if key in metadata]
     instants = {_parse_as_of(text, what) for text in texts}
     if argument is not None:
@@ -147,7 +147,7 @@ def _attribute(column: pa.ChunkedArray) -> pa.Array | None:
     column = without_views(decoded(column))
     kind = column.type
     if is_text(kind):
-        return one_chunk(plain_text(column))
+        return one_text(column)
     if pa.types.is_integer(kind):
         return one_chunk(column.cast(pa.uint64() if pa.types.is_uint64(kind) else pa.int64()))
     if pa.types.is_boolean(kind) or pa.types.is_timestamp(kind):

@@ -6,7 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from consentgate.arrow import Uint64s, from_texts, integers, one_chunk, plain_text
+from consentgate.arrow import (
+    Uint64s,
+    dictionary_codes,
+    for_each,
+    from_numpy,
+    from_texts,
+    integers,
+    plain_text,
+)
 
 EMPTY = ""
 """The key of a mapping that stands for an empty cell, which is a null or an empty text."""
@@ -14,9 +22,29 @@ EMPTY = ""
 
 def encoded(column: pa.ChunkedArray) -> pa.DictionaryArray:
     """Dictionary-encode text of any layout. Every value of the dictionary is used."""
-    chunks = [_encoded_chunk(chunk) for chunk in column.chunks if len(chunk)]
-    words = pa.chunked_array(chunks, pa.dictionary(pa.int32(), pa.large_string()))
-    return one_chunk(words.unify_dictionaries())
+    chunks = [chunk for chunk in column.chunks if len(chunk)]
+    parts = chunks.copy()
+
+    def encode(at: int) -> None:
+        parts[at] = _encoded_chunk(chunks[at])
+
+    for_each(encode, range(len(chunks)))
+    if len(parts) == 1:
+        return parts[0]
+    words = pa.chunked_array([part.dictionary for part in parts], pa.large_string()).unique()
+    ends = np.cumsum([0, *map(len, parts)])
+    codes, valid = np.empty(ends[-1], np.int32), np.ones(ends[-1], np.bool_)
+
+    def write(at: int) -> None:
+        part, rows = parts[at], slice(ends[at], ends[at + 1])
+        new_codes = integers(pc.index_in(part.dictionary, words))
+        own = dictionary_codes(part)
+        valid[rows] = own < len(new_codes)
+        codes[rows] = np.append(new_codes, 0)[own]
+
+    for_each(write, range(len(parts)))
+    indices = from_numpy(codes, None if valid.all() else valid)
+    return pa.DictionaryArray.from_arrays(indices, words)
 
 
 def translated(words: pa.DictionaryArray, mapping: Mapping[str, str]) -> pa.DictionaryArray:

@@ -180,22 +180,25 @@ CG_EXPORT int32_t cg_keys(const struct cg_ids *ids, const struct cg_secret *secr
 CG_EXPORT int32_t cg_hashes(const struct cg_ids *ids, const struct cg_secret *secret,
                             int64_t start, int64_t stop, uint64_t *hashes);
 
-/* Put rows into the lines from `first_line` to `end_line`, as row + 1 in place of facts.
+/* Put the rows start to stop into the lines from `first_line` to `end_line`, as row + 1 in place of
+ * facts.
  *
  * Rows are put there if the line of their hash is one of these. Rows for which no place is left
  * before `end_line` are written to `spilled`. Rows whose facts are zero are left out.
  *
- * keys: of n rows: one word each for integers, otherwise two.
- * facts: of n rows; NULL if no row is left out.
- * first: gets, for each row that is looked at, the first row with the same key; may be NULL.
+ * keys: of the rows start to stop: one word each for integers, otherwise two.
+ * facts: of all rows; NULL if no row is left out.
+ * first: of all rows; gets, for each row that is looked at, the first row with the same key. NULL if
+ *        that is not asked for.
  * counts: gets how many rows were spilled, how many were repeats, and the most lines that a row
  *         lies beyond the line of its hash.
  */
 CG_EXPORT int32_t cg_fill(const struct cg_table *table, const uint64_t *keys, const uint64_t *facts,
-                          int64_t rows, uint64_t first_line, uint64_t end_line, int64_t *first,
-                          int64_t *spilled, int64_t *counts);
+                          int64_t start, int64_t stop, uint64_t first_line, uint64_t end_line,
+                          int64_t *first, int64_t *spilled, int64_t *counts);
 
-/* Put rows that were spilled wherever a place is left. Arguments are those of cg_fill. */
+/* Put rows that were spilled wherever a place is left. `keys` are those of the spilled rows, in their
+ * order; the other arguments are those of cg_fill. */
 CG_EXPORT int32_t cg_fill_spilled(const struct cg_table *table, const uint64_t *keys,
                                   const int64_t *spilled, int64_t count, int64_t *first,
                                   int64_t *counts);

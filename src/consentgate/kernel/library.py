@@ -19,7 +19,7 @@ _FUNCTIONS = {
     "cg_fill": (
         c_int32,
         [
-            *(POINTER(s.Table), c_void_p, c_void_p, c_int64, c_uint64, c_uint64),
+            *(POINTER(s.Table), c_void_p, c_void_p, c_int64, c_int64, c_uint64, c_uint64),
             *(c_void_p, c_void_p, c_void_p),
         ],
     ),

@@ -169,15 +169,17 @@ ALWAYS_INLINE uint64_t hash_of(int64_t layout, const struct cg_table *table, con
 }
 
 ALWAYS_INLINE void fill(int64_t layout, const struct cg_table *table, const uint64_t *keys,
-                        const uint64_t *facts, int64_t rows, uint64_t first_line, uint64_t end_line,
-                        int64_t *first, int64_t *spilled, struct filled *filled)
+                        const uint64_t *facts, int64_t start, int64_t stop, uint64_t first_line,
+                        uint64_t end_line, int64_t *first, int64_t *spilled,
+                        struct filled *filled)
 {
     int64_t mine[TILE + 1];
     uint64_t home[TILE + 1], a, b;
-    for (int64_t from = 0; from < rows; from += TILE) {
-        int64_t to = rows - from < TILE ? rows : from + TILE, held = 0;
+    for (int64_t from = start; from < stop; from += TILE) {
+        int64_t to = stop - from < TILE ? stop : from + TILE, held = 0;
         for (int64_t row = from; row < to; row++) {
-            uint64_t line = place_of(hash_of(layout, table, keys, row, &a, &b), table->count);
+            uint64_t hash = hash_of(layout, table, keys, row - start, &a, &b);
+            uint64_t line = place_of(hash, table->count);
             mine[held] = row;
             home[held] = line;
             held += (line >= first_line) & (line < end_line) & (!facts || facts[row] != 0);
@@ -185,7 +187,7 @@ ALWAYS_INLINE void fill(int64_t layout, const struct cg_table *table, const uint
         for (int64_t n = 0; n < held; n++)
             __builtin_prefetch(table->lines + LINE_WORDS * home[n], 1);
         for (int64_t n = 0; n < held; n++) {
-            hash_of(layout, table, keys, mine[n], &a, &b);
+            hash_of(layout, table, keys, mine[n] - start, &a, &b);
             if (!put_row(layout, table->lines, home[n], end_line - home[n], table->count, a, b,
                          mine[n], first, filled))
                 spilled[filled->spilled++] = mine[n];
@@ -194,13 +196,13 @@ ALWAYS_INLINE void fill(int64_t layout, const struct cg_table *table, const uint
 }
 
 int32_t cg_fill(const struct cg_table *table, const uint64_t *keys, const uint64_t *facts,
-                int64_t rows, uint64_t first_line, uint64_t end_line, int64_t *first,
-                int64_t *spilled, int64_t *counts)
+                int64_t start, int64_t stop, uint64_t first_line, uint64_t end_line,
+                int64_t *first, int64_t *spilled, int64_t *counts)
 {
     struct filled filled = {0, 0, 0};
     switch (table->layout) {
 #define FILL(LAYOUT)                                                                               \
-    fill(LAYOUT, table, keys, facts, rows, first_line, end_line, first, spilled, &filled)
+    fill(LAYOUT, table, keys, facts, start, stop, first_line, end_line, first, spilled, &filled)
     case CG_INTEGER_LINES: FILL(CG_INTEGER_LINES); break;
     case CG_UUID_LINES: FILL(CG_UUID_LINES); break;
     default: FILL(CG_TEXT_LINES); break;
@@ -216,7 +218,7 @@ int32_t cg_fill_spilled(const struct cg_table *table, const uint64_t *keys, cons
     struct filled filled;
     memcpy(&filled, counts, sizeof filled);
     for (int64_t n = 0; n < count; n++) {
-        uint64_t a, b, hash = hash_of(table->layout, table, keys, spilled[n], &a, &b);
+        uint64_t a, b, hash = hash_of(table->layout, table, keys, n, &a, &b);
         if (!put_row(table->layout, table->lines, place_of(hash, table->count), table->count,
                      table->count, a, b, spilled[n], first, &filled))
             return CG_NO_SPACE;

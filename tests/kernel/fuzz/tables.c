@@ -19,12 +19,17 @@ static uint64_t hash_of_row(const struct rows *rows, uint64_t a, uint64_t b)
     return rows->layout == CG_TEXT_LINES ? a : mix_pair(a, b, secret()->odd);
 }
 
+static int64_t words_of(const struct rows *rows)
+{
+    return rows->layout == CG_INTEGER_LINES ? 1 : 2;
+}
+
 /* Keys with many repeats, of which many lie in the same lines. */
 static void take_rows(struct input *input, struct rows *rows, int64_t layout)
 {
     rows->layout = layout;
     rows->count = below(input, MOST_ROWS);
-    int64_t words = layout == CG_INTEGER_LINES ? 1 : 2;
+    int64_t words = words_of(rows);
     rows->keys = zeroed(input, (size_t)(rows->count * words) * 8);
     uint64_t spread = take(input, 1);
     for (int64_t row = 0; row < rows->count; row++) {
@@ -52,18 +57,25 @@ static void fill_all(struct input *input, const struct cg_table *table, const st
                      int64_t *first, int64_t counts[3])
 {
     int64_t *spilled = zeroed(input, (size_t)rows->count * 8), *all = zeroed(input, MOST_ROWS * 8);
-    int64_t spilled_count = 0, own[3];
+    int64_t spilled_count = 0, own[3], at_once = 1 + below(input, MOST_ROWS);
     uint64_t span = RANK_LINES * (1 + (uint64_t)below(input, 4));
     for (uint64_t from = 0; from < table->count; from += span) {
         uint64_t to = table->count - from < span ? table->count : from + span;
-        EXPECT(cg_fill(table, rows->keys, rows->facts, rows->count, from, to, first, spilled,
-                       own) == CG_SOUND);
-        memcpy(all + spilled_count, spilled, (size_t)own[0] * 8);
-        spilled_count += own[0];
-        counts[1] += own[1];
-        counts[2] = own[2] > counts[2] ? own[2] : counts[2];
+        for (int64_t start = 0; start < rows->count; start += at_once) {
+            int64_t stop = rows->count - start < at_once ? rows->count : start + at_once;
+            EXPECT(cg_fill(table, rows->keys + words_of(rows) * start, rows->facts, start, stop,
+                           from, to, first, spilled, own) == CG_SOUND);
+            memcpy(all + spilled_count, spilled, (size_t)own[0] * 8);
+            spilled_count += own[0];
+            counts[1] += own[1];
+            counts[2] = own[2] > counts[2] ? own[2] : counts[2];
+        }
     }
-    EXPECT(cg_fill_spilled(table, rows->keys, all, spilled_count, first, counts) == CG_SOUND);
+    int64_t words = words_of(rows);
+    uint64_t *keys = zeroed(input, (size_t)(spilled_count * words) * 8);
+    for (int64_t n = 0; n < spilled_count; n++)
+        memcpy(keys + words * n, rows->keys + words * all[n], (size_t)words * 8);
+    EXPECT(cg_fill_spilled(table, keys, all, spilled_count, first, counts) == CG_SOUND);
 }
 
 static void check_filled(const struct cg_table *table, const struct rows *rows,

@@ -51,8 +51,9 @@ static inline uint64_t fold(uint64_t one, uint64_t other)
     return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
-/* Texts of up to so many bytes are padded to it, so that no branch depends on their length. */
+/* Texts of up to so many bytes are filled up to it. Most ids are so short. */
 #define CG_SHORT_TEXT 48
+#define SHORT_PAIRS (CG_SHORT_TEXT / 16)
 
 /* Two sums of products of words and secret words; see fingerprint_text. */
 struct sums {
@@ -69,8 +70,33 @@ ALWAYS_INLINE void add_pair(struct sums *sums, uint64_t first, uint64_t second, 
     sums->other += (cg_uint128)(first + key[2]) * (second + key[3]);
 }
 
+/* Add the pair of words at `pair` of a text of up to CG_SHORT_TEXT bytes. */
+ALWAYS_INLINE void add_masked_pair(struct sums *sums, int pair, const uint8_t *text,
+                                   const uint8_t *mask, const uint64_t *key)
+{
+    int at = 16 * pair;
+    add_pair(sums, load_word(text + at) & load_word(mask + at),
+             load_word(text + at + 8) & load_word(mask + at + 8), key + 2 * pair);
+}
+
+/* What the zeros add that short texts are filled up with: entry n is for the pairs from n on. It is
+ * worked out once for many texts. */
+struct blanks {
+    struct sums from[SHORT_PAIRS];
+};
+
+static inline void sum_blanks(const uint64_t *key, struct blanks *blanks)
+{
+    struct sums sums = {0, 0, 0};
+    for (int pair = SHORT_PAIRS - 1; pair >= 0; pair--) {
+        add_pair(&sums, 0, 0, key + 2 * pair);
+        blanks->from[pair] = sums;
+    }
+}
+
 ALWAYS_INLINE void add_short_text(struct sums *sums, const uint8_t *text, uint64_t length,
-                                  const uint8_t *end, const uint64_t *key)
+                                  const uint8_t *end, const uint64_t *key,
+                                  const struct blanks *blanks)
 {
     /* From byte CG_SHORT_TEXT - length on, these are the masks of a text's words. */
     static const uint8_t masks[2 * CG_SHORT_TEXT] = {
@@ -86,9 +112,18 @@ ALWAYS_INLINE void add_short_text(struct sums *sums, const uint8_t *text, uint64
             memcpy(copy, text, (size_t)length);
         text = copy;
     }
-    for (int at = 0; at < CG_SHORT_TEXT; at += 16)
-        add_pair(sums, load_word(text + at) & load_word(mask + at),
-                 load_word(text + at + 8) & load_word(mask + at + 8), key + at / 8);
+    add_masked_pair(sums, 0, text, mask, key);
+    const struct sums *rest = &blanks->from[1];
+    if (length > 16) {
+        add_masked_pair(sums, 1, text, mask, key);
+        rest = &blanks->from[2];
+        if (length > 32) {
+            add_masked_pair(sums, 2, text, mask, key);
+            return;
+        }
+    }
+    sums->one += rest->one;
+    sums->other += rest->other;
 }
 
 static inline void add_long_text(struct sums *sums, const uint8_t *text, uint64_t length,
@@ -113,16 +148,18 @@ static inline void add_long_text(struct sums *sums, const uint8_t *text, uint64_
  * these odds if the mixing behaves as random.
  *
  * end: the end of the buffer that holds the text.
+ * blanks: of the secret; see sum_blanks.
  * high_bits: gets the highest bit of every byte, united over all words; zero for ASCII.
  */
 ALWAYS_INLINE struct fingerprint fingerprint_text(const uint8_t *text, uint64_t length,
                                                   const uint8_t *end,
                                                   const struct cg_secret *secret,
+                                                  const struct blanks *blanks,
                                                   uint64_t *high_bits)
 {
     struct sums sums = {0, 0, 0};
     if (length <= CG_SHORT_TEXT)
-        add_short_text(&sums, text, length, end, secret->words);
+        add_short_text(&sums, text, length, end, secret->words, blanks);
     else
         add_long_text(&sums, text, length, secret->words);
     *high_bits = sums.seen & UINT64_C(0x8080808080808080);

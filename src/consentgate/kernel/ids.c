@@ -107,6 +107,8 @@ ALWAYS_INLINE int32_t
 read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secret, int64_t first,
            int64_t count, struct keys *keys)
 {
+    struct blanks blanks;
+    sum_blanks(secret->words, &blanks);
     for (int64_t i = 0; i < count; i++) {
         struct text text;
         uint64_t high_bits;
@@ -118,7 +120,8 @@ read_texts(int64_t kind, const struct cg_ids *ids, const struct cg_secret *secre
             return CG_BAD_OFFSETS;
         int is_long = text.length > CG_LONGEST_TEXT;
         struct fingerprint print = fingerprint_text(
-            text.bytes, is_long ? CG_LONGEST_TEXT : text.length, text.end, secret, &high_bits);
+            text.bytes, is_long ? CG_LONGEST_TEXT : text.length, text.end, secret, &blanks,
+            &high_bits);
         keys->a_space[i] = keys->hash[i] = print.a;
         keys->b[i] = print.b;
         if (is_long) {

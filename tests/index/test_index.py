@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +19,7 @@ from consentgate.arrow.threads import BLOCK_ROWS
 from consentgate.arrow.values import Uint64s
 from consentgate.errors import ColumnTypeError
 from consentgate.index import IdArray, IdFamily, IdHasher, Index, first_rows, id_family, rows_with
+from consentgate.index.secret import Secret
 from tests.build import make_channels, make_consent, make_gate, message_table
 from tests.index.lookups import NOBODY, NULL, build, facts_in, ranks_in
 
@@ -327,6 +332,28 @@ def test_ids_are_of_three_families(kind: Any, family: IdFamily | None) -> None:
 )
 def test_rows_with_an_id_are_found(ids: Any, value: Any, rows: list[int]) -> None:
     assert rows_with(ids, value) == rows
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+@FAMILIES
+def test_threads_that_use_an_index_first_at_once_share_its_secret(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*arguments: Any) -> Secret:
+        with suppress(BrokenBarrierError):  # where only one thread may be here
+            all_here.wait(timeout=0.3)
+        return Secret(*arguments)
+
+    def address(_: int) -> int:
+        return ctypes.addressof(index.table.secret.contents)
+
+    index, all_here = build(make(0, 10)), Barrier(3)
+    monkeypatch.setattr("consentgate.index.index.Secret", slow)
+    with ThreadPoolExecutor(3) as pool:
+        used = set(pool.map(address, range(3)))
+    assert used == {ctypes.addressof(index.secret.struct)}
 
 
 # --- repeats ----------------------------------------------------------------------------------

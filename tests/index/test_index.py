@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import mmap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -214,6 +216,23 @@ def test_a_full_table_finds_what_it_holds(make: Make, monkeypatch: pytest.Monkey
     assert index.longest > 3
     assert facts_in(index, make(0, 3000)) == numbers(3000)
     assert not any(facts_in(index, make(3000, 4000)))
+
+
+# --- memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no system call to refuse")
+def test_a_large_table_needs_no_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            refused.append(self)
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    refused: list[Refusing] = []
+    monkeypatch.setattr("consentgate.index.memory.mmap.mmap", Refusing)
+    index = build(integers(0, 100_000))
+    assert refused
+    assert facts_in(index, integers(0, 100_001)) == [*numbers(100_000), NOBODY]
 
 
 # --- torn memory ------------------------------------------------------------------------------

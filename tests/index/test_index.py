@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
+import mmap
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from threading import Barrier, BrokenBarrierError
 from typing import Any
 from uuid import UUID
 
@@ -15,6 +21,7 @@ from consentgate.arrow.threads import BLOCK_ROWS
 from consentgate.arrow.values import Uint64s
 from consentgate.errors import ColumnTypeError
 from consentgate.index import IdArray, IdFamily, IdHasher, Index, first_rows, id_family, rows_with
+from consentgate.index.secret import Secret
 from tests.build import make_channels, make_consent, make_gate, message_table
 from tests.index.lookups import NOBODY, NULL, build, facts_in, ranks_in
 
@@ -211,6 +218,23 @@ def test_a_full_table_finds_what_it_holds(make: Make, monkeypatch: pytest.Monkey
     assert not any(facts_in(index, make(3000, 4000)))
 
 
+# --- memory -----------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(not hasattr(mmap, "MADV_HUGEPAGE"), reason="no system call to refuse")
+def test_a_large_table_needs_no_large_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Refusing(mmap.mmap):
+        def madvise(self, *_: int) -> None:
+            refused.append(self)
+            raise OSError(errno.EINVAL, "Invalid argument")
+
+    refused: list[Refusing] = []
+    monkeypatch.setattr("consentgate.index.memory.mmap.mmap", Refusing)
+    index = build(integers(0, 100_000))
+    assert refused
+    assert facts_in(index, integers(0, 100_001)) == [*numbers(100_000), NOBODY]
+
+
 # --- torn memory ------------------------------------------------------------------------------
 
 
@@ -327,6 +351,28 @@ def test_ids_are_of_three_families(kind: Any, family: IdFamily | None) -> None:
 )
 def test_rows_with_an_id_are_found(ids: Any, value: Any, rows: list[int]) -> None:
     assert rows_with(ids, value) == rows
+
+
+# --- threads ----------------------------------------------------------------------------------
+
+
+@FAMILIES
+def test_threads_that_use_an_index_first_at_once_share_its_secret(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def slow(*arguments: Any) -> Secret:
+        with suppress(BrokenBarrierError):  # where only one thread may be here
+            all_here.wait(timeout=0.3)
+        return Secret(*arguments)
+
+    def address(_: int) -> int:
+        return ctypes.addressof(index.table.secret.contents)
+
+    index, all_here = build(make(0, 10)), Barrier(3)
+    monkeypatch.setattr("consentgate.index.index.Secret", slow)
+    with ThreadPoolExecutor(3) as pool:
+        used = set(pool.map(address, range(3)))
+    assert used == {ctypes.addressof(index.secret.struct)}
 
 
 # --- repeats ----------------------------------------------------------------------------------

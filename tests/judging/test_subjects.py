@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -165,6 +166,29 @@ def test_views_that_share_their_values_are_judged_one_by_one(
 def test_lists_of_nulls_alone_name_nobody() -> None:
     lists = pa.array([[None], [], None], pa.list_(pa.null()))
     assert judge({"sender_id": lists}) == [["subject_missing"]] * 3
+
+
+MANY = 1 << 50
+
+
+@pytest.mark.parametrize(
+    ("kind", "buffers"),
+    [
+        (pa.large_list(pa.null()), [[0, MANY, 2 * MANY]]),
+        (pa.large_list_view(pa.null()), [[MANY, 0], [MANY, MANY]]),
+        (pa.large_list_view(pa.null()), [[0, 1], [MANY, MANY]]),
+        (pa.list_(pa.null(), (1 << 31) - 1), []),
+    ],
+    ids=["lists", "views", "views that overlap", "lists of one size"],
+)
+def test_lists_of_very_many_nulls_are_judged_at_once(
+    kind: pa.DataType, buffers: list[list[int]]
+) -> None:
+    """Items of type null need no memory, so a small file can hold more than anyone can look at."""
+    nulls = pa.Array.from_buffers(pa.null(), 2 * MANY, [None])
+    held = [None, *(pa.py_buffer(np.array(numbers, np.int64)) for numbers in buffers)]
+    lists = pa.Array.from_buffers(kind, 2, held, children=[nulls])
+    assert judge({"sender_id": lists}) == [["subject_missing"]] * 2
 
 
 def test_each_member_of_a_list_is_judged_at_its_own_messages_instant() -> None:

@@ -109,10 +109,16 @@ class Index:
         """The table, for the kernel."""
         return _table(self.layout, self.lines, self.longest, self.ranks, self.entries, self.secret)
 
-    @cached_property
+    @property
     def secret(self) -> Secret:
-        """The secret, for the kernel."""
-        return Secret(self.seed, self.layout)
+        """The secret, for the kernel.
+
+        Tables hold addresses in it. So several threads that ask at once must get the same one,
+        which `cached_property` does not promise from Python 3.12 on.
+        """
+        held = self.__dict__
+        made: Secret | None = held.get("_secret")
+        return made or held.setdefault("_secret", Secret(self.seed, self.layout))
 
     def __getstate__(self) -> dict[str, Any]:
         """The fields alone, because addresses mean nothing in another process."""

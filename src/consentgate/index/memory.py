@@ -1,6 +1,7 @@
 """Zeroed memory for tables."""
 
 import mmap
+from contextlib import suppress
 
 import numpy as np
 
@@ -23,7 +24,8 @@ def zeroed_words(count: int) -> Uint64s:
         return _from_bound(words, count, _LINE_BYTES)
     # Memory that may be shared, which is what Python maps otherwise, gets no large pages on Linux.
     memory = mmap.mmap(-1, size + _HUGE_PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    memory.madvise(mmap.MADV_HUGEPAGE)
+    with suppress(OSError):  # a system can be built without large pages
+        memory.madvise(mmap.MADV_HUGEPAGE)
     return _from_bound(np.frombuffer(memory, np.uint64), count, _HUGE_PAGE)
 
 

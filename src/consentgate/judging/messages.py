@@ -97,7 +97,8 @@ class Messages:
         if not is_list(column.type):
             return self._ids(name, column, facts, c.Lists(), names_subjects=names_subjects)
         items, lists = self._lists(column)
-        if lists.kind in _VIEWS and self._are_shared(column, len(items)):
+        is_shared = lists.kind in _VIEWS and self._are_shared(column, len(items))
+        if is_shared or pa.types.is_null(items.type):
             return self._united(name, column, facts)
         return self._ids(name, items, facts, lists, names_subjects=names_subjects)
 
@@ -155,12 +156,15 @@ class Messages:
         return int(sizes.clip(0, items + 1).sum()) > items
 
     def _united(self, name: str, column: pa.Array, facts: Facts) -> c.Column:
-        """List views that overlap: items are looked up once, and united by view beforehand.
+        """Lists whose items are looked up once, and united by list beforehand.
 
-        Overlapping views are not judged item by item, because that could take any amount of time.
+        Overlapping views and items of type null, which need no memory, are not judged item by item,
+        because that could take any amount of time.
         """
         Validator().check_column(name, column)
         values, starts, counts = list_items(column)
+        if pa.types.is_null(values.type):  # one of them stands for all
+            values, starts, counts = values[:1], np.zeros_like(starts), counts.clip(0, 1)
         holders = np.flatnonzero(counts)
         answers = self._lookup.items(facts, values)
         spans = starts[holders], counts[holders]

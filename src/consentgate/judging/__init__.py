@@ -1,6 +1,6 @@
 """Compiling a gate and judging blocks of messages with it."""
 
-from consentgate.judging.explanation import ExplainedReason, Explanation, RowExplanation, explain
+from consentgate.judging.explanation import Explanation, RowExplanation, explain
 from consentgate.judging.facts import Facts
 from consentgate.judging.gate_file import (
     GateFile,
@@ -15,7 +15,6 @@ from consentgate.judging.options import JudgingOptions
 from consentgate.judging.stream import (
     Held,
     Sieve,
-    StreamGate,
     TableOf,
     admitted_stream,
     check_schema,
@@ -23,7 +22,6 @@ from consentgate.judging.stream import (
 )
 
 __all__ = [
-    "ExplainedReason",
     "Explanation",
     "Facts",
     "GateFile",
@@ -33,7 +31,6 @@ __all__ = [
     "RowExplanation",
     "SavedGate",
     "Sieve",
-    "StreamGate",
     "TableOf",
     "admitted_stream",
     "check_schema",

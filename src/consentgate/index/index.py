@@ -191,7 +191,7 @@ class RowTable:
             )
             filled.append((spilled[: counts[0]].copy(), counts))
 
-        for_each(put, self._spans())
+        for_each(put, self._spans)
         return filled
 
     def _put_spilled(self, ids: pa.Array, rows: Int64s, first: Int64s | None) -> Int64s:
@@ -208,7 +208,7 @@ class RowTable:
 
     def settle(self, facts: Uint64s, beside: Sequence[Column]) -> list[Column]:
         """Replace rows by their facts, once. Returns the columns by rank."""
-        spans = self._spans()
+        spans = self._spans
         found = np.zeros(len(spans), np.int64)
 
         def count(at: int) -> None:
@@ -243,8 +243,9 @@ class RowTable:
             *(self.longest, self._ranks, self._entries),
         )
 
+    @cached_property
     def _spans(self) -> list[slice]:
-        """The lines, cut into as many spans as there are threads."""
+        """The lines, cut into as many spans as there are threads, the same ones every time."""
         count = thread_count() if self._rows > BLOCK_ROWS else 1
         size = -(-len(self._lines) // count)
         size += -size % RANK_LINES

@@ -181,3 +181,13 @@ def test_unsigned_ids_that_fit_are_the_same_as_signed_ones(highest: int) -> None
     assert unsigned.table.schema.field("subject_id").type == pa.int64()
     beyond = make_consent(subject_id=pa.array([1, 2**63], pa.uint64()))
     assert beyond.table.schema.field("subject_id").type == pa.uint64()
+
+
+def test_an_attribute_may_end_with_an_empty_batch_of_a_stream() -> None:
+    """A C stream can hand over an empty batch with an offset but no buffers."""
+    table = consent_table(subject_id=[1, 2])
+    batch = table.append_column("tier", pa.array(["a", "b"], pa.string_view())).to_batches()[0]
+    batches = pa.RecordBatchReader.from_batches(batch.schema, [batch, batch.slice(1, 0)])
+    imported = pa.RecordBatchReader._import_from_c_capsule(batches.__arrow_c_stream__())
+    snapshot = cg.ConsentSnapshot.from_arrow(imported, as_of=AS_OF)
+    assert snapshot.table["tier"].to_pylist() == ["a", "b"]

@@ -24,6 +24,7 @@ from consentgate.arrow import (
     is_text,
     one_chunk,
     one_text,
+    pandas_index,
     row_blocks,
     type_text,
 )
@@ -245,8 +246,11 @@ class GivenTable:
             return None
         return one_chunk(column.cast(pa.bool_()))
 
-    def others(self, known: Collection[str]) -> pa.Table:
-        """The columns that have other names than the known ones, and occur once."""
+    def others(self, known: Collection[str]) -> dict[str, pa.ChunkedArray]:
+        """The columns that have other names than the known ones, and occur once.
+
+        The index of a pandas data frame is not among them.
+        """
         used = {*known, *self.names.values()}
         names = [name for name in self.schema.names if name not in used]
         counts = {name: names.count(name) for name in names}
@@ -254,10 +258,9 @@ class GivenTable:
             if count > 1:
                 with self.faults.noted():
                     find_column(self.schema, name, role="attribute")
-        found = [name for name, count in counts.items() if count == 1]
-        fields = [self.schema.field(name) for name in found]
-        columns = [self.columns.pop(self.schema.get_field_index(name)) for name in found]
-        return pa.table(columns, schema=pa.schema(fields, self.schema.metadata))
+        index = pandas_index(self.schema)
+        found = [name for name, count in counts.items() if count == 1 and name not in index]
+        return {name: self.columns.pop(self.schema.get_field_index(name)) for name in found}
 
     def _note_hidden(self) -> None:
         """Note columns with a layout's name if `columns` names another column for that name."""

@@ -277,7 +277,7 @@ def _instant_columns(
 
 
 def _attribute_columns(given: GivenTable) -> dict[str, pa.Array | None]:
-    return {**tables.attribute_columns(given.others({*_LAYOUT.columns, EARLIEST_START}), {})}
+    return {**tables.attribute_columns(given.others({*_LAYOUT.columns, EARLIEST_START}))}
 
 
 def _note_repeats(

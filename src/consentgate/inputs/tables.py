@@ -14,11 +14,9 @@ import pyarrow as pa
 from consentgate.arrow import (
     as_micros,
     decoded,
-    find_column,
     is_text,
     one_chunk,
     one_text,
-    pandas_index,
     without_views,
 )
 from consentgate.errors import AsOfError, ColumnMissingError
@@ -84,16 +82,8 @@ class DatedTable:
         return {**self.__dict__, "_row_tables": []}
 
 
-def attribute_columns(table: pa.Table, known: Mapping[str, Any]) -> dict[str, pa.Array]:
-    """The columns, apart from the known ones, that a rule can look at.
-
-    Nested columns, extension types and a pandas index are left out.
-    """
-    others = {*known, *pandas_index(table.schema)}
-    names = [name for name in table.column_names if name not in others]
-    columns = {
-        name: table.column(find_column(table.schema, name, role="attribute")) for name in names
-    }
+def attribute_columns(columns: Mapping[str, pa.ChunkedArray]) -> dict[str, pa.Array]:
+    """The columns that a rule can look at. Nested columns and extension types are left out."""
     plain = {name: _attribute(column) for name, column in columns.items()}
     return {name: column for name, column in plain.items() if column is not None}
 

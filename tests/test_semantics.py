@@ -7,6 +7,7 @@ from pathlib import Path
 
 import consentgate as cg
 from consentgate.reasons import FIRST_RULE_BIT, REASON_WIDTH, REASONS
+from consentgate.storage import sections
 
 SEMANTICS = (Path(__file__).parent.parent / "docs" / "semantics.md").read_text(encoding="utf-8")
 
@@ -33,6 +34,10 @@ def test_every_other_bit_is_reserved_or_a_rules() -> None:
     assert bits.pop("reserved", set()) == set(range(FIRST_RULE_BIT)) - used
     (rules,) = bits.values()
     assert rules == set(range(FIRST_RULE_BIT, REASON_WIDTH))
+
+
+def test_the_version_of_gate_files_is_the_codes() -> None:
+    assert f"a number in its first 16 bytes: {sections.VERSION} |" in SEMANTICS
 
 
 def span(text: str) -> range:

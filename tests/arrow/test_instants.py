@@ -111,14 +111,22 @@ def test_a_local_time_that_is_there_twice_or_never_is_rounded_both_ways(
     local = day + timedelta(hours=hour, minutes=30)
     berlin = ZoneInfo("Europe/Berlin")
     guesses = [local.replace(tzinfo=berlin, fold=fold).astimezone(UTC) for fold in (0, 1)]
-    if day.month == 3 and hour == 2:  # the skipped hour stands for the instant of the change
-        guesses = [datetime(2025, 3, 30, 1, tzinfo=UTC)] * 2
-    found = read_instants(pa.array([local], pa.timestamp("us")), "created_at", "Europe/Berlin")
-    floor, ceil = (
-        datetime.fromtimestamp(0, UTC) + MICRO * int(n[0]) for n in (found.floor, found.ceil)
-    )
-    assert floor <= min(guesses) <= max(guesses) <= ceil
-    assert ceil - floor in (max(guesses) - min(guesses), MICRO)
+    for unit in UNITS:
+        found = read_instants(pa.array([local], pa.timestamp(unit)), "created_at", "Europe/Berlin")
+        floor, ceil = (
+            datetime.fromtimestamp(0, UTC) + MICRO * int(n[0]) for n in (found.floor, found.ceil)
+        )
+        assert (floor, ceil) == (min(guesses), max(guesses))
+
+
+def test_a_day_that_a_zone_skips_is_rounded_both_ways() -> None:
+    """Samoa went from UTC-10 to UTC+14 at the end of 29 December 2011."""
+    local = [datetime(2011, 12, day, 12) for day in (29, 30, 31)]
+    found = read_instants(pa.array([*local, None], pa.timestamp("s")), "x", "Pacific/Apia")
+    hours = [[round(n / 3.6e9) for n in side[:3]] for side in (found.floor, found.ceil)]
+    midday = round(datetime(2011, 12, 30, 12, tzinfo=UTC).timestamp() / 3600)
+    before, after = midday - 14, midday + 10
+    assert hours == [[before, before, after], [before, after, after]]
 
 
 @pytest.mark.parametrize("step", [-MICRO, timedelta(0), MICRO])

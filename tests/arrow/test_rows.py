@@ -312,6 +312,22 @@ def test_lists_are_taken_at_random_as_python_takes_them() -> None:
             assert kept == [cell for cell, is_kept in zip(cells, mask, strict=True) if is_kept]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [pa.string_view(), pa.dictionary(pa.int8(), pa.string()), pa.list_view(pa.int8()), pa.int8()],
+)
+def test_lists_of_a_fixed_size_of_0_come_back(value: pa.DataType) -> None:
+    """Polars has such columns."""
+    lists = pa.array([[], None, [], None, []], pa.list_(value, 0))
+    for cells in (lists, lists.slice(1), lists[2:3], lists[:0]):
+        table = pa.table({"x": cells})
+        mask = [row % 2 == 0 for row in range(len(cells))]
+        kept = keep_rows(table, pa.array(mask, pa.bool_()))
+        kept.validate(full=True)
+        assert kept.schema == table.schema
+        assert kept["x"].to_pylist() == cells.to_pylist()[::2]
+
+
 def test_a_map_that_would_keep_excluded_values_is_refused() -> None:
     offsets = pa.array([0, 1, 2], pa.int32())
     moods = pa.array(["fine", "secret"]).dictionary_encode()

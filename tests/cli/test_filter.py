@@ -52,6 +52,15 @@ def test_an_input_without_rows_gives_outputs_without_rows(run: Runner) -> None:
         assert_same(read(f"out/{actual}.parquet"), wanted)
 
 
+def test_lists_of_a_fixed_size_of_0_are_refused_before_anything_is_written(run: Runner) -> None:
+    column = pa.array([[{"a": []}]] * 10, pa.list_(pa.struct([("a", pa.list_(pa.string(), 0))])))
+    table = messages().append_column("lists", column)
+    outcome = run("filter", write(table, "in.arrow", "ipc file"), "--out", "out", *judge())
+    assert outcome.code != 0
+    assert "'lists' is list<…> and holds lists of the fixed size 0" in outcome.err
+    assert not Path("out").exists()
+
+
 def test_views_come_back_as_views(run: Runner) -> None:
     table = messages().append_column("text", pa.array(["a"] * 10, pa.string_view()))
     assert run("filter", write(table, "in.arrow", "ipc file"), "--out", "out", *judge()).code == 0

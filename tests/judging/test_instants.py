@@ -294,7 +294,7 @@ def test_seconds_just_within_and_just_beyond_the_microseconds_of_64_bits() -> No
 
 
 AMBIGUOUS = datetime(2025, 10, 26, 2, 30)  # in Berlin at 00:30 UTC and again at 01:30 UTC
-NONEXISTENT = datetime(2025, 3, 30, 2, 30)  # in Berlin clocks go from 02:00 to 03:00 at 01:00 UTC
+NONEXISTENT = datetime(2025, 3, 30, 2, 30)  # in Berlin 00:30 UTC by summer time, else 01:30 UTC
 FIRST_TIME = datetime(2025, 10, 26, 0, 30, tzinfo=UTC)
 SUMMER, SUMMER_UTC = datetime(2025, 7, 1, 12), datetime(2025, 7, 1, 10, tzinfo=UTC)
 BERLIN = cg.Columns(assume_timezone="Europe/Berlin")
@@ -305,8 +305,8 @@ BERLIN = cg.Columns(assume_timezone="Europe/Berlin")
     [
         (AMBIGUOUS, FIRST_TIME, OK),
         (AMBIGUOUS, FIRST_TIME + MICRO, ["predates_consent"]),
-        (NONEXISTENT, datetime(2025, 3, 30, 1, tzinfo=UTC) - MICRO, OK),
-        (NONEXISTENT, datetime(2025, 3, 30, 1, tzinfo=UTC), ["predates_consent"]),
+        (NONEXISTENT, datetime(2025, 3, 30, 0, 30, tzinfo=UTC), OK),
+        (NONEXISTENT, datetime(2025, 3, 30, 0, 30, tzinfo=UTC) + MICRO, ["predates_consent"]),
         (SUMMER, SUMMER_UTC, OK),
         (SUMMER, SUMMER_UTC + MICRO, ["predates_consent"]),
     ],
@@ -319,18 +319,20 @@ def test_local_times_are_judged_at_their_earliest_against_the_consent(
 
 
 @pytest.mark.parametrize(
-    ("as_of", "expected"),
+    ("local", "as_of", "expected"),
     [
-        (FIRST_TIME + timedelta(hours=1), OK),
-        (FIRST_TIME + timedelta(hours=1) - MICRO, ["after_snapshot"]),
+        (AMBIGUOUS, FIRST_TIME + timedelta(hours=1), OK),
+        (AMBIGUOUS, FIRST_TIME + timedelta(hours=1) - MICRO, ["after_snapshot"]),
+        (NONEXISTENT, datetime(2025, 3, 30, 1, 30, tzinfo=UTC), OK),
+        (NONEXISTENT, datetime(2025, 3, 30, 1, 30, tzinfo=UTC) - MICRO, ["after_snapshot"]),
     ],
-)
+)  # fmt: skip
 def test_local_times_are_judged_at_their_latest_against_the_snapshot(
-    as_of: datetime, expected: list[str]
+    local: datetime, as_of: datetime, expected: list[str]
 ) -> None:
     consent = cg.ConsentSnapshot.from_arrow(consent_table(), as_of=as_of)
     gate = make_gate(consent, columns=BERLIN, max_snapshot_age=None)
-    assert reasons(gate, message_table(created_at=[AMBIGUOUS])) == [expected]
+    assert reasons(gate, message_table(created_at=[local])) == [expected]
 
 
 def test_a_naive_timestamp_may_be_taken_for_utc() -> None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -126,6 +128,18 @@ def test_columns_of_any_type_come_back_as_they_were(
     expected = before.read().to_pylist()
     assert after.read().to_pylist() == [expected[0], expected[2]]
     assert (b"ARROW:schema" in after.metadata.metadata) is stores_schema
+
+
+@pytest.mark.parametrize("item", [pl.String, pl.Int32])
+def test_lists_of_a_fixed_size_of_0_are_refused(item: Any, tmp_path: Path, dst: Path) -> None:
+    """Polars writes them. pyarrow 26 ends the process when it writes some, and reads none again."""
+    (tmp_path / "src").mkdir()
+    empty = pl.Series([[]] * 3, dtype=pl.Array(item, 0))
+    messages = pl.DataFrame(message_table(sender_id=[1, 1, 1])).with_columns(x=empty)
+    messages.write_parquet(tmp_path / "src" / "a.parquet")
+    with pytest.raises(cg.ColumnTypeError, match=r"'x' is fixed_size_list<.*fixed size 0"):
+        cg.run(make_gate(), tmp_path / "src", dst)
+    assert not list(dst.glob("*.parquet"))
 
 
 def test_columns_that_are_not_worth_a_dictionary_have_none(tmp_path: Path, dst: Path) -> None:

@@ -30,6 +30,7 @@ from consentgate.arrow.validation import (
     MalformedArrayError,
     Validator,
     malformed,
+    refuse_lists_of_nothing,
     refuse_odd_names,
     refuse_odd_type,
 )
@@ -90,6 +91,7 @@ __all__ = [
     "read_instants",
     "read_stream",
     "refuse_faults",
+    "refuse_lists_of_nothing",
     "refuse_odd_names",
     "refuse_odd_type",
     "refuse_other_schema",

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 
 from consentgate.arguments import require
 from consentgate.arrow.schemas import type_text
-from consentgate.arrow.values import Bools, Int64s, fixed_width_values, valid_mask
+from consentgate.arrow.values import Bools, Int64s, fixed_width_values, from_numpy, valid_mask
 from consentgate.errors import ColumnTypeError, ConfigurationError, NaiveTimestampError
 
 EARLIEST = int(np.iinfo(np.int64).min)
@@ -72,15 +72,14 @@ def read_instants(array: pa.Array, name: str, assume_timezone: str | None = None
         NaiveTimestampError: It has no time zone, and `assume_timezone` is None.
     """
     check_instants(array.type, name, assume_timezone)
-    if array.type.tz is not None or assume_timezone == "UTC":
-        early = late = array
-    else:
-        early = _localise(array, assume_timezone, "earliest")
-        late = _localise(array, assume_timezone, "latest")
+    early = late = _ticks(array)
     unit = array.type.unit
+    is_local = array.type.tz is None and assume_timezone != "UTC"
+    if is_local:  # this far from 1970, moving into the time zone may have wrapped round
+        wild = np.abs(_to_micros(early, unit, round_up=True)) > _CALENDAR_MICROS
+        early, late = _both_instants(array, str(assume_timezone), ~wild)
     floor, ceil = _to_micros(early, unit, round_up=False), _to_micros(late, unit, round_up=True)
-    if early is not late:  # this far from 1970, moving into the time zone may have wrapped round
-        wild = np.abs(_to_micros(array, unit, round_up=True)) > _CALENDAR_MICROS
+    if is_local:
         floor, ceil = np.where(wild, EARLIEST, floor), np.where(wild, LATEST, ceil)
     return Instants(floor, ceil, valid_mask(array))
 
@@ -128,12 +127,41 @@ def check_time_zone(zone: str) -> None:
             ) from error
 
 
-def _localise(array: pa.Array, zone: str | None, side: str) -> pa.Array:
+def _both_instants(array: pa.Array, zone: str, looked_at: Bools) -> tuple[Int64s, Int64s]:
+    """The earliest and the latest instant that each local time can stand for, in ticks.
+
+    For a local time that clocks skip, pyarrow gives the instant of the change. By a clock that was
+    not put forward it stands for a later instant, and by one that was before, for an earlier one.
+
+    Args:
+        looked_at: n booleans, false where the result does not matter.
+    """
+    sides = [_localise(array, zone, side) for side in ("earliest", "latest")]
+    early, late = map(_ticks, sides)
+    odd = np.flatnonzero((early != late) & looked_at)
+    if len(odd):
+        local = _ticks(array)[odd]
+        guesses = [local - _offsets(side.take(from_numpy(odd))) for side in sides]
+        early, late = early.copy(), late.copy()
+        early[odd], late[odd] = np.minimum(*guesses), np.maximum(*guesses)
+    return early, late
+
+
+def _offsets(instants: pa.Array) -> Int64s:
+    """How far the local time of each instant is ahead of UTC, in ticks."""
+    offsets: Int64s = _ticks(pc.local_timestamp(instants)) - _ticks(instants)
+    return offsets
+
+
+def _ticks(array: pa.Array) -> Int64s:
+    return fixed_width_values(array, np.dtype(np.int64))
+
+
+def _localise(array: pa.Array, zone: str, side: str) -> pa.Array:
     return pc.assume_timezone(array, zone, ambiguous=side, nonexistent=side)
 
 
-def _to_micros(array: pa.Array, unit: str, *, round_up: bool) -> Int64s:
-    ticks: Int64s = fixed_width_values(array, np.dtype(np.int64))
+def _to_micros(ticks: Int64s, unit: str, *, round_up: bool) -> Int64s:
     if unit == "ns":
         return ticks // 1000 + (ticks % 1000 != 0) if round_up else ticks // 1000
     factor = _MICROS_PER_UNIT[unit]

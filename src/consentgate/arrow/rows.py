@@ -152,6 +152,8 @@ def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     values, starts, counts = list_items(array)
     if pa.types.is_fixed_size_list(kind):  # here, null lists have items, too
         positions = spans(starts[rows], np.full(len(rows), kind.list_size))
+        if kind.list_size == 0:
+            return _lists_of_nothing(kind, _take(values, positions), mask, len(rows))
         return pa.FixedSizeListArray.from_arrays(_take(values, positions), type=kind, mask=mask)
     starts, counts = starts[rows], counts[rows]
     build, offset_type = _LIST_CLASSES[type(kind)], array.offsets.type
@@ -162,6 +164,14 @@ def _take_lists(array: pa.Array, rows: Int64s) -> pa.Array:
     offsets = from_numpy(np.concatenate([[0], np.cumsum(counts)])).cast(offset_type)
     values = _take(values, spans(starts, counts))
     return build.from_arrays(offsets, values, type=kind, mask=mask)
+
+
+def _lists_of_nothing(
+    kind: pa.DataType, no_values: pa.Array, mask: pa.BooleanArray | None, count: int
+) -> pa.Array:
+    """So many lists of the fixed size 0. To make them of values, pyarrow 26 would divide by 0."""
+    bits = None if mask is None else from_numpy(~booleans(mask)).buffers()[1]
+    return pa.Array.from_buffers(kind, count, [bits], children=[no_values])
 
 
 def _take_viewed(values: pa.Array, starts: Int64s, counts: Int64s) -> tuple[pa.Array, Int64s]:

@@ -124,6 +124,25 @@ def refuse_odd_type(name: str, kind: pa.DataType) -> None:
         )
 
 
+def refuse_lists_of_nothing(name: str, kind: pa.DataType) -> None:
+    """Raise an error if a column holds lists of the fixed size 0, at any depth.
+
+    Parquet files cannot hold them: pyarrow 26 ends the process, or writes what it cannot read.
+
+    Raises:
+        ColumnTypeError: It holds some.
+    """
+    kinds = [kind]
+    while kinds:
+        inner = kinds.pop()
+        if pa.types.is_fixed_size_list(inner) and inner.list_size == 0:
+            raise ColumnTypeError(
+                f"Column '{name}' is {type_text(kind)} and holds lists of the fixed size 0, which "
+                "cannot be written to Parquet files; cast it, or leave it out."
+            )
+        kinds += [field.type for field in _inner_fields(inner)]
+
+
 def refuse_odd_names(schema: pa.Schema) -> None:
     """Raise `pyarrow.ArrowInvalid` if the name of a field or of a time zone is not UTF-8.
 

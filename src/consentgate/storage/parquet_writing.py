@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from consentgate.arrow import refuse_lists_of_nothing
 from consentgate.errors import OutputError
 from consentgate.storage.background import Background
 from consentgate.storage.durable import write_faults_named
@@ -101,6 +102,7 @@ class RowGroupWriter:
         on_group: a function that is called by the helper after a row group was written.
 
     Raises:
+        ColumnTypeError: A column holds lists of the fixed size 0, over which pyarrow 26 crashes.
         OutputError: The file cannot be written. `write` and `close` raise this, too.
     """
 
@@ -113,6 +115,8 @@ class RowGroupWriter:
         helper: Executor | None = None,
         on_group: Callable[[], None] = lambda: None,
     ) -> None:
+        for field in form.schema:
+            refuse_lists_of_nothing(field.name, field.type)
         self._what, self._on_group = what, on_group
         self._background = Background(helper)
         # pyarrow writes a schema's metadata only together with the schema
